@@ -1,0 +1,113 @@
+"""The card that travels with a model: what it takes, what it gives, where it comes from, what it measured."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.errors import UserError
+from zoo.files import write_text
+from zoo.labels import COLORS, TYPES
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model's card.
+
+    Attributes:
+        name: `arch.tag`, e.g. `densenet121.synthetic`.
+        input_size: (height, width) in pixels.
+        mean: per channel in 0..1, in `channels` order.
+        std: per channel in 0..1, in `channels` order.
+        channels: channel order of the image input.
+        pose_inputs: name of each pose input -> its shape without the batch axis; empty for an RGB-only model.
+        outputs: name of each output -> its dimension.
+        metric: how embeddings are compared; `cosine` for models that give normalised embeddings.
+        colors: colour names in class order.
+        types: type names in class order.
+        options: what the architecture's builder was called with.
+        recipe: name of the training recipe; empty for weights that no recipe of ours made.
+        command: the command that made the weights.
+        metrics: measured figures, each entry with `dataset`, `device` and the figures by name.
+        source: where the weights come from.
+        licence: SPDX identifier or a plain sentence.
+        notes: what the model is good for, and what it is not.
+        weights_sha256: of the safetensors file that this card lies beside; empty before weights exist.
+    """
+
+    name: str
+    input_size: tuple[int, int]
+    outputs: dict[str, int]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channels: Literal["RGB", "BGR"] = "RGB"
+    pose_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    colors: tuple[str, ...] = COLORS
+    types: tuple[str, ...] = TYPES
+    options: dict[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    command: str = ""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    source: str = ""
+    licence: str = ""
+    notes: str = ""
+    weights_sha256: str = ""
+
+    def replace(self, **changes: Any) -> "Card":
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives an equal card back."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "card") -> "Card":
+        """Read a card; `source` names it in error messages.
+
+        Raises:
+            UserError: not JSON, an unknown field, or a missing one.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{source}: not a card (broken JSON: {error})") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{source}: not a card (a JSON object is expected)")
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UserError(
+                f"{source}: the card has unknown fields {unknown}; was it written by a newer version?"
+            )
+        for name in ("input_size", "mean", "std", "colors", "types"):
+            if name in values:
+                values[name] = tuple(values[name])
+        if "pose_inputs" in values:
+            values["pose_inputs"] = {name: tuple(shape) for name, shape in values["pose_inputs"].items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UserError(f"{source}: the card is incomplete ({error})") from error
+
+    def write(self, path: str | Path) -> None:
+        """Write the card as JSON, whole or not at all."""
+        write_text(path, self.to_json() + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Card":
+        """Read a card file.
+
+        Raises:
+            UserError: missing or unreadable.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: no card can be read there ({error})") from error
+        return cls.from_json(text, str(path))
