@@ -1,0 +1,1 @@
+"""Procedural vehicles, streets and cameras: a data set in VeRi layout from nothing but a seed."""
