@@ -1,0 +1,42 @@
+# The environment is made once and reused until pyproject.toml changes; an interrupted installation is
+# continued, because the mark is set only when it has ended well.
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo bundle test test-slow lint format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11 ..."; exit 2; }
+	@echo "Making the environment in .venv (once; torch is large, this takes minutes)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train,triton,test]'
+	@touch $@
+
+env: $(READY) ## make the environment and nothing else
+
+demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name)
+	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe $(RECIPE))
+
+bundle: $(READY) ## export the zoo's own model to build/bundle
+	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
+
+test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part)
+	@$(PY) -m pytest $(ARGS)
+
+test-slow: $(READY) ## the long proofs that `make test` leaves out
+	@$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(READY) ## style and types
+	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check . && $(PY) -m mypy --no-error-summary
+
+format: $(READY) ## put the code into the house style
+	@$(PY) -m ruff check --quiet --fix . && $(PY) -m ruff format --quiet .
+
+clean: ## remove what can be rebuilt, but neither runs/ nor data/
+	@rm -rf build .pytest_cache .ruff_cache .mypy_cache
