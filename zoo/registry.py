@@ -1,0 +1,146 @@
+"""The models by name: an architecture is one file with one decorator, a shipped model is weights and card.
+
+Names are `arch.tag`. Listing and showing read cards only; torch is imported when a model is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zoo
+from zoo.card import Card
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Where the shipped weights and cards are."""
+
+_builders: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(arch: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Make a function the builder of an architecture; its keyword arguments are the card's `options`."""
+
+    def decorate(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if arch in _builders:
+            raise ValueError(f"two builders for the architecture {arch!r}")
+        _builders[arch] = builder
+        return builder
+
+    return decorate
+
+
+def list_archs() -> list[str]:
+    """Name the registered architectures, sorted. Imports torch."""
+    for module in pkgutil.iter_modules(zoo.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"zoo.{module.name}")
+    return sorted(_builders)
+
+
+def create_model(model: str | Card, **options: Any) -> nn.Module:
+    """Build a model with fresh weights.
+
+    Args:
+        model: an architecture's name, or a card, which names the architecture and its options.
+        options: of the architecture; over those of a card.
+
+    Raises:
+        UserError: no such architecture or option.
+    """
+    arch = model
+    if isinstance(model, Card):
+        arch = model.name.split(".")[0]
+        options = {**model.options, **options}
+    archs = list_archs()
+    if arch not in archs:
+        raise UserError(f"{arch}: no such architecture; known are {', '.join(archs)}")
+    try:
+        return _builders[str(arch)](**options)
+    except TypeError as error:
+        raise UserError(f"{arch}: the model cannot be built with these options ({error})") from error
+
+
+def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any) -> Card:
+    """Write the card of a model that `create_model` built.
+
+    Args:
+        model: the model; it tells its options, pose inputs and outputs.
+        name: `arch.tag`.
+        input_size: (height, width).
+        fields: any others of the card's, e.g. `recipe`, `command`, `metrics`, `licence`.
+    """
+    fields = {"options": dict(model.options), **fields}
+    return Card(
+        name=name,
+        input_size=input_size,
+        outputs=model.outputs(),
+        pose_inputs=model.pose_inputs(input_size),
+        **fields,
+    )
+
+
+def list_models() -> list[Card]:
+    """Read the cards of all shipped models, sorted by name."""
+    return sorted((Card.read(path) for path in PRETRAINED.glob("*.json")), key=lambda card: card.name)
+
+
+def weights_path(name_or_path: str | Path) -> Path:
+    """Find the weights of a shipped model, or take the path of a `.safetensors` file as it is.
+
+    Raises:
+        UserError: no shipped model has that name.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors" or path.exists():
+        return path
+    name = str(name_or_path)
+    names = [card.name for card in list_models()]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names) or 'none'}"
+        raise UserError(f"{name}: neither a model of the zoo nor a .safetensors file; {hint}")
+    return PRETRAINED / f"{name}.safetensors"
+
+
+def read_card(name_or_path: str | Path) -> Card:
+    """Read the card of a shipped model or of a `.safetensors` file.
+
+    Raises:
+        UserError: no such model, or no card with the weights.
+    """
+    path = weights_path(name_or_path)
+    beside = path.with_suffix(".json")
+    if beside.exists():
+        return Card.read(beside)
+    from zoo.weights import read_embedded_card
+
+    return read_embedded_card(path)
+
+
+def load_model(name_or_path: str | Path) -> tuple[nn.Module, Card]:
+    """Build a model and load its weights.
+
+    Args:
+        name_or_path: name of a shipped model, or path of a `.safetensors` file.
+
+    Returns:
+        The model in evaluation mode, float32 on the CPU, and its card.
+
+    Raises:
+        UserError: no such model, missing or damaged weights, or weights that do not fit the card.
+    """
+    from zoo.weights import apply_weights, load_weights
+
+    path = weights_path(name_or_path)
+    state, card = load_weights(path)
+    model = create_model(card)
+    apply_weights(model, state, str(path))
+    return model.eval(), card

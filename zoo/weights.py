@@ -1,0 +1,146 @@
+"""Weights on disk: safetensors with the card inside, and the card once more as JSON beside it."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from zoo.card import Card
+from zoo.errors import UserError
+from zoo.files import replacing
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+def save_weights(
+    model: nn.Module, card: Card, path: str | Path, dtype: Literal["float32", "float16"] = "float32"
+) -> Card:
+    """Write a model's weights and card, whole or not at all.
+
+    The identity classifier is written only where the card's options have `num_ids`: a released model is saved
+    with a card that has none.
+
+    Args:
+        model: on any device, in any float type.
+        card: its `weights_sha256` is filled in, in the JSON beside the weights and in the card returned.
+        path: ends in `.safetensors`; the card goes to the same name with `.json`.
+        dtype: of the file. BatchNorm's running statistics stay float32: they exceed half precision's range.
+
+    Raises:
+        UserError: the disk is full, the folder cannot be written to, or a weight is not finite.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: weights are written as .safetensors; give the file that ending")
+    state = {}
+    classifier = f"{getattr(model, 'identity_classifier', None)}."
+    for key, value in model.state_dict().items():
+        if key.startswith(classifier) and not card.options.get("num_ids"):
+            continue
+        tensor = value.detach().cpu().contiguous()
+        if tensor.is_floating_point():
+            keep = key.endswith((".running_mean", ".running_var"))
+            tensor = tensor.to(torch.float32 if keep else _DTYPES[dtype])
+            if not torch.isfinite(tensor).all():
+                raise UserError(
+                    f"{path}: {key} has values that are not finite in {dtype}; nothing was written"
+                )
+        state[key] = tensor
+    card = card.replace(weights_sha256="")
+    # Serialised in memory: safetensors reports a full disk as an error of its own kind, Python as an OSError.
+    data = safetensors.torch.save(state, metadata={"card": card.to_json()})
+    beside = path.with_suffix(".json")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+        # Killed between the two renames, the new weights must not lie beside the old card: without one,
+        # the card inside counts.
+        beside.unlink(missing_ok=True)
+    card = card.replace(weights_sha256=hashlib.sha256(data).hexdigest())
+    card.write(beside)
+    return card
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Tensor], Card]:
+    """Read weights and card; the JSON beside the weights counts before the card inside.
+
+    Returns:
+        The state dict, its floats as float32, and the card.
+
+    Raises:
+        UserError: missing, damaged, not the file that the card beside it describes, or without any card.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no weights there; check the path, or see `python -m zoo list`")
+    beside = path.with_suffix(".json")
+    card = Card.read(beside) if beside.exists() else read_embedded_card(path)
+    if card.weights_sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != card.weights_sha256:
+            raise UserError(
+                f"{path}: damaged, or not the weights of {beside.name} (sha256 {found[:12]}..., the card has "
+                f"{card.weights_sha256[:12]}...); copy both files again"
+            )
+    try:
+        state = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, card
+
+
+def read_embedded_card(path: str | Path) -> Card:
+    """Read the card inside a `.safetensors` file.
+
+    Raises:
+        UserError: missing or damaged, or written by another program and without a card.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no weights there; check the path, or see `python -m zoo list`")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("card")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(Path(path), error) from error
+    if text is None:
+        raise UserError(f"{path}: no card inside; put one beside it as {Path(path).stem}.json")
+    return Card.from_json(text, f"the card inside {path}")
+
+
+def apply_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict into a model, all of it or nothing.
+
+    Args:
+        model: changed in place, only when every key fits.
+        state: of the model's keys and shapes, in any float type.
+        source: what error messages call the weights.
+
+    Raises:
+        UserError: lists every missing, unexpected and misshapen key.
+    """
+    own = model.state_dict()
+    faults = []
+    if missing := sorted(own.keys() - state.keys()):
+        faults.append(f"missing: {', '.join(missing)}")
+    if unexpected := sorted(state.keys() - own.keys()):
+        faults.append(f"unexpected: {', '.join(unexpected)}")
+    misshapen = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if own[key].shape != state[key].shape
+    ]
+    if misshapen:
+        faults.append(f"misshapen: {', '.join(misshapen)}")
+    if faults:
+        raise UserError(f"{source}: the weights do not fit the model; {'; '.join(faults)}")
+    model.load_state_dict(state)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(f"{path}: damaged or not a safetensors file ({reason}); copy it again")
