@@ -117,8 +117,8 @@ def offline_figures(data: Path, weights: str, identity: str, build: Path) -> dic
 
 def served_figures(data: Path, gallery: Path, encoder: str, build: Path) -> dict[str, float]:
     """The figures through the served path: image bytes -> Triton -> gallery search."""
-    run("Gallery, through the server", "retrieval.ingest", "--images", data / "image_test", "--gallery", gallery,
-        "--encoder", encoder)  # fmt: skip
+    run("Gallery, through the server", "retrieval.ingest", "--images", data / "image_test", "--gallery",
+        gallery, "--encoder", encoder)  # fmt: skip
     rankings = build / "rankings.jsonl"
     run("Searching every query, through the server", "retrieval.search", "--gallery", gallery, "--query",
         data / "image_query", "--encoder", encoder, "--k", "0", "--rankings", rankings)  # fmt: skip
