@@ -4,13 +4,17 @@ import functools
 import sys
 from collections.abc import Callable
 
+from zoo.preprocess import ImageError
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the input and the cure."""
 
 
 def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a `UserError` that leaves a command's `main` into one line on stderr and exit code 2.
+    """Turn a `UserError` or `ImageError` that leaves a command's `main` into one line and exit code 2.
+
+    The line goes to stderr.
 
     Ctrl-C ends with 130, the shell's convention, and no traceback.
     """
@@ -19,7 +23,7 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
     def wrapper(*args: object, **kwargs: object) -> int:
         try:
             return main(*args, **kwargs)
-        except UserError as error:
+        except (UserError, ImageError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:

@@ -1,0 +1,119 @@
+"""What a training starts from: ImageNet's trunk, an earlier model's weights, or chance."""
+
+import os
+import pickle
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UserError
+from zoo.weights import apply_weights, load_weights
+
+IMAGENET_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
+"""torchvision's DenseNet121_Weights.IMAGENET1K_V1 (BSD-3-Clause; ImageNet's own terms apply to their use)."""
+
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+
+
+def initialize(model: nn.Module, init: str) -> None:
+    """Give a fresh model its first weights.
+
+    Args:
+        model: from `zoo.registry.create_model`; changed in place.
+        init: `imagenet`, `none`, the name of a model of the zoo, a `.safetensors` file of ours (its identity
+            classifier is left out where the identities differ in number), or torchvision's `.pth` file.
+
+    Raises:
+        UserError: the weights cannot be had or do not fit; the message tells the way on.
+    """
+    if init == "none":
+        return
+    if init == "imagenet":
+        load_imagenet_trunk(model)
+    elif Path(init).suffix in {".pth", ".pt"}:
+        load_imagenet_trunk(model, init)
+    else:
+        _load_earlier_model(model, init)
+
+
+def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> None:
+    """Load torchvision's ImageNet weights into a model's trunk; input channels beyond RGB stay as they are.
+
+    Args:
+        model: whose class names its trunk in `trunk`, with torchvision's names inside.
+        path: of torchvision's file; None for the cache that torch keeps, which is filled from the network.
+
+    Raises:
+        UserError: no file and no network, a damaged file, or another network's weights.
+    """
+    source = imagenet_cache() if path is None else Path(path)
+    if path is None and not source.exists():
+        _download(source)
+    try:
+        # Pickled by others: nothing but tensors is let in.
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = (
+            getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or "it is cut short"
+        )
+        raise UserError(
+            f"{source}: cannot be read as torchvision's weights ({reason}); fetch {IMAGENET_URL} again, "
+            "or start without it: --init none"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise UserError(f"{source}: not a state dict; torchvision's is at {IMAGENET_URL}")
+    trunk = getattr(model, str(model.trunk))
+    own = trunk.state_dict()
+    # Files of before torch 0.4.1 have no batch counters.
+    fitted = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    for key, value in state.items():
+        if key.startswith("features."):
+            fitted[_OLD_NAME.sub(r"\1\2", key.removeprefix("features."))] = value
+    first = "conv0.weight"
+    if first in fitted and fitted[first].shape[1] < own[first].shape[1]:
+        extra = own[first][:, fitted[first].shape[1] :]
+        fitted[first] = torch.cat((fitted[first].to(extra.dtype), extra), dim=1)
+    apply_weights(trunk, fitted, str(source))
+
+
+def imagenet_cache() -> Path:
+    """Name the file where torch keeps torchvision's weights, whether it is there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(IMAGENET_URL)
+
+
+def _download(target: Path) -> None:
+    sha256_prefix = target.stem.rpartition("-")[2]
+    # torch.hub gives no way to set a timeout, and without one a silent network keeps the user waiting.
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(15)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=sha256_prefix)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"ImageNet weights cannot be fetched ({reason}); put {IMAGENET_URL} at {target}, "
+            "or start without them: --init none"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _load_earlier_model(model: nn.Module, name_or_path: str) -> None:
+    from zoo.registry import weights_path
+
+    path = weights_path(name_or_path)
+    state, _ = load_weights(path)
+    own = model.state_dict()
+    classifier = f"{getattr(model, 'identity_classifier', None)}."
+
+    def same_identities(key: str, value: Tensor) -> bool:
+        return key in own and own[key].shape == value.shape
+
+    kept = {k: v for k, v in state.items() if not k.startswith(classifier) or same_identities(k, v)}
+    fresh = {k: v for k, v in own.items() if k.startswith(classifier) and k not in kept}
+    apply_weights(model, {**kept, **fresh}, str(path))
