@@ -116,7 +116,7 @@ def smooth_normals(corners: np.ndarray, crease_degrees: float = 35.0) -> np.ndar
     keys = np.round(corners.reshape(-1, 3) * 1e4).astype(np.int64)
     _, inverse = np.unique(keys, axis=0, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
-    ends = np.flatnonzero(np.diff(inverse[order], append=-1)) + 1
+    ends = (np.flatnonzero(np.diff(inverse[order], append=-1)) + 1).tolist()
     owner = np.repeat(np.arange(len(corners)), 3)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     cosine = np.cos(np.radians(crease_degrees))
