@@ -131,8 +131,8 @@ def add_shell(builder: MeshBuilder, shape: Shape, atlas: Atlas) -> None:
                     uv = atlas[name].uv(ab)
                 else:
                     uv = atlas["left" if side > 0 else "right"].uv(corners[:, [0, 2]])
-                # Front to rear then upwards turns clockwise seen from the left.
-                order = [3, 2, 1, 0] if side > 0 else [0, 1, 2, 3]
+                # Front to rear, then upwards, turns counter-clockwise seen from the left.
+                order = [0, 1, 2, 3] if side > 0 else [3, 2, 1, 0]
                 quads.append(corners[order])
                 uvs.append(uv[order])
     for name, section, outward in (("front", half[0], 1), ("rear", half[-1], -1)):
