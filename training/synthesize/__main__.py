@@ -1,0 +1,85 @@
+"""python -m training.synthesize: procedural vehicles in VeRi layout, nothing downloaded."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from training.synthesize.dataset import make_dataset
+from training.synthesize.difficulty import DIFFICULTIES
+from training.synthesize.identity import MAX_IDS
+from training.synthesize.unit import Parameters
+from zoo.errors import UserError, exit_on_user_error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.synthesize", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
+    parser.add_argument(
+        "--train-ids", type=int, default=300, help="vehicles to train on (default %(default)s)"
+    )
+    parser.add_argument("--test-ids", type=int, default=100, help="vehicles to test on (default %(default)s)")
+    parser.add_argument(
+        "--images-per-id", type=int, default=16, help="pictures of each (default %(default)s)"
+    )
+    parser.add_argument("--size", type=int, default=256, help="long side in pixels (default %(default)s)")
+    parser.add_argument("--cameras", type=int, default=20, help="cameras in the city (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default %(default)s)")
+    parser.add_argument(
+        "--difficulty", choices=list(DIFFICULTIES), default="normal", help="default %(default)s"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
+    parser.add_argument("--heatmaps", action="store_true", help="also write 36 keypoint heatmaps a picture")
+    parser.add_argument("--segments", action="store_true", help="also write 13 surface segments a picture")
+    parser.add_argument("--json", action="store_true", help="print a JSON object as the last line")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    limits = {
+        "train_ids": (0, MAX_IDS),
+        "test_ids": (0, MAX_IDS),
+        "images_per_id": (2, 1000),
+        "size": (32, 1024),
+        "cameras": (2, 999),
+        "seed": (0, 2**63 - 1),
+        "workers": (1, 256),
+    }
+    for name, (low, high) in limits.items():
+        value = getattr(arguments, name)
+        if not low <= value <= high:
+            raise UserError(f"--{name.replace('_', '-')} {value}: choose a number from {low} to {high}.")
+    if arguments.train_ids + arguments.test_ids == 0:
+        raise UserError("--train-ids 0 --test-ids 0: nothing to make; ask for at least one vehicle.")
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    arguments = _parser().parse_args(argv)
+    _check(arguments)
+    parameters = Parameters(
+        seed=arguments.seed,
+        train_ids=arguments.train_ids,
+        test_ids=arguments.test_ids,
+        images_per_id=arguments.images_per_id,
+        size=arguments.size,
+        difficulty=arguments.difficulty,
+        cameras=arguments.cameras,
+        heatmaps=arguments.heatmaps,
+        segments=arguments.segments,
+    )
+    make_dataset(arguments.out, parameters, arguments.workers)
+    statistics = json.loads((arguments.out / "statistics.json").read_text(encoding="utf-8"))
+    print((arguments.out / "statistics.md").read_text(encoding="utf-8"))
+    print(f"{arguments.out}: {sum(statistics['images'].values())} images; look at contact_sheet.jpg.")
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), **statistics}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
