@@ -1,0 +1,122 @@
+"""The bundle: one folder that holds a model as it is served. Written whole, opened with checks. No torch."""
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.card import Card
+from zoo.errors import UserError
+
+POSE_DTYPES = {"keypoints": "float32", "heatmaps": "uint8", "segments": "uint8"}
+"""numpy type of each pose input; the shapes are the card's."""
+
+CARD_KEY = "card"
+"""Of the ONNX metadata and of the Triton config's parameters: the card as JSON."""
+
+_PARTS = ("model.onnx", "card.json", "parity.json", "triton")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk.
+
+    Attributes:
+        path: of the folder.
+        card: the model's card.
+        model_hash: sha256 of `model.onnx`; two bundles of one hash give the same embeddings.
+    """
+
+    path: Path
+    card: Card
+    model_hash: str
+
+    @property
+    def onnx_file(self) -> Path:
+        """The model."""
+        return self.path / "model.onnx"
+
+    @property
+    def repository(self) -> Path:
+        """The Triton model repository."""
+        return self.path / "triton"
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Bundle":
+        """Open a bundle.
+
+        Raises:
+            UserError: missing, or not a bundle.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise UserError(f"{path}: no bundle there; make one with: python -m serving.export --out {path}")
+        missing = [part for part in _PARTS if not (path / part).exists()]
+        if missing:
+            raise UserError(f"{path}: not a bundle ({', '.join(missing)} missing); export the model again")
+        return cls(path, Card.read(path / "card.json"), file_hash(path / "model.onnx"))
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def check_replaceable(path: str | Path) -> None:
+    """Make sure that writing a bundle at `path` would destroy nothing but a bundle.
+
+    Raises:
+        UserError: something else is there.
+    """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UserError(f"{path}: is not a folder; choose another --out")
+    if path.is_dir() and any(path.iterdir()) and not all((path / part).exists() for part in _PARTS):
+        raise UserError(
+            f"{path}: holds other files and is no bundle; choose another --out, or empty it yourself"
+        )
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder; it becomes the bundle at `path` when the block ends well, and vanishes when not.
+
+    Raises:
+        UserError: something other than a bundle is at `path`, the disk is full, or it cannot be written to.
+    """
+    target = Path(path).absolute()
+    check_replaceable(target)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        # mkdtemp makes folders for their owner alone; a server often runs as somebody else.
+        temporary.chmod(0o755)
+        fresh = temporary / "new"
+        fresh.mkdir()
+        yield fresh
+        if target.exists():
+            target.rename(temporary / "old")
+        fresh.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
+            "Free some space or choose another folder."
+        ) from error
+    finally:
+        if temporary is not None:
+            # Between the two renames the old bundle is in here: it goes back where no new one took its place.
+            if (temporary / "old").exists() and not target.exists():
+                (temporary / "old").rename(target)
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,86 @@
+"""The in-process encoder: onnxruntime on the CPU, decoding ahead in threads."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from serving.bundle import CARD_KEY, Bundle
+from serving.encoder import Predictions
+from zoo.card import Card
+from zoo.errors import UserError
+from zoo.preprocess import ImageError, prepare
+
+BATCH_SIZE = 16
+"""Throughput on a CPU no longer grows beyond it, and memory does."""
+
+
+class OnnxEncoder:
+    """Encodes in this process.
+
+    Args:
+        bundle: path of a bundle.
+        threads: that one inference uses; every core where None is given.
+
+    Raises:
+        UserError: no bundle there, or its model cannot be opened or is not the card's.
+    """
+
+    def __init__(self, bundle: str | Path, threads: int | None = None) -> None:
+        opened = Bundle.open(bundle)
+        self.card = opened.card
+        self.model_hash = opened.model_hash
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(opened.onnx_file), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{opened.onnx_file}: cannot be opened ({reason}); export the model again"
+            ) from error
+        inside = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+        if inside is None or Card.from_json(inside, str(opened.onnx_file)) != self.card:
+            raise UserError(
+                f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
+            )
+        self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode")
+
+    def encode(self, images: Sequence[bytes]) -> Predictions:
+        """Predict; see `serving.encoder.Encoder.encode`."""
+        result = Predictions.empty(self.card, len(images))
+        starts = range(0, len(images), BATCH_SIZE)
+        # One batch is decoded while the one before it is in the network; never more, for memory's sake.
+        ahead = [self._decoders.submit(self._prepare, data) for data in images[:BATCH_SIZE]]
+        for start in starts:
+            rows = [future.result() for future in ahead]
+            following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
+            ahead = [self._decoders.submit(self._prepare, data) for data in following]
+            good = []
+            for index, row in enumerate(rows, start):
+                if isinstance(row, str):
+                    result.errors[index] = row
+                else:
+                    good.append(index)
+            if not good:
+                continue
+            batch = np.stack([rows[index - start] for index in good])
+            values = self._session.run(list(self.card.outputs), {"image": batch})
+            for name, value in zip(self.card.outputs, values, strict=True):
+                getattr(result, name)[good] = value
+        return result
+
+    def close(self) -> None:
+        """Let the decoding threads go."""
+        self._decoders.shutdown(cancel_futures=True)
+
+    def _prepare(self, data: bytes) -> np.ndarray | str:
+        try:
+            return prepare(data, self.card.input_size)
+        except ImageError as error:
+            return str(error)

@@ -1,0 +1,74 @@
+"""From a torch model to an ONNX file: dynamic batch, named inputs and outputs, the card inside."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from serving.bundle import CARD_KEY, POSE_DTYPES
+from zoo.card import Card
+from zoo.inference import InferenceModel
+
+OPSET = 17
+"""The highest that all of onnxruntime, TensorRT, OpenVINO and Ascend's ATC read."""
+
+
+def sample_inputs(card: Card, batch: int, seed: int = 0) -> dict[str, Tensor]:
+    """Make random inputs by name: uint8 images [batch, H, W, 3] and whatever pose inputs the card names."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {"image": torch.randint(0, 256, (batch, *card.input_size, 3), generator=generator).byte()}
+    for name, shape in card.pose_inputs.items():
+        if POSE_DTYPES[name] == "uint8":
+            inputs[name] = torch.randint(0, 256, (batch, *shape), generator=generator).byte()
+        else:
+            inputs[name] = torch.rand((batch, *shape), generator=generator) - 0.5
+    return inputs
+
+
+class DeployedModel(nn.Module):
+    """A model with its card's inputs by position and its outputs as a tuple, as exporters want them."""
+
+    def __init__(self, model: nn.Module, card: Card) -> None:
+        super().__init__()
+        self.inference = InferenceModel(model, card)
+        self.input_names = ["image", *card.pose_inputs]
+        self.output_names = list(card.outputs)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Predict; see `zoo.inference.InferenceModel.forward`."""
+        outputs = self.inference(**dict(zip(self.input_names, inputs, strict=True)))
+        return tuple(getattr(outputs, name) for name in self.output_names)
+
+
+def export_onnx(model: DeployedModel, card: Card, path: Path) -> None:
+    """Write the model as ONNX.
+
+    The TorchScript exporter is used on purpose. The one built on torch.export writes opset 18 and IR version
+    10: its conversion of this graph to opset 17 fails with a mere warning, and ATC reads neither. This one
+    gives opset 17, IR version 8 and a free batch axis. The same weights give the same bytes, so that the
+    file's hash names the model.
+    """
+    import onnx
+
+    axes = {name: {0: "batch"} for name in (*model.input_names, *model.output_names)}
+    # Traced with two images: a batch of one is where a batch axis gets lost.
+    sample = tuple(sample_inputs(card, batch=2).values())
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model.eval(),
+            sample,
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=model.input_names,
+            output_names=model.output_names,
+            dynamic_axes=axes,
+        )
+    proto = onnx.load(path)
+    for output in proto.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_value = card.outputs[output.name]
+    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path)

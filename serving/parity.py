@@ -1,0 +1,70 @@
+"""Proof that an ONNX file computes what the torch model computes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from serving.onnx_export import DeployedModel, sample_inputs
+from zoo.card import Card
+from zoo.errors import UserError
+
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the output's largest value."""
+
+BATCHES = (1, 5)
+"""One image, and a ragged batch that is no size anything was traced or tuned with."""
+
+
+def check_parity(
+    model: DeployedModel, card: Card, onnx_file: Path, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
+    """Compare torch and onnxruntime on random images.
+
+    Returns:
+        The report: versions, tolerance, and per batch size and output the largest absolute and relative
+        difference.
+
+    Raises:
+        UserError: an output is missing, misshapen, not finite, or differs by more than the tolerance.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a model that fails is reported below, in one line
+    session = onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    checks = []
+    for batch in BATCHES:
+        inputs = sample_inputs(card, batch, seed=batch)
+        with torch.no_grad():
+            expected = dict(zip(model.output_names, model(*inputs.values()), strict=True))
+        try:
+            feed = {name: value.numpy() for name, value in inputs.items()}
+            answers = dict(zip(card.outputs, session.run(list(card.outputs), feed), strict=True))
+        except Exception as error:
+            raise UserError(
+                f"{card.name}: the exported graph fails at batch size {batch}; no bundle was written "
+                f"({' '.join(str(error).split())})"
+            ) from error
+        for name, dimension in card.outputs.items():
+            check = _compare(name, expected[name].numpy(), answers[name], (batch, dimension))
+            if not check["relative"] <= tolerance:
+                raise UserError(
+                    f"{card.name}: output {name} differs between torch and onnxruntime at batch size {batch} "
+                    f"(relative {check['relative']:.2g}, allowed {tolerance:g}); no bundle was written"
+                )
+            checks.append({"batch": batch, **check})
+    return {
+        "tolerance": tolerance,
+        "torch": str(torch.__version__),
+        "onnxruntime": onnxruntime.__version__,
+        "checks": checks,
+    }
+
+
+def _compare(name: str, expected: np.ndarray, answer: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
+    if answer.shape != shape or expected.shape != shape or not np.isfinite(expected).all():
+        return {"output": name, "absolute": float("inf"), "relative": float("inf")}
+    absolute = float(np.abs(expected.astype(np.float64) - answer).max())
+    scale = float(np.abs(expected).max())
+    return {"output": name, "absolute": absolute, "relative": absolute / max(scale, 1e-12)}

@@ -1,0 +1,60 @@
+"""Readiness by a real inference: health endpoints go on saying ready when a backend's worker is dead."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from serving.bundle import POSE_DTYPES
+from serving.triton_client import connect, triton_errors
+from serving.triton_repository import ENTRY_MODEL
+from zoo.card import Card
+
+
+def probe(address: str, card: Card, timeout: float = 30.0) -> str | None:
+    """Send one small generated JPEG through the whole ensemble.
+
+    Args:
+        address: of the gRPC service, `host:port`.
+        card: of the model that should answer.
+        timeout: seconds for the inference.
+
+    Returns:
+        None when every output came back whole, otherwise what went wrong.
+    """
+    import tritonclient.grpc as grpcclient
+
+    client = connect(address)
+    try:
+        if not client.is_model_ready(ENTRY_MODEL, client_timeout=2.0):
+            return f"{ENTRY_MODEL} is not ready"
+        inputs = [_tensor("image_bytes", np.array([[_small_jpeg()]], dtype=np.object_), "BYTES")]
+        for name, shape in card.pose_inputs.items():
+            kind = "UINT8" if POSE_DTYPES[name] == "uint8" else "FP32"
+            inputs.append(_tensor(name, np.zeros((1, *shape), POSE_DTYPES[name]), kind))
+        outputs = [grpcclient.InferRequestedOutput(name) for name in card.outputs]
+        answer = client.infer(ENTRY_MODEL, inputs, outputs=outputs, client_timeout=timeout)
+        for name, dimension in card.outputs.items():
+            value = answer.as_numpy(name)
+            if value is None or value.shape != (1, dimension) or not np.isfinite(value).all():
+                return f"{name} came back {'missing' if value is None else f'as {list(value.shape)}'}"
+    except triton_errors() as error:
+        return " ".join(str(error).split())
+    finally:
+        client.close()
+    return None
+
+
+def _tensor(name: str, value: np.ndarray, kind: str) -> object:
+    import tritonclient.grpc as grpcclient
+
+    tensor = grpcclient.InferInput(name, list(value.shape), kind)
+    tensor.set_data_from_numpy(value)
+    return tensor
+
+
+def _small_jpeg() -> bytes:
+    ramp = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "JPEG")
+    return buffer.getvalue()

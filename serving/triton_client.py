@@ -1,0 +1,40 @@
+"""How this project connects to a Triton server's gRPC service."""
+
+from typing import TYPE_CHECKING
+
+from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    from tritonclient.grpc import InferenceServerClient
+
+_MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+def connect(address: str) -> "InferenceServerClient":
+    """Make a client of the server at `host:port`. Nothing is sent yet.
+
+    Raises:
+        UserError: tritonclient is not installed.
+    """
+    try:
+        import tritonclient.grpc as grpcclient
+    except ImportError as error:
+        raise UserError(
+            f'a Triton server needs tritonclient ({error}); install it with: pip install "tritonclient[grpc]"'
+        ) from error
+    # gRPC obeys http_proxy even for the loopback address, where no proxy can help.
+    local = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+    options = [
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.enable_http_proxy", 0 if local else 1),
+    ]
+    return grpcclient.InferenceServerClient(address, channel_args=options)
+
+
+def triton_errors() -> tuple[type[Exception], ...]:
+    """Name the exceptions that a failing server or connection raises."""
+    import grpc
+    from tritonclient.utils import InferenceServerException
+
+    return (InferenceServerException, grpc.RpcError)
