@@ -1,0 +1,52 @@
+"""Times as people write and read them: `8:05`, `2024-05-01 08:05`, or plain seconds."""
+
+import math
+from datetime import UTC, datetime
+
+from zoo.errors import UserError
+
+# Recordings that count from their own start stay far below; times since 1970 are far above.
+_EPOCH_FROM = 1e8
+
+
+def parse_time(text: str) -> float:
+    """Read seconds, `H:MM`, `H:MM:SS`, or an ISO date and time (UTC unless it names a zone).
+
+    Raises:
+        UserError: none of these.
+    """
+    text = text.strip()
+    try:
+        if ":" in text and "-" not in text:
+            parts = [float(part) for part in text.split(":")]
+            if len(parts) > 3 or any(part < 0 or not math.isfinite(part) for part in parts):
+                raise ValueError
+            return sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+        if "-" in text[1:] and not _is_number(text):
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = float(text)
+        if not math.isfinite(seconds):
+            raise ValueError
+        return seconds
+    except ValueError:
+        raise UserError(
+            f"{text!r} is not a time; write 8:05, 8:05:30, 2024-05-01T08:05, or seconds such as 1224.5"
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def format_time(seconds: float) -> str:
+    """`1224.5` as `0:20:24`, a time since 1970 as `2024-05-01 08:05:00`."""
+    if seconds >= _EPOCH_FROM:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    whole = abs(int(seconds))
+    sign = "-" if seconds < 0 else ""
+    return f"{sign}{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,0 +1,170 @@
+"""Ask a gallery: `python -m retrieval.search --gallery DIR --query IMAGE`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from retrieval.clock import format_time, parse_time
+from retrieval.entries import Hit
+from retrieval.filters import Filters
+from retrieval.gallery import Gallery
+from retrieval.model import open_model
+from retrieval.searcher import Query, Searcher
+from retrieval.source import ImageFile, list_images, read_ahead, read_bytes
+from zoo.errors import UserError, exit_on_user_error
+from zoo.files import replacing
+from zoo.preprocess import ImageError
+
+BATCH_SIZE = 32
+
+
+def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters: Filters) -> int:
+    """Search with every image of a folder and write one JSON line for each, in order of the names.
+
+    A line is `{"query": name, "color": .., "type": .., "results": [keys, best first]}`. The file is whole or
+    not there: figures measured on a part of the queries would pass for those of all.
+
+    Returns:
+        the number of queries.
+
+    Raises:
+        UserError: a query that cannot be used; every such file is named.
+    """
+    files = list_images(folder)
+    bad: list[str] = []
+    threads = min(4, os.cpu_count() or 1)
+    with (
+        replacing(out) as temporary,
+        open(temporary, "w", encoding="utf-8") as lines,
+        tqdm(total=len(files), unit="query", desc="search", file=sys.stderr) as bar,
+    ):
+        batch: list[tuple[ImageFile, bytes]] = []
+        for number, (file, data) in enumerate(
+            read_ahead(files, lambda file: read_bytes(file.path), threads, 2 * BATCH_SIZE), 1
+        ):
+            if isinstance(data, ImageError):
+                bad.append(str(data))
+            else:
+                batch.append((file, data))
+            if len(batch) == BATCH_SIZE or (batch and number == len(files)):
+                queries = searcher.look_at_all([data for _, data in batch])
+                for (asked, _), query in zip(batch, queries, strict=True):
+                    if isinstance(query, str):
+                        bad.append(f"{asked.path}: {query}")
+                    else:
+                        lines.write(_ranking(searcher, asked.key, query, k, filters) + "\n")
+                    bar.update()
+                batch = []
+        if bad:
+            raise UserError(
+                f"{len(bad)} of {len(files)} queries cannot be used, so nothing was written: {'; '.join(bad)}"
+            )
+    return len(files)
+
+
+def _ranking(searcher: Searcher, name: str, query: Query, k: int, filters: Filters) -> str:
+    keys = searcher.gallery.rank(query.embedding, k, filters)
+    line = {"query": name, "color": query.color, "type": query.type, "results": keys}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def print_results(searcher: Searcher, query: Query, hits: list[Hit]) -> None:
+    """Print the answer for people."""
+    for what, chances in (("colour", query.colors), ("type", query.types)):
+        if chances:
+            likely = ", ".join(f"{name} {chance:.0%}" for name, chance in list(chances.items())[:3])
+            print(f"{what}: {likely}")
+    if not hits:
+        print("no image of the gallery meets the filters")
+        return
+    names = {camera.id: camera.name for camera in searcher.gallery.cameras()}
+    width = max(len(hit.key) for hit in hits)
+    for rank, hit in enumerate(hits, 1):
+        camera = "" if hit.camera is None else names[hit.camera]
+        time = "" if hit.time is None else format_time(hit.time)
+        look = " ".join(part for part in (hit.color, hit.type) if part)
+        print(f"{rank:4}  {hit.score:.3f}  {hit.key:{width}}  {look:16}  {time:>10}  {camera}".rstrip())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m retrieval.search", description="Find a vehicle in a gallery by an image of it."
+    )
+    parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--query", type=Path, required=True, metavar="PATH", help="an image, or a folder of them"
+    )
+    parser.add_argument(
+        "-k", "--k", type=int, help="results wanted, 0 for all (default: 10; with --rankings: 0)"
+    )
+    parser.add_argument("--color", action="append", default=[], help="only this colour; may be repeated")
+    parser.add_argument("--type", action="append", default=[], help="only this type; may be repeated")
+    parser.add_argument(
+        "--camera", action="append", default=[], type=int, help="only this camera id; likewise"
+    )
+    parser.add_argument(
+        "--after", metavar="TIME", help="only this time or later: seconds, 8:05:30, or an ISO date"
+    )
+    parser.add_argument("--before", metavar="TIME", help="only this time or earlier")
+    parser.add_argument(
+        "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
+    )
+    parser.add_argument(
+        "--rankings",
+        type=Path,
+        metavar="FILE",
+        help="with a folder as query: one JSON line a query goes here",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    args = build_parser().parse_args(argv)
+    if args.query.is_dir() != (args.rankings is not None):
+        raise UserError(
+            f"{args.query}: a folder of queries needs --rankings FILE, and --rankings needs a folder"
+            if args.query.exists()
+            else f"{args.query}: no such image"
+        )
+    filters = Filters(
+        colors=tuple(args.color),
+        types=tuple(args.type),
+        cameras=tuple(args.camera),
+        after=None if args.after is None else parse_time(args.after),
+        before=None if args.before is None else parse_time(args.before),
+    )
+    encoder, model = open_model(args.gallery, args.encoder)
+    try:
+        with Gallery.open(args.gallery, model=model) as gallery:
+            searcher = Searcher(gallery, encoder)
+            if args.rankings is not None:
+                k = 0 if args.k is None else args.k
+                count = write_rankings(searcher, args.query, args.rankings, k, filters)
+                print(f"{count} rankings written to {args.rankings}")
+                if args.json:
+                    print(json.dumps({"queries": count, "rankings": str(args.rankings)}, ensure_ascii=False))
+                return 0
+            try:
+                query = searcher.look(read_bytes(args.query), str(args.query))
+            except ImageError as error:
+                raise UserError(str(error)) from error
+            hits = searcher.search(query, 10 if args.k is None else args.k, filters)
+            if args.json:
+                print(json.dumps(searcher.answer(query, hits), ensure_ascii=False))
+            else:
+                print_results(searcher, query, hits)
+    finally:
+        encoder.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Image files on the way into a gallery or a search: found, read ahead and made small for display."""
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from zoo.errors import UserError
+from zoo.preprocess import MAX_BYTES, ImageError, decode_image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+PICTURE_SIZE = 320
+"""Longest side in pixels of the JPEG that the gallery keeps to show."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file of a folder; `key` is its name relative to the folder, with forward slashes."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file's bytes and their digest; `picture` is empty where nobody asked for one."""
+
+    file: ImageFile
+    data: bytes
+    digest: str
+    picture: bytes = b""
+
+
+def list_images(folder: Path) -> list[ImageFile]:
+    """Find the image files of a folder and the folders in it, by key.
+
+    Raises:
+        UserError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder that holds the images")
+    found = []
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root) / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                found.append(ImageFile(path, path.relative_to(folder).as_posix()))
+    if not found:
+        raise UserError(f"{folder}: no images found (looked for {', '.join(sorted(SUFFIXES))})")
+    return sorted(found, key=lambda file: file.key)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, at most as much as a decoder would take.
+
+    Raises:
+        ImageError: unreadable, or too large; the message names the path.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{path}: larger than the limit of {MAX_BYTES} bytes; make it smaller")
+    return data
+
+
+def digest(data: bytes) -> str:
+    """Identify a file's content."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def display_jpeg(image: np.ndarray) -> bytes:
+    """Encode uint8 [H, W, 3] as a JPEG of at most `PICTURE_SIZE` pixels a side."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def load(file: ImageFile) -> Loaded:
+    """Read a file, check that it decodes, and make its display picture.
+
+    Raises:
+        ImageError: the file cannot be used; the message names it.
+    """
+    data = read_bytes(file.path)
+    return Loaded(file, data, digest(data), display_jpeg(decode_image(data, str(file.path))))
+
+
+def read_ahead(
+    items: Iterable[_Item], work: Callable[[_Item], _Result], threads: int, depth: int
+) -> Iterator[tuple[_Item, _Result | ImageError]]:
+    """Run `work` on items in threads, at most `depth` ahead, and yield the results in the items' order.
+
+    An `ImageError` is yielded in the place of its item's result; any other exception is raised.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
+        waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) >= depth:
+                    item, future = waiting.popleft()
+                    yield item, _result(future)
+            for item, future in waiting:
+                yield item, _result(future)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _result(future: "Future[_Result]") -> _Result | ImageError:
+    try:
+        return future.result()
+    except ImageError as error:
+        return error
