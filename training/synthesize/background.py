@@ -63,7 +63,7 @@ def _strip(
 def _draw_ground(lanes: list[tuple[float, float, float]], rng: np.random.Generator) -> np.ndarray:
     shape = (GROUND_PIXELS, GROUND_PIXELS)
     verge = [(96, 110, 62), (120, 112, 96), (138, 134, 128), (84, 98, 58)][int(rng.integers(4))]
-    ground = np.empty((*shape, 3), np.float32)
+    ground: np.ndarray = np.empty((*shape, 3), np.float32)
     ground[:] = verge
     ground *= 1 + 0.08 * _noise(shape, 30, rng)[..., None] + 0.1 * _noise(shape, 2.5, rng)[..., None]
     x, y, heading = lanes[0]

@@ -61,8 +61,8 @@ def expose(light: np.ndarray, sensor: Sensor, shot: Shot, gain: float, grain: Gr
         np.ascontiguousarray(light),
         gains.astype(np.float32),
         _tone_curve(sensor.gamma),
-        np.float32(sensor.saturation),
-        np.float32(sensor.noise),
+        sensor.saturation,
+        sensor.noise,
         piece,
         picture,
     )
@@ -71,9 +71,9 @@ def expose(light: np.ndarray, sensor: Sensor, shot: Shot, gain: float, grain: Gr
 
 def compress(picture: np.ndarray, quality: int) -> np.ndarray:
     """What is left of `picture`, uint8 [H, W, 3] RGB, after JPEG of `quality`."""
-    return cv2.cvtColor(
-        cv2.imdecode(np.frombuffer(encode_jpeg(picture, quality), np.uint8), 1), cv2.COLOR_BGR2RGB
-    )
+    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(picture, quality), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None, "OpenCV reads what it wrote"
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
@@ -112,7 +112,7 @@ def _streak(motion: tuple[float, float]) -> np.ndarray:
     reach = int(np.ceil(np.hypot(*motion) / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     half = np.asarray(motion) / 2
-    ends = [tuple(int(round((reach + sign * v) * 16)) for v in half) for sign in (-1, 1)]
+    ends = [tuple(round((reach + sign * float(v)) * 16) for v in half) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA, 4)
     return kernel / max(float(kernel.sum()), 1e-6)
 

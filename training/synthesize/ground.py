@@ -7,7 +7,8 @@ import numpy as np
 
 from training.synthesize.background import BACKDROP_METRES, GROUND_METRES, Background
 from training.synthesize.camera import Camera, Crop
-from training.synthesize.render import SRGB_TO_LINEAR, Light, octahedral_directions, sunlit
+from training.synthesize.render import Light
+from training.synthesize.shading import SRGB_TO_LINEAR, octahedral_directions, sunlit
 from training.synthesize.shadow import GroundShadow
 from training.synthesize.weather import Weather
 
@@ -20,27 +21,27 @@ def draw_surroundings(
 ) -> np.ndarray:
     """Linear light of the empty street, float32 [H, W, 3]."""
     grid = crop.grid(_STEP)
-    rays = camera.rays(grid.reshape(-1, 2)).reshape(grid.shape[:2] + (3,)).astype(np.float32)
+    rays = camera.rays(grid.reshape(-1, 2)).reshape((*grid.shape[:2], 3)).astype(np.float32)
     picture = np.empty((crop.height, crop.width, 3), np.float32)
     _paint(
         rays,
-        np.float32(camera.height),
+        camera.height,
         background.ground,
         background.backdrop,
-        np.float32(background.radius),
+        background.radius,
         light.sun,
         light.sun_color,
         light.sky_color,
         weather.zenith,
         weather.horizon,
-        np.float32(weather.haze),
-        np.float32(weather.wet),
+        weather.haze,
+        weather.wet,
         light.dapple,
-        np.float32(light.dapple_metres),
+        light.dapple_metres,
         shadow.shade,
-        np.float32(shadow.origin[0]),
-        np.float32(shadow.origin[1]),
-        np.float32(shadow.cell),
+        shadow.origin[0],
+        shadow.origin[1],
+        shadow.cell,
         SRGB_TO_LINEAR,
         picture,
     )
@@ -68,7 +69,7 @@ def draw_environment(background: Background, weather: Weather, size: int = 48) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _paint(
+def _paint(  # noqa: PLR0915 -- one kernel, as in shading.py
     rays: np.ndarray,
     eye_height: float,
     ground: np.ndarray,

@@ -4,7 +4,8 @@ import numpy as np
 
 from training.synthesize.camera import Camera, Crop
 from training.synthesize.mesh import Vehicle
-from training.synthesize.render import SAMPLES, Canvas, Placed
+from training.synthesize.render import Canvas, Placed
+from training.synthesize.shading import SAMPLES
 
 VISIBLE = (0.7, 1.0)
 """Confidence of a point that the camera sees."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.synthesize.render import Placed, cover
+from training.synthesize.raster import cover
+from training.synthesize.render import Placed
 
 _PIXELS = 160
 

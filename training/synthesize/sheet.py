@@ -20,8 +20,8 @@ def write_sheet(out: Path, rows: dict[str, list[str]]) -> None:
     vehicles: dict[str, list[tuple[str, list[str]]]] = {}
     for split, lines in rows.items():
         for line in lines:
-            name, vehicle, *rest = line.split(",", 4)
-            vehicles.setdefault(vehicle, []).append((f"image_{split}/{name}", rest))
+            file, vehicle, *rest = line.split(",", 4)
+            vehicles.setdefault(vehicle, []).append((f"image_{split}/{file}", rest))
     chosen = _choose(vehicles)
     width = _TITLE + _COLUMNS * (_CELL[0] + _GAP) + _GAP
     sheet = Image.new("RGB", (width, len(chosen) * (_CELL[1] + 22 + _GAP) + _GAP), _PAPER)
@@ -39,10 +39,12 @@ def write_sheet(out: Path, rows: dict[str, list[str]]) -> None:
                 image.thumbnail(_CELL, Image.Resampling.LANCZOS)
                 place = (left + (_CELL[0] - image.width) // 2, top + (_CELL[1] - image.height) // 2)
                 sheet.paste(image, place)
-            name = parse_veri_name(Path(path).name)
-            if name is not None:
+            sighting = parse_veri_name(Path(path).name)
+            if sighting is not None:
                 role = "  query" if path.startswith("image_query") else ""
-                pen.text((left + 4, top + _CELL[1] + 1), f"c{name.camera_id:03d}{role}", _FAINT, font_size=14)
+                pen.text(
+                    (left + 4, top + _CELL[1] + 1), f"c{sighting.camera_id:03d}{role}", _FAINT, font_size=14
+                )
     data = io.BytesIO()
     sheet.save(data, "JPEG", quality=88)
     with replacing(out / "contact_sheet.jpg") as temporary:

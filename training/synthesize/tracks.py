@@ -85,7 +85,7 @@ def draw_track(city: list[CameraPlace], images: int, rng: np.random.Generator) -
     Returns:
         `images` sightings in order of time. At least two cameras see the vehicle if the city has two.
     """
-    visits = int(min(rng.integers(4, 9), len(city), max(2, images // 2)))
+    visits = min(int(rng.integers(4, 9)), len(city), max(2, images // 2))
     route = _draw_route(city, visits, rng)
     counts = np.full(visits, images // visits)
     counts[rng.permutation(visits)[: images % visits]] += 1
@@ -126,9 +126,9 @@ def choose_queries(sightings: list[Sighting], rng: np.random.Generator) -> set[t
     for sighting in sightings:
         counts[sighting.camera_id] = counts.get(sighting.camera_id, 0) + 1
     cameras = sorted(counts)
-    most = len(cameras) - 1
-    chosen = rng.permutation(len(cameras))[: max(1, min(most, round(0.6 * len(cameras))))] if most else []
-    return {(cameras[number], int(rng.integers(counts[cameras[number]]))) for number in chosen}
+    share = max(1, min(len(cameras) - 1, round(0.6 * len(cameras))))
+    chosen = [cameras[number] for number in rng.permutation(len(cameras))[:share]]
+    return {(camera, int(rng.integers(counts[camera]))) for camera in chosen}
 
 
 def _draw_route(city: list[CameraPlace], visits: int, rng: np.random.Generator) -> list[CameraPlace]:

@@ -7,6 +7,7 @@ import signal
 import threading
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from training.synthesize.difficulty import DIFFICULTIES
@@ -116,8 +117,13 @@ def start_worker(parameters: Parameters) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         # A killed parent tells nobody; without this its workers would wait for work for ever.
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _stages(parameters.seed, parameters.cameras, parameters.size, parameters.difficulty)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def as_json(parameters: Parameters) -> dict[str, object]:

@@ -4,7 +4,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_Color = tuple[float, float, float]
+
 WEATHERS = ("clear", "overcast", "rain", "fog", "dusk", "night")
+
+
+_LOOKS: dict[str, tuple[_Color, _Color, _Color, _Color, float, float, float, float]] = {
+    # sun, sky light, zenith, horizon, then haze, wet, gain, noise
+    "clear": (
+        (0.80, 0.74, 0.64),
+        (0.30, 0.35, 0.43),
+        (0.16, 0.32, 0.68),
+        (0.62, 0.72, 0.84),
+        0.0008,
+        0,
+        1.0,
+        1,
+    ),
+    "overcast": (
+        (0.06, 0.06, 0.06),
+        (0.72, 0.75, 0.79),
+        (0.66, 0.7, 0.76),
+        (0.78, 0.8, 0.83),
+        0.002,
+        0,
+        1.05,
+        1,
+    ),
+    "rain": ((0, 0, 0), (0.46, 0.49, 0.53), (0.4, 0.43, 0.48), (0.52, 0.55, 0.58), 0.01, 1, 1.5, 1.3),
+    "fog": ((0.02, 0.02, 0.02), (0.66, 0.68, 0.7), (0.7, 0.71, 0.72), (0.74, 0.75, 0.76), 0.022, 0.3, 1.1, 1),
+    "dusk": ((0.42, 0.26, 0.13), (0.2, 0.21, 0.27), (0.13, 0.16, 0.3), (0.6, 0.4, 0.28), 0.003, 0, 1.7, 1.5),
+    "night": (
+        (0.2, 0.15, 0.09),
+        (0.045, 0.045, 0.06),
+        (0.01, 0.012, 0.02),
+        (0.04, 0.035, 0.04),
+        0.002,
+        0.2,
+        3.2,
+        2,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -46,16 +86,7 @@ def draw_weather(odds: tuple[float, ...], rng: np.random.Generator) -> Weather:
     )
     sun = (np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation))
     strength = rng.uniform(0.85, 1.1)
-    #        sun colour          sky light           zenith              horizon          haze  wet gain noise
-    table = {
-        "clear": ((0.80, 0.74, 0.64), (0.30, 0.35, 0.43), (0.16, 0.32, 0.68), (0.62, 0.72, 0.84), 0.0008, 0, 1.0, 1),
-        "overcast": ((0.06, 0.06, 0.06), (0.72, 0.75, 0.79), (0.66, 0.70, 0.76), (0.78, 0.80, 0.83), 0.002, 0, 1.05, 1),
-        "rain": ((0.0, 0.0, 0.0), (0.46, 0.49, 0.53), (0.40, 0.43, 0.48), (0.52, 0.55, 0.58), 0.010, 1, 1.5, 1.3),
-        "fog": ((0.02, 0.02, 0.02), (0.66, 0.68, 0.70), (0.70, 0.71, 0.72), (0.74, 0.75, 0.76), 0.022, 0.3, 1.1, 1),
-        "dusk": ((0.42, 0.26, 0.13), (0.20, 0.21, 0.27), (0.13, 0.16, 0.30), (0.60, 0.40, 0.28), 0.003, 0, 1.7, 1.5),
-        "night": ((0.20, 0.15, 0.09), (0.045, 0.045, 0.06), (0.01, 0.012, 0.02), (0.04, 0.035, 0.04), 0.002, 0.2, 3.2, 2),
-    }  # fmt: skip
-    sun_color, sky, zenith, horizon, haze, wet, gain, noise = table[name]
+    sun_color, sky, zenith, horizon, haze, wet, gain, noise = _LOOKS[name]
     return Weather(
         name=name,
         sun=np.asarray(sun, np.float32),
