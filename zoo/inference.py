@@ -38,11 +38,12 @@ class InferenceModel(nn.Module):
 
     def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model = model
         self.channels = card.channels
         # Not persistent: they are the card's, not the weights'.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
+        self.eval()
 
     def forward(
         self,

@@ -57,11 +57,9 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
         # Pickled by others: nothing but tensors is let in.
         state = torch.load(source, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = (
-            getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or "it is cut short"
-        )
+        reason = error.strerror if isinstance(error, OSError) else str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{source}: cannot be read as torchvision's weights ({reason}); fetch {IMAGENET_URL} again, "
+            f"{source}: cannot be read as torchvision's weights ({reason or 'it is cut short'}); fetch {IMAGENET_URL} again, "
             "or start without it: --init none"
         ) from error
     if not isinstance(state, Mapping):
@@ -71,12 +69,12 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
     # Files of before torch 0.4.1 have no batch counters.
     fitted = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
     for key, value in state.items():
-        if key.startswith("features."):
+        if key.startswith("features.") and isinstance(value, Tensor):
             fitted[_OLD_NAME.sub(r"\1\2", key.removeprefix("features."))] = value
-    first = "conv0.weight"
-    if first in fitted and fitted[first].shape[1] < own[first].shape[1]:
-        extra = own[first][:, fitted[first].shape[1] :]
-        fitted[first] = torch.cat((fitted[first].to(extra.dtype), extra), dim=1)
+    first = own["conv0.weight"]
+    rgb, extra = first[:, :3], first[:, 3:]
+    if "conv0.weight" in fitted and fitted["conv0.weight"].shape == rgb.shape:
+        fitted["conv0.weight"] = torch.cat((fitted["conv0.weight"].to(extra), extra), dim=1)
     apply_weights(trunk, fitted, str(source))
 
 

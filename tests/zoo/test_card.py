@@ -1,0 +1,51 @@
+"""Cards: what goes in comes out, and what cannot be read is said in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from zoo.card import Card
+from zoo.errors import UserError
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card(
+        name="densenet121.test",
+        input_size=(192, 256),
+        outputs={"embedding": 1024, "color_probs": 10},
+        pose_inputs={"keypoints": (108,), "heatmaps": (192, 256, 36)},
+        channels="BGR",
+        metrics=[{"dataset": "VeRi-776", "device": "CPU", "mAP": 0.5}],
+        notes="合成车辆",
+    )
+
+
+def test_round_trip(card: Card, tmp_path: Path) -> None:
+    assert Card.from_json(card.to_json()) == card
+    path = tmp_path / "卡 片.json"
+    card.write(path)
+    assert Card.read(path) == card
+    assert "合成车辆" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "broken JSON"),
+        ("[]", "a JSON object is expected"),
+        ('{"name": "a.b"}', "incomplete"),
+        ('{"name": "a.b", "input_size": [1, 1], "outputs": {}, "colour": 1}', r"unknown fields \['colour'\]"),
+    ],
+)
+def test_broken_cards_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "card.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"card\.json: .*{complaint}") as caught:
+        Card.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_card_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.json: no card can be read there"):
+        Card.read(tmp_path / "none.json")

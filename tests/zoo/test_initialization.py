@@ -1,0 +1,133 @@
+"""What a training starts from, with files of torchvision's own form and no network."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import densenet121
+
+from zoo.errors import UserError
+from zoo.initialization import IMAGENET_URL, imagenet_cache, initialize
+from zoo.registry import create_model, make_card
+from zoo.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the form that torchvision released: old key names, no batch counters, the old container."""
+    state = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value
+        for key, value in densenet121().state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in state
+    path = tmp_path_factory.mktemp("imagenet") / "densenet121.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+@pytest.mark.parametrize("pose", [False, True])
+def test_imagenet_trunk(released: Path, pose: bool) -> None:
+    model = create_model("densenet121", heatmaps=pose, segments=pose)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    initialize(model, str(released))
+    state = torch.load(released, weights_only=True)
+    after = model.state_dict()
+    assert torch.equal(after["base.conv0.weight"][:, :3], state["features.conv0.weight"])
+    assert torch.equal(after["base.conv0.weight"][:, 3:], before["base.conv0.weight"][:, 3:])
+    key = "denseblock4.denselayer16.{}2.weight"
+    assert torch.equal(
+        after["base." + key.format("conv")],
+        state["features." + key.format("conv").replace("conv2", "conv.2")],
+    )
+    assert torch.equal(after["fc_vid.weight"], before["fc_vid.weight"])
+
+
+def test_the_cache_is_used_without_a_network(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    imagenet_cache().parent.mkdir(parents=True)
+    imagenet_cache().write_bytes(released.read_bytes())
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("asked the network"))
+    model = create_model("densenet121")
+    initialize(model, "imagenet")
+    state = torch.load(released, weights_only=True)
+    assert torch.equal(model.base.conv0.weight, state["features.conv0.weight"])
+
+
+def test_no_cache_and_no_network_tell_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    with pytest.raises(UserError, match=r"Name or service not known.*--init none") as caught:
+        initialize(create_model("densenet121"), "imagenet")
+    assert f"put {IMAGENET_URL} at {imagenet_cache()}" in str(caught.value)
+    assert not list(imagenet_cache().parent.iterdir())
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("keep", [0, 1000, 1_000_000])
+def test_damaged_file_is_named(released: Path, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "half.pth"
+    path.write_bytes(released.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"half\.pth: cannot be read as torchvision's weights"):
+        initialize(create_model("densenet121"), str(path))
+
+
+class Malicious:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return (Path.write_text, (self.target, "owned"))
+
+
+def test_pickled_code_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"features.conv0.weight": Malicious(tmp_path / "owned")}, path)
+    with pytest.raises(UserError, match=r"evil\.pth: cannot be read"):
+        initialize(create_model("densenet121"), str(path))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_another_networks_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"features.conv0.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match=r"other\.pth: the weights do not fit the model; missing: "):
+        initialize(create_model("densenet121"), str(path))
+
+
+def test_an_earlier_model_with_other_identities(tmp_path: Path) -> None:
+    earlier = create_model("densenet121", num_ids=5)
+    path = tmp_path / "earlier.safetensors"
+    save_weights(earlier, make_card(earlier, "densenet121.earlier", (64, 64)), path)
+    model = create_model("densenet121", num_ids=8)
+    fresh = model.classifier_vid.weight.clone()
+    initialize(model, str(path))
+    assert torch.equal(model.base.conv0.weight, earlier.base.conv0.weight)
+    assert torch.equal(model.classifier_vcolor.weight, earlier.classifier_vcolor.weight)
+    assert torch.equal(model.classifier_vid.weight, fresh)
+    same = create_model("densenet121", num_ids=5)
+    initialize(same, str(path))
+    assert torch.equal(same.classifier_vid.weight, earlier.classifier_vid.weight)
+    with pytest.raises(UserError, match=r"earlier\.safetensors: the weights do not fit"):
+        initialize(create_model("densenet121", keypoints=True), str(path))
+
+
+def test_none_changes_nothing() -> None:
+    model = create_model("densenet121")
+    before = model.base.conv0.weight.clone()
+    initialize(model, "none")
+    assert torch.equal(model.base.conv0.weight, before)
+
+
+def test_unknown_name_is_refused() -> None:
+    with pytest.raises(UserError, match="imagnet: neither a model of the zoo nor"):
+        initialize(create_model("densenet121"), "imagnet")

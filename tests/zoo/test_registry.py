@@ -1,0 +1,135 @@
+"""Models by name, and the commands that list and show them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from zoo import registry
+from zoo.__main__ import main
+from zoo.card import Card
+from zoo.errors import UserError
+from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
+from zoo.weights import save_weights
+
+
+@pytest.fixture
+def shipped(multitask_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
+    """A zoo of one model."""
+    monkeypatch.setattr(registry, "PRETRAINED", tmp_path)
+    figures = [{"dataset": "synthetic", "device": "CPU", "mAP": 0.8123}]
+    card = make_card(multitask_model, "densenet121.test", (64, 96), metrics=figures)
+    return save_weights(multitask_model, card, tmp_path / "densenet121.test.safetensors", dtype="float16")
+
+
+def test_architectures_are_found_without_being_listed() -> None:
+    assert "densenet121" in list_archs()
+
+
+def test_two_builders_of_one_name_are_a_mistake() -> None:
+    list_archs()
+    with pytest.raises(ValueError, match="two builders"):
+        register("densenet121")(nn.Identity)
+
+
+def test_unknown_architecture_and_option() -> None:
+    with pytest.raises(UserError, match=r"^densenet: no such architecture; known are .*densenet121"):
+        create_model("densenet")
+    with pytest.raises(UserError, match=r"^densenet121: .*these options .*'depth'"):
+        create_model("densenet121", depth=3)
+
+
+def test_a_card_rebuilds_its_model() -> None:
+    model = create_model("densenet121", multitask=False, keypoints=True, embedding_dim=64)
+    card = make_card(model, "densenet121.small", (32, 64))
+    assert card.outputs == {"embedding": 64}
+    assert card.pose_inputs == {"keypoints": (108,)}
+    again = create_model(Card.from_json(card.to_json()))
+    assert [(k, v.shape) for k, v in again.state_dict().items()] == [
+        (k, v.shape) for k, v in model.state_dict().items()
+    ]
+    assert create_model(card, num_ids=9).classifier_vid.out_features == 9
+
+
+def test_load_by_name_and_by_path(shipped: Card, tmp_path: Path) -> None:
+    assert list_models() == [shipped]
+    by_name, card = load_model("densenet121.test")
+    path = tmp_path / "elsewhere" / "车.safetensors"
+    path.parent.mkdir()
+    shutil.copy(tmp_path / "densenet121.test.safetensors", path)
+    by_path, _ = load_model(path)
+    assert card == shipped
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(by_name(image).embedding, by_path(image).embedding)
+    assert not by_name.training
+
+
+def test_unknown_name_lists_the_near_ones(shipped: Card) -> None:
+    for call in (load_model, read_card):
+        with pytest.raises(
+            UserError, match=r"densenet121\.tset: neither .* did you mean densenet121\.test\?"
+        ):
+            call("densenet121.tset")
+        with pytest.raises(
+            UserError, match=r"x: neither a model of the zoo nor .*known are densenet121\.test"
+        ):
+            call("x")
+
+
+def test_weights_that_do_not_fit_their_card_are_refused(shipped: Card, tmp_path: Path) -> None:
+    shipped.replace(options={**shipped.options, "keypoints": True}).write(tmp_path / "densenet121.test.json")
+    with pytest.raises(
+        UserError, match=r"misshapen: .*fc_vid\.weight \[1024, 1024\] instead of \[1024, 1132\]"
+    ):
+        load_model("densenet121.test")
+
+
+def test_shipped_models_load_and_agree_with_their_cards() -> None:
+    for card in list_models():
+        model, found = load_model(card.name)
+        assert found == card
+        assert model.outputs() == card.outputs
+        assert card.licence
+        assert card.metrics
+
+
+def test_list_command(shipped: Card, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.split() == (
+        [
+            "densenet121.test",
+            "64x96",
+            "embedding,",
+            "color_probs,",
+            "type_probs",
+            "mAP",
+            "0.8123",
+            "on",
+            "synthetic",
+        ]
+    )
+    assert main(["list", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [Card.from_json(json.dumps(entry)) for entry in answer["models"]] == [shipped]
+
+
+def test_show_command(shipped: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "densenet121.test", "--json"]) == 0
+    assert Card.from_json(capsys.readouterr().out.splitlines()[-1]) == shipped
+    assert main(["show", str(tmp_path / "densenet121.test.safetensors")]) == 0
+    assert "0.8123" in capsys.readouterr().out
+    assert main(["show", "nothing"]) == 2
+    assert capsys.readouterr().err.startswith("error: nothing: neither")
+
+
+def test_an_empty_zoo_is_said_to_be_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "PRETRAINED", tmp_path / "none")
+    assert list_models() == []
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.startswith("no models")
