@@ -2,8 +2,8 @@
 
 A request of one image that cannot be used is answered with an error. In a request of several, each bad image
 has a text in its row of `error` (empty for good ones) and black pixels in `image`, so that the others are
-answered. The model computes numbers for the black image too: a client must not use a row with an error. (Which
-outputs a client asked the ensemble for is not told to the models inside it.)
+answered. The model computes numbers for the black image too: a client must not use a row with an error.
+(Which outputs a client asked the ensemble for is not told to the models inside it.)
 """
 
 import json
