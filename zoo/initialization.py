@@ -59,8 +59,8 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{source}: cannot be read as torchvision's weights ({reason or 'it is cut short'}); fetch {IMAGENET_URL} again, "
-            "or start without it: --init none"
+            f"{source}: cannot be read as torchvision's weights ({reason or 'it is cut short'}); "
+            f"fetch {IMAGENET_URL} again, or start without it: --init none"
         ) from error
     if not isinstance(state, Mapping):
         raise UserError(f"{source}: not a state dict; torchvision's is at {IMAGENET_URL}")

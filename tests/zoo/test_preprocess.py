@@ -154,6 +154,7 @@ def test_exif_rotation_is_applied(orientation: int, format: str) -> None:
     assert np.abs(decoded.astype(int) - np.asarray(upright).astype(int)).mean() < 3
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_does_not_cost_the_image() -> None:
     data = encode(blocks(), "JPEG", exif=b"Exif\0\0MM\0\x2a\0\0\xff\xff\xff\xff")
     assert decode_image(data).shape == (48, 64, 3)

@@ -70,21 +70,15 @@ def test_load_by_name_and_by_path(shipped: Card, tmp_path: Path) -> None:
 
 def test_unknown_name_lists_the_near_ones(shipped: Card) -> None:
     for call in (load_model, read_card):
-        with pytest.raises(
-            UserError, match=r"densenet121\.tset: neither .* did you mean densenet121\.test\?"
-        ):
+        with pytest.raises(UserError, match=r"^densenet121\.tset: .*did you mean densenet121\.test\?"):
             call("densenet121.tset")
-        with pytest.raises(
-            UserError, match=r"x: neither a model of the zoo nor .*known are densenet121\.test"
-        ):
+        with pytest.raises(UserError, match=r"^x: neither .*known are densenet121\.test"):
             call("x")
 
 
 def test_weights_that_do_not_fit_their_card_are_refused(shipped: Card, tmp_path: Path) -> None:
     shipped.replace(options={**shipped.options, "keypoints": True}).write(tmp_path / "densenet121.test.json")
-    with pytest.raises(
-        UserError, match=r"misshapen: .*fc_vid\.weight \[1024, 1024\] instead of \[1024, 1132\]"
-    ):
+    with pytest.raises(UserError, match=r"fc_vid\.weight \[1024, 1024\] instead of \[1024, 1132\]"):
         load_model("densenet121.test")
 
 
@@ -99,19 +93,8 @@ def test_shipped_models_load_and_agree_with_their_cards() -> None:
 
 def test_list_command(shipped: Card, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    assert capsys.readouterr().out.split() == (
-        [
-            "densenet121.test",
-            "64x96",
-            "embedding,",
-            "color_probs,",
-            "type_probs",
-            "mAP",
-            "0.8123",
-            "on",
-            "synthetic",
-        ]
-    )
+    line = " ".join(capsys.readouterr().out.split())
+    assert line == "densenet121.test 64x96 embedding, color_probs, type_probs mAP 0.8123 on synthetic"
     assert main(["list", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [Card.from_json(json.dumps(entry)) for entry in answer["models"]] == [shipped]
