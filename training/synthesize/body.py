@@ -1,5 +1,7 @@
 """The shell of a vehicle: cross sections along x, lofted, closed at both ends, mapped to the atlas."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from .atlas import Atlas
@@ -38,7 +40,7 @@ def region_ranges(shape: Shape) -> dict[str, tuple[tuple[float, float], tuple[fl
 
 def stations(shape: Shape) -> np.ndarray:
     """The x of the cross sections from front to tail, dense over the wheel arches and the corners."""
-    nose, cowl, roof_front, roof_rear, base, _ = shape.profile_x
+    _, cowl, roof_front, roof_rear, base, _ = shape.profile_x
     front, tail = shape.front, shape.tail
     x = [front, front - 0.06, front - 0.2, front - 0.45, cowl, roof_front, roof_rear, base, tail]
     x += [tail + 0.05, tail + 0.16, tail + 0.4, (cowl + roof_front) / 2, (roof_rear + base) / 2]
@@ -158,7 +160,7 @@ def _add_end(
     bottom = section[[1, 1, 0, 1, 1]] * np.array([[1, -1, 1], [1, -1, 1], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
     bottom[[1, 3], 1] *= _COLUMN
     rows[0] = bottom
-    for lower, upper in zip(rows[:-1], rows[1:], strict=True):
+    for lower, upper in pairwise(rows):
         for c in range(4):
             quad = np.array([lower[c], lower[c + 1], upper[c + 1], upper[c]])[::outward]
             quads.append(quad)

@@ -90,18 +90,16 @@ def _profile(shape: Shape, cargo: Cargo | None) -> list[tuple[float, float, floa
     along = sections(shape, np.array([cowl, roof_front, roof_rear, base]))
     rear_lower, tail_upper = tail[1], tail[4]
     window, roof = along[3, 6], along[2, 6]
-    if shape.kind != "sedan" and shape.kind != "pickup":
+    if shape.kind not in ("sedan", "pickup"):
         share = 0.5 if shape.kind == "bus" else 0.72
         tail_upper = tail[1] + (tail[4] - tail[1]) * share
         z = tail_upper[2]
         tail_upper = np.array([np.interp(z, tail[1:5, 2], tail[1:5, k]) for k in range(3)])
     if cargo is not None:
         rear_lower = np.array([cargo.rear, cargo.half, cargo.floor])
-        tail_upper = np.array([cargo.rear, cargo.half, cargo.top])
+        tail_upper = np.array([cargo.rear, cargo.top_half, cargo.top])
         if cargo.tall:
-            tall = cargo.top - cargo.floor
-            tail_upper = np.array([cargo.rear, cargo.half, cargo.floor + 0.3 * tall])
-            window = np.array([cargo.rear, cargo.half, cargo.floor + 0.6 * tall])
-            roof = np.array([cargo.rear, cargo.half, cargo.top])
+            roof = tail_upper
+            tail_upper, window = (rear_lower + share * (roof - rear_lower) for share in (0.3, 0.6))
     corners = (rear_lower, tail_upper, window, roof, along[1, 6], along[0, 6], nose[4], nose[1])
     return [(float(p[0]), float(p[1]), float(p[2])) for p in corners]

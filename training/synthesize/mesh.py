@@ -100,12 +100,15 @@ class MeshBuilder:
         _, first, inverse = np.unique(
             np.round(corners * 1e4).astype(np.int64), axis=0, return_index=True, return_inverse=True
         )
+        vertices, faces = corners[first], inverse.reshape(-1, 3).astype(np.int32)
+        # Slivers thinner than the welding distance have lost their area.
+        keep = np.any(triangle_normals(vertices[faces]) != 0, axis=1)
         return Mesh(
-            vertices=corners[first],
-            faces=inverse.reshape(-1, 3).astype(np.int32),
-            uv=np.clip(np.concatenate(self._uv), 0, 1).astype(np.float32),
-            normals=np.concatenate(self._normals).astype(np.float32),
-            gloss=np.concatenate(self._gloss).astype(np.float32),
+            vertices=vertices,
+            faces=faces[keep],
+            uv=np.clip(np.concatenate(self._uv), 0, 1).astype(np.float32)[keep],
+            normals=np.concatenate(self._normals).astype(np.float32)[keep],
+            gloss=np.concatenate(self._gloss).astype(np.float32)[keep],
             texture=texture,
         )
 

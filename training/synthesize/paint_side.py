@@ -1,5 +1,7 @@
 """Paint the flanks: windows, doors, cladding, arches, handles, lamps that reach round the corner."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from . import palette
@@ -60,7 +62,7 @@ def paint_sides(atlas: Atlas, shape: Shape, style: Style) -> None:
         region = atlas[name]
         region.fill(style.paint)
         _lower(region, shape, style)
-        _windows(region, shape, style, right=name == "right")
+        _windows(region, shape, style)
         if shape.kind == "bus":
             _bus_doors(region, shape, style, right=name == "right")
         else:
@@ -71,11 +73,10 @@ def paint_sides(atlas: Atlas, shape: Shape, style: Style) -> None:
 def _lower(region: Region, shape: Shape, style: Style) -> None:
     """Roof band, sill or cladding, dark edges of the arches."""
     top = shape.height + 0.1
-    _, cowl, roof_front, roof_rear, base, _ = shape.profile_x
+    cowl, base = shape.profile_x[1], shape.profile_x[4]
     x = np.linspace(cowl, base, 24)
     band = np.stack([x, np.maximum(shape.top(x) - 0.085, shape.shoulder(x) + 0.02)], 1)
     region.polygon(np.concatenate([band, [(base, top), (cowl, top)]]), style.roof_paint)
-    del roof_front, roof_rear
     sill = shape.clearance + style.cladding * (1.3 if shape.kind == "bus" else 0.8)
     region.rectangle((shape.tail - 0.2, 0.0), (shape.front + 0.2, sill), style.lower_paint)
     for wheel in shape.wheel_x:
@@ -88,7 +89,7 @@ def _lower(region: Region, shape: Shape, style: Style) -> None:
     )
 
 
-def _windows(region: Region, shape: Shape, style: Style, right: bool) -> None:
+def _windows(region: Region, shape: Shape, style: Style) -> None:
     start, end = window_limits(shape)
     bus, van = shape.kind == "bus", shape.kind == "van"
     high = 0.28 if bus else 0.06 if van else 0.0
@@ -101,7 +102,7 @@ def _windows(region: Region, shape: Shape, style: Style, right: bool) -> None:
         if style.frame != style.pillar_paint:
             region.line(whole, style.frame, 0.035, closed=True)
     gap = 0.045 if bus else 0.035
-    for index, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for index, (first, last) in enumerate(pairwise(edges)):
         if blind and index > 0:
             break
         is_last = index == len(edges) - 2
@@ -121,7 +122,6 @@ def _windows(region: Region, shape: Shape, style: Style, right: bool) -> None:
             middle = outline.mean(axis=0)
             inner = middle + (outline - middle) * (0.72, 0.55) + (0, 0.02)
             region.polygon(inner, palette.shaded(glass, 1.35))
-    del right
 
 
 def door_edges(shape: Shape, style: Style) -> list[float]:

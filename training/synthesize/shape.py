@@ -9,7 +9,10 @@ from zoo.labels import TYPES
 # Ranges per type, metres: length, width, height, ground clearance, wheel radius, front and rear overhang of
 # the wheel centres, bonnet length, run of the windscreen, distance of the roof's rear edge and of the rear
 # window's base from the rear end, bonnet's height at the nose, cowl height, deck height at the tail.
-_FIELDS = "length width height clearance wheel front_overhang rear_overhang hood screen roof_rear rear_base nose cowl deck"
+_FIELDS = (
+    "length width height clearance wheel front_overhang rear_overhang hood screen"
+    " roof_rear rear_base nose cowl deck"
+)
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
     "sedan": (
         (4.3, 5.0), (1.72, 1.88), (1.41, 1.51), (0.17, 0.22), (0.30, 0.345), (0.80, 0.95), (0.92, 1.12),
@@ -55,7 +58,8 @@ class Shape:
     """The curves of one body. All x are in vehicle coordinates, all lengths in metres.
 
     The shell runs from `front` to `tail`; for a truck that is the cab, and `rear` is the load's rear end.
-    `profile_x` and `profile_z` trace the top of the middle: nose, cowl, roof front, roof rear, rear base, tail.
+    `profile_x` and `profile_z` trace the top of the middle: nose, cowl, roof front, roof rear, rear
+    base, tail.
     """
 
     kind: str
@@ -109,8 +113,7 @@ class Shape:
         plan = 1 - self.nose_taper * np.clip(1 - to_front / self.corner, 0, 1) ** 2.2
         plan = plan - self.tail_taper * np.clip(1 - to_tail / self.corner, 0, 1) ** 2.2
         if self.kind in ("bus", "truck"):
-            heights, widths = (self.clearance, 0.7, self.height), (0.97, 1.0, 1.0)
-            section = np.interp(z, heights, widths)
+            section = np.interp(z, (self.clearance, 0.7, self.height), (0.97, 1.0, 1.0))
         else:
             waist = self.profile_z[1]
             heights = (self.clearance, self.clearance + 0.16, waist * 0.62, waist * 0.78, waist * 1.02)

@@ -13,14 +13,15 @@ CHROME: Paint = (206, 208, 212, 220)
 WHITE: Paint = (240, 240, 240, 60)
 PLATE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 WORDS = (
-    "EXPRESS", "TAXI", "CITY", "FRESH", "RAPID", "24H", "LOGIX", "NORD", "SUN", "KARGO", "AQUA", "METRO", "STAR",
-    "BAO", "XIN", "HUA", "DELTA", "POST", "RENT", "ECO", "TURBO", "SPORT", "4x4", "GT", "88", "07", "K9", "ZOO",
+    "EXPRESS", "TAXI", "CITY", "FRESH", "RAPID", "24H", "LOGIX", "NORD", "SUN", "KARGO", "AQUA", "METRO",
+    "STAR", "BAO", "XIN", "HUA", "DELTA", "POST", "RENT", "ECO", "TURBO", "SPORT", "4x4", "GT", "88", "07",
+    "K9", "ZOO",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Style:
-    """One vehicle's own look. Sizes are fractions unless a name says otherwise; enumerations are small ints."""
+    """One vehicle's own look: paints, small ints that choose among drawings, and sizes as factors."""
 
     paint: Paint
     roof_paint: Paint
@@ -59,10 +60,15 @@ class Style:
     number: str
     seed: int
     """For marks, which draw their own details."""
+    loudness: float
+    """Share of loud marks that are kept, 0..1."""
 
 
-def draw_style(rng: np.random.Generator, shape: Shape, color: int) -> Style:
-    """Draw one vehicle's look within what its body type allows."""
+def draw_style(rng: np.random.Generator, shape: Shape, color: int, loudness: float = 1.0) -> Style:
+    """Draw one vehicle's look within what its body type allows.
+
+    `loudness` is the share of loud choices (a roof, sill or mirrors of another colour, large drawings) kept.
+    """
     kind = shape.kind
     heavy = kind in ("bus", "truck")
     paint = palette.paint_shade(rng, color)
@@ -70,7 +76,8 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int) -> Style:
     accent2 = palette.contrasting(rng, paint, accent)
     trim = (DARK, CHROME, palette.shaded(paint, 0.55))[rng.choice(3, p=[0.45, 0.35, 0.2])]
     roofs = (paint, DARK, accent, WHITE)
-    roof_paint = roofs[rng.choice(4, p=[0.72, 0.12, 0.10, 0.06])]
+    roof_paint = roofs[rng.choice(4, p=[0.9, 0.0, 0.06, 0.04] if heavy else [0.72, 0.12, 0.10, 0.06])]
+    quiet_roof, quiet_sill, quiet_mirror = (rng.random(3) >= loudness).tolist()
     lowers = (paint, (44, 44, 47, 20), accent, palette.shaded(paint, 0.5))
     odds = {"suv": [0.3, 0.45, 0.12, 0.13], "bus": [0.3, 0.1, 0.45, 0.15]}.get(kind, [0.62, 0.16, 0.12, 0.10])
     tints = ((26, 30, 34), (18, 19, 22), (38, 52, 50), (36, 44, 58), (58, 64, 66), (50, 42, 36), (70, 84, 84))
@@ -93,12 +100,14 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int) -> Style:
     }.get(kind, [0.38, 0.26, 0.12, 0.08, 0.08, 0.08])  # fmt: skip
     return Style(
         paint=paint,
-        roof_paint=roof_paint,
-        lower_paint=lowers[rng.choice(4, p=odds)],
+        roof_paint=paint if quiet_roof else roof_paint,
+        lower_paint=paint if quiet_sill else lowers[rng.choice(4, p=odds)],
         trim=trim,
         frame=(DARK, CHROME, paint)[rng.choice(3, p=[0.45, 0.35, 0.2])],
         handle=(paint, CHROME, DARK)[rng.choice(3, p=[0.3, 0.4, 0.3])],
-        mirror=(paint, DARK, CHROME, accent)[rng.choice(4, p=[0.45, 0.3, 0.1, 0.15])],
+        mirror=paint
+        if quiet_mirror
+        else (paint, DARK, CHROME, accent)[rng.choice(4, p=[0.45, 0.3, 0.1, 0.15])],
         accent=accent,
         accent2=accent2,
         glass=glass,
@@ -128,4 +137,5 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int) -> Style:
         word=WORDS[rng.integers(len(WORDS))],
         number=str(rng.integers(1, 999)),
         seed=int(rng.integers(2**31)),
+        loudness=loudness,
     )

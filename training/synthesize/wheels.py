@@ -64,7 +64,7 @@ def add_wheels(builder: MeshBuilder, shape: Shape, atlas: Atlas) -> None:
             builder.add_quads(tread, atlas.swatch_uv("tyre", (_SIDES, 4)), normals, 0.05)
             center = np.array([x, 0.0, radius])
             for y, disc, outward in ((outer, outside, side), (inner, inside, -side)):
-                hub = np.repeat((center + (0, y, 0))[None], _SIDES, axis=0)
+                hub = np.repeat((center + np.array([0.0, y, 0.0]))[None], _SIDES, axis=0)
                 corners = np.stack([hub, disc[after], disc], axis=1)
                 flat = (corners[:, :, [0, 2]] - center[[0, 2]]) / radius
                 uv = (
