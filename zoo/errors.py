@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a `UserError` or `ImageError` that leaves a command's `main` into a line on stderr and exit code 2.
+    """Turn a `UserError` or `ImageError` that leaves `main` into one line on stderr and exit code 2.
 
     Ctrl-C ends with 130, the shell's convention, and no traceback.
     """
