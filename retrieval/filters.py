@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.clock import format_time
 from retrieval.table import Table
 from zoo.card import Card
 from zoo.errors import UserError
@@ -30,16 +31,27 @@ class Filters:
     after: float | None = None
     before: float | None = None
 
-    def rows(self, table: Table, card: Card) -> np.ndarray | None:
-        """Return the positions in `table` that meet every condition, int64 [M]; None where nothing filters.
+    def check(self, card: Card) -> None:
+        """Tell what is wrong with the conditions.
 
         Raises:
             UserError: a colour or type that the card does not have, or a time range that ends too early.
         """
+        class_indices("colour", self.colors, card.colors)
+        class_indices("type", self.types, card.types)
         if self.after is not None and self.before is not None and self.after > self.before:
             raise UserError(
-                f"the time range ends ({self.before:g} s) before it begins ({self.after:g} s); swap them"
+                f"the time range ends ({format_time(self.before)}) before it begins "
+                f"({format_time(self.after)}); swap them"
             )
+
+    def rows(self, table: Table, card: Card) -> np.ndarray | None:
+        """Return the positions in `table` that meet every condition, int64 [M]; None where nothing filters.
+
+        Raises:
+            UserError: see `check`.
+        """
+        self.check(card)
         mask: np.ndarray | None = None
         for meets in self._conditions(table, card):
             mask = meets if mask is None else mask & meets

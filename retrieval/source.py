@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -115,16 +115,16 @@ def read_ahead(
             for item in items:
                 waiting.append((item, pool.submit(work, item)))
                 if len(waiting) >= depth:
-                    item, future = waiting.popleft()
-                    yield item, _result(future)
-            for item, future in waiting:
-                yield item, _result(future)
+                    first, future = waiting.popleft()
+                    yield first, _result(future)
+            for remaining, future in waiting:
+                yield remaining, _result(future)
         finally:
             for _, future in waiting:
                 future.cancel()
 
 
-def _result(future: "Future[_Result]") -> _Result | ImageError:
+def _result(future: Any) -> Any:
     try:
         return future.result()
     except ImageError as error:

@@ -1,0 +1,172 @@
+"""The search page and the REST interface on one port: `python -m retrieval.app --gallery DIR`."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from retrieval.gallery import Gallery
+from retrieval.limits import LOOPBACK, Limits
+from retrieval.model import open_model
+from retrieval.searcher import Searcher
+from retrieval.source import list_images
+from zoo.errors import UserError, exit_on_user_error
+from zoo.preprocess import MAX_BYTES
+
+DEFAULT_PORT = 7860
+EXAMPLES = 8
+
+
+def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
+    """Put the page and the REST interface together, behind the limits."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from retrieval.page import build_page
+    from retrieval.rest import build_router
+    from retrieval.theme import STYLE_SHEET, build_theme
+
+    # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
+    app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app.include_router(build_router(searcher))
+    gr.mount_gradio_app(
+        app,
+        build_page(searcher, examples),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=False,
+        max_file_size=MAX_BYTES,
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        theme=build_theme(),
+        css=STYLE_SHEET.read_text(encoding="utf-8"),
+    )
+    return Limits(app)
+
+
+def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
+    """Pick query images to offer: spread over `folder`, or pictures of the gallery where none is given.
+
+    Raises:
+        UserError: no such folder, or no image in it.
+    """
+    if folder is not None:
+        files = [file.path for file in list_images(folder)]
+        count = min(EXAMPLES, len(files))
+        return [files[number * len(files) // count] for number in range(count)]
+    paths = []
+    for number, key in enumerate(gallery.sample_keys(EXAMPLES), 1):
+        picture = gallery.picture(key)
+        if picture:
+            paths.append(scratch / f"example-{number}.jpg")
+            paths[-1].write_bytes(picture)
+    return paths
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a port, 0 for a free one.
+
+    Raises:
+        UserError: not a loopback address, or a port that cannot be had.
+    """
+    if host not in LOOPBACK:
+        raise UserError(
+            f"--host {host}: this service has no access control and listens on the loopback address only; "
+            "reach it from elsewhere through an SSH tunnel or a proxy that authenticates"
+        )
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: a number from 0 (any free port) to 65535 is expected")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+    except OSError as error:
+        server.close()
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"port {port} on {host}: {reason}; choose another with --port, or 0 for a free one"
+        ) from None
+    return server
+
+
+def serve(app: Limits, server: socket.socket, host: str, as_json: bool) -> None:
+    """Answer until SIGINT or SIGTERM; print the address when the page can be opened."""
+    import uvicorn
+
+    port = server.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                print(json.dumps({"url": url}) if as_json else f"Search page: {url}", flush=True)
+
+    # Open pages hold event streams that never end by themselves.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    try:
+        Announced(config).run([server])
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m retrieval.app",
+        description="Serve the search page and the REST interface of a gallery.",
+    )
+    parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
+    )
+    parser.add_argument(
+        "--examples", type=Path, metavar="DIR", help="query images to offer (default: some of the gallery's)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="loopback only (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help=f"0 for a free one (default: {DEFAULT_PORT})"
+    )
+    parser.add_argument("--json", action="store_true", help='print {"url": ..} when ready')
+    return parser
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the service until it is stopped, which is success."""
+    args = build_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with (
+        listen(args.host, args.port) as server,
+        tempfile.TemporaryDirectory(prefix="vehicle-search-") as scratch,
+    ):
+        # Uploads lie here and nowhere else, and go when the service ends; Gradio reads both when imported.
+        os.environ["GRADIO_TEMP_DIR"] = scratch
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        encoder, model = open_model(args.gallery, args.encoder)
+        try:
+            with Gallery.open(args.gallery, model=model) as gallery:
+                examples = choose_examples(args.examples, gallery, Path(scratch))
+                serve(build_app(Searcher(gallery, encoder), examples), server, args.host, args.json)
+        finally:
+            encoder.close()
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that everything that is open is closed."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The page's upload field: Gradio's image field, whose files only our own decoder opens."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from zoo.preprocess import MAX_BYTES
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded file as it came: its name for messages, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+class QueryImage(gr.Image):
+    """An image field that hands over the file's own bytes.
+
+    Gradio's field opens the file with Pillow, without limits and with every format, and re-encodes it; the
+    search has to see the very bytes, and a bad file has to end in a sentence rather than an exception.
+    """
+
+    is_template = True
+
+    def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
+        """Read the upload; Gradio has checked that its path lies in the upload folder."""
+        if payload is None:
+            return None
+        name = payload.orig_name or "the image"
+        if payload.url and payload.url.startswith("data:"):
+            encoded = payload.url.partition(",")[2]
+            try:
+                return Upload(name, base64.b64decode(encoded, validate=True))
+            except (binascii.Error, ValueError):
+                return Upload(name, b"")
+        if not payload.path:
+            return None
+        with open(payload.path, "rb") as file:
+            return Upload(Path(name).name, file.read(MAX_BYTES + 1))
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Refuse addresses: Gradio would fetch them, and this service fetches nothing."""
+        if url_or_file_path is not None and "://" in str(url_or_file_path):
+            raise gr.Error("Only uploaded images can be searched for.", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)

@@ -1,0 +1,66 @@
+"""A small real bundle, small pictures of vehicles, and a gallery of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tests.retrieval.small_model import PALETTE, write_bundle
+
+from retrieval.ingest import main as ingest
+from serving.encoder import Encoder, open_encoder
+
+VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}
+CAMERAS = 4
+
+
+def draw_vehicle(vehicle: int, camera: int, size: int = 96) -> Image.Image:
+    """A side view in the vehicle's colour with a mark of its own, lit a little differently by each camera."""
+    color = PALETTE[VEHICLES[vehicle]]
+    image = Image.new("RGB", (size, size), color)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((size * 0.15, size * 0.7, size * 0.35, size * 0.9), fill="#202020")
+    draw.ellipse((size * 0.65, size * 0.7, size * 0.85, size * 0.9), fill="#202020")
+    mark = size * (0.1 + 0.12 * vehicle)
+    draw.rectangle((mark, size * 0.35, mark + size * 0.12, size * 0.5), fill="#e0e0e0")
+    light = 0.9 + 0.05 * camera
+    return Image.fromarray(np.clip(np.asarray(image) * light, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("model") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def encoder(bundle: Path) -> Iterator[Encoder]:
+    opened = open_encoder(str(bundle), threads=1)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`image_test/` with every vehicle at every camera, `image_query/` with one picture of each."""
+    root = tmp_path_factory.mktemp("data")
+    for folder, cameras in (("image_test", range(1, CAMERAS + 1)), ("image_query", range(1, 2))):
+        (root / folder).mkdir()
+        for vehicle in VEHICLES:
+            for camera in cameras:
+                name = f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
+                draw_vehicle(vehicle, camera).save(root / folder / name, quality=92)
+    (root / "cameras.json").write_text(
+        '[{"id": 1, "name": "North gate", "latitude": 48.1, "longitude": 11.5}, {"id": 2, "name": "桥 <b>"}]',
+        encoding="utf-8",
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def gallery_folder(tmp_path_factory: pytest.TempPathFactory, images: Path, bundle: Path) -> Path:
+    """A filled gallery, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("filled") / "gallery"
+    arguments = ["--images", str(images / "image_test"), "--gallery", str(folder), "--encoder", str(bundle)]
+    assert ingest(arguments) == 0
+    return folder
