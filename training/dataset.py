@@ -1,0 +1,173 @@
+"""Records to batches: what a training step is fed with."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.images import ImageStore
+from training.pose_maps import read_maps
+from training.records import Record
+from training.sampler import Draw
+from training.transforms import Augmentation, draw_geometry, vary_pixels
+from zoo.errors import UserError
+from zoo.pose import FLIP_KEYPOINTS, FLIP_SEGMENTS, scale_keypoints
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PoseInputs:
+    """The pose inputs that a model takes."""
+
+    keypoints: bool = False
+    heatmaps: bool = False
+    segments: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of N images. Pixels travel as bytes; normalisation is the device's work.
+
+    Attributes:
+        image: uint8 [N, H, W, 3] RGB.
+        label: int64 [N], class of the identity classifier.
+        color: int64 [N], -1 where unknown.
+        type: int64 [N], -1 where unknown.
+        keypoints: float32 [N, 108] or None.
+        heatmaps: uint8 [N, H, W, 36] or None.
+        segments: uint8 [N, H, W, 13] or None.
+    """
+
+    image: Tensor
+    label: Tensor
+    color: Tensor
+    type: Tensor
+    keypoints: Tensor | None = None
+    heatmaps: Tensor | None = None
+    segments: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample or batch that could not be made. It travels as a value, because an error that leaves a loader's
+    worker process arrives with that process's traceback as its message."""
+
+    message: str
+
+
+Sample = dict[str, np.ndarray | int]
+
+
+class TrainingSet(Dataset[Sample | Failure]):
+    """Augmented training images. An item is asked for by its `Draw`, which alone (with the seed) decides its chance:
+    whatever the number of workers, and wherever a run is taken up again, the same draw gives the same bytes."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        labels: Mapping[int, int],
+        size: Size,
+        augmentation: Augmentation,
+        seed: int,
+        pose: PoseInputs | None = None,
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            records: the training split.
+            labels: vehicle id -> class.
+            size: (height, width) of the batches; may be changed between epochs.
+            augmentation: how images are varied.
+            seed: the run's seed.
+            pose: the pose inputs wanted.
+        """
+        self.records, self.labels = list(records), labels
+        self.size, self.augmentation, self.seed = size, augmentation, seed
+        self.pose = pose or PoseInputs()
+        self.images = ImageStore([record.path for record in self.records])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def preload(self, threads: int = 2) -> None:
+        """Keep all images in memory, at the two sizes that the present `size` needs."""
+        sizes = [self.size]
+        if self.augmentation.crop:
+            sizes.append(self.augmentation.enlarged(self.size))
+        self.images.preload(sizes, threads)
+
+    def __getitem__(self, draw: Draw) -> Sample | Failure:
+        try:
+            return self._sample(draw)
+        except UserError as error:
+            return Failure(str(error))
+
+    def _sample(self, draw: Draw) -> Sample:
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.position, draw.index])
+        record = self.records[draw.index]
+        geometry = draw_geometry(rng, self.size, self.augmentation)
+        pixels, source_size = self.images.get(draw.index, geometry.resized)
+        sample: Sample = {
+            "image": vary_pixels(geometry.apply(pixels), rng, self.augmentation),
+            "label": self.labels[record.vehicle_id],
+            "color": record.color,
+            "type": record.type,
+        }
+        if self.pose.keypoints:
+            keypoints = geometry.apply_to_keypoints(keypoints_of(record), source_size)
+            sample["keypoints"] = scale_keypoints(keypoints, self.size, self.size)
+        for wanted, kind, mirrored in (
+            (self.pose.heatmaps, "heatmap", FLIP_KEYPOINTS),
+            (self.pose.segments, "segment", FLIP_SEGMENTS),
+        ):
+            if wanted:
+                maps = geometry.apply(read_maps(record, kind, geometry.resized))
+                sample[f"{kind}s"] = maps[..., mirrored] if geometry.flip else maps
+        return sample
+
+
+def keypoints_of(record: Record) -> np.ndarray:
+    """A record's keypoints, float32 [36, 3].
+
+    Raises:
+        UserError: it has none.
+    """
+    if record.keypoints is None:
+        raise UserError(
+            f"{record.path}: has no keypoint labels, and the model takes keypoints; use one without"
+        )
+    return record.keypoints
+
+
+def collate(samples: list[Sample | Failure]) -> Batch | Failure:
+    """Stack samples to a batch; the first failure among them fails it."""
+    good: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, Failure):
+            return sample
+        good.append(sample)
+    return Batch(**{name: torch.from_numpy(np.stack([s[name] for s in good])) for name in good[0]})
+
+
+def raise_failures(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
+    """Pass batches on, and turn a failure into the error that it was.
+
+    Raises:
+        UserError: an image cannot be used.
+    """
+    for batch in batches:
+        if isinstance(batch, Failure):
+            raise UserError(batch.message)
+        yield batch

@@ -1,0 +1,109 @@
+"""The figures of an evaluation, and how embeddings of queries and gallery become them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.extract import EvaluationSet, Extracted, extract
+from training.metrics import RankMetrics, evaluate_ranking
+from training.records import UNKNOWN, Record
+from zoo.errors import UserError
+from zoo.inference import InferenceModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation. Accuracies are over the query images; NaN where model or labels have no such attribute."""
+
+    ranking: RankMetrics
+    color_accuracy: float
+    type_accuracy: float
+    num_gallery: int
+
+    def figures(self) -> dict[str, Any]:
+        """The figures by name, as fractions; None for one that does not exist."""
+        values: dict[str, float] = {
+            "mAP": self.ranking.mean_average_precision,
+            "rank1": self.ranking.rank(1),
+            "rank5": self.ranking.rank(5),
+            "color_accuracy": self.color_accuracy,
+            "type_accuracy": self.type_accuracy,
+        }
+        return {
+            **{name: None if np.isnan(value) else value for name, value in values.items()},
+            "num_queries": self.ranking.num_queries,
+            "num_gallery": self.num_gallery,
+            "num_without_match": self.ranking.num_without_match,
+        }
+
+    def table(self, title: str) -> str:
+        """The figures for a person to read, in percent."""
+        names = {
+            "mAP": "mAP",
+            "rank1": "Rank-1",
+            "rank5": "Rank-5",
+            "color_accuracy": "colour",
+            "type_accuracy": "type",
+        }
+        figures = self.figures()
+        cells = ["-" if figures[key] is None else f"{100 * figures[key]:.2f}" for key in names]
+        head = f"{'':<{len(title)}}" + "".join(f"{name:>9}" for name in names.values())
+        lines = [head, title + "".join(f"{cell:>9}" for cell in cells)]
+        lines.append(f"{figures['num_queries']} queries, {self.num_gallery} gallery images")
+        if self.ranking.num_without_match:
+            lines[-1] += f"; {self.ranking.num_without_match} queries without any match are left out"
+        return "\n".join(lines)
+
+
+def accuracy(predicted: np.ndarray, labelled: np.ndarray) -> float:
+    """The share of labelled rows that are predicted right; NaN where nothing is labelled or predicted."""
+    known = (labelled != UNKNOWN) & (predicted != UNKNOWN)
+    return float((predicted[known] == labelled[known]).mean()) if known.any() else float("nan")
+
+
+def evaluate_embeddings(
+    query: Extracted,
+    gallery: np.ndarray,
+    query_records: Sequence[Record],
+    gallery_records: Sequence[Record],
+    metric: str = "euclidean",
+) -> Evaluation:
+    """Judge queries' predictions, ranked by the distance of their embeddings to the gallery's, [G, D]."""
+
+    def column(records: Sequence[Record], name: str) -> np.ndarray:
+        return np.array([getattr(record, name) for record in records], np.int64)
+
+    try:
+        ranking = evaluate_ranking(
+            query.embedding,
+            gallery,
+            column(query_records, "vehicle_id"),
+            column(gallery_records, "vehicle_id"),
+            column(query_records, "camera_id"),
+            column(gallery_records, "camera_id"),
+            metric,
+        )
+    except ValueError as error:
+        raise UserError(f"the embeddings cannot be compared ({error}); are the weights damaged?") from error
+    return Evaluation(
+        ranking,
+        accuracy(query.color, column(query_records, "color")),
+        accuracy(query.type, column(query_records, "type")),
+        len(gallery_records),
+    )
+
+
+def evaluate_model(
+    model: InferenceModel,
+    query: EvaluationSet,
+    gallery: EvaluationSet,
+    metric: str = "euclidean",
+    batch_size: int = 64,
+    workers: int = 0,
+) -> Evaluation:
+    """Extract and judge."""
+    found = extract(model, query, batch_size, workers, "query")
+    embeddings = extract(model, gallery, batch_size, workers, "gallery").embedding
+    return evaluate_embeddings(found, embeddings, query.records, gallery.records, metric)

@@ -1,0 +1,101 @@
+"""Embeddings and attribute predictions of many images, through the model as it is deployed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from training.dataset import Failure, PoseInputs, Sample, collate, keypoints_of, raise_failures
+from training.images import ImageStore
+from training.pose_maps import read_maps
+from training.records import UNKNOWN, Record
+from zoo.errors import UserError
+from zoo.inference import InferenceModel
+from zoo.pose import scale_keypoints
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a model says of N images.
+
+    Attributes:
+        embedding: float32 [N, D].
+        color: int64 [N], the likeliest colour's index; `UNKNOWN` where the model tells no colours.
+        type: int64 [N], likewise.
+    """
+
+    embedding: np.ndarray
+    color: np.ndarray
+    type: np.ndarray
+
+
+class EvaluationSet(Dataset[Sample | Failure]):
+    """Images as the encoder prepares them: no augmentation."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        size: Size,
+        pose: PoseInputs | None = None,
+        images: ImageStore | None = None,
+    ) -> None:
+        """Prepare; `images` are those of the records, where a caller keeps them from one evaluation to the next."""
+        self.records, self.size, self.pose = list(records), size, pose or PoseInputs()
+        self.images = images or ImageStore([record.path for record in self.records])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample | Failure:
+        try:
+            record = self.records[index]
+            pixels, source_size = self.images.get(index, self.size)
+            sample: Sample = {"image": pixels, "label": index, "color": record.color, "type": record.type}
+            if self.pose.keypoints:
+                sample["keypoints"] = scale_keypoints(keypoints_of(record), source_size, self.size)
+            if self.pose.heatmaps:
+                sample["heatmaps"] = read_maps(record, "heatmap", self.size)
+            if self.pose.segments:
+                sample["segments"] = read_maps(record, "segment", self.size)
+            return sample
+        except UserError as error:
+            return Failure(str(error))
+
+
+def extract(
+    model: InferenceModel,
+    data: EvaluationSet,
+    batch_size: int = 64,
+    workers: int = 0,
+    description: str = "extract",
+) -> Extracted:
+    """Run a model over images, in order, in fp32.
+
+    Args:
+        model: on its device.
+        data: the images.
+        batch_size: images at a time.
+        workers: processes that load images.
+        description: of the progress bar.
+
+    Raises:
+        UserError: an image cannot be used.
+    """
+    device = model.mean.device
+    embeddings, colors, types = [], [], []
+    loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
+    with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
+        for loaded in raise_failures(loader):
+            batch = loaded.to(device)
+            predictions = model(batch.image, batch.keypoints, batch.heatmaps, batch.segments)
+            embeddings.append(predictions.embedding.cpu().numpy())
+            unknown = np.full(len(batch), UNKNOWN, np.int64)
+            for kept, probabilities in ((colors, predictions.color_probs), (types, predictions.type_probs)):
+                kept.append(unknown if probabilities is None else probabilities.argmax(1).cpu().numpy())
+            bar.update(len(batch))
+    return Extracted(np.concatenate(embeddings), np.concatenate(colors), np.concatenate(types))

@@ -1,0 +1,188 @@
+"""Recipes: how a model is trained, as a small TOML file that refuses what it does not know."""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training.transforms import Augmentation
+from zoo.errors import UserError
+
+RECIPES = Path(__file__).parent / "recipes"
+"""The recipes that come with the project."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained: an architecture of the zoo and its options."""
+
+    arch: str = "densenet121"
+    multitask: bool = True
+    keypoints: bool = False
+    heatmaps: bool = False
+    segments: bool = False
+    embedding_dim: int = 1024
+    attribute_dim: int = 512
+
+    def options(self) -> dict[str, Any]:
+        """The architecture's options."""
+        options = dataclasses.asdict(self)
+        del options["arch"]
+        return options
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Attributes: `schedule` multistep multiplies the rate by `gamma` at each of `milestones` (epochs); cosine takes
+    it to zero. `warmup_epochs` of linear rise come first; `clip_norm` limits the gradient's norm, 0 does not."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = 3e-4
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    schedule: Literal["multistep", "cosine"] = "multistep"
+    milestones: tuple[int, ...] = (30, 60)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weights of the loss's parts; 0 leaves a part out. `label_smoothing` is of the identity classifier alone."""
+
+    identity: float = 1.0
+    triplet: float = 1.0
+    color: float = 0.125
+    type: float = 0.125
+    margin: float = 0.3
+    soft_margin: bool = False
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training but the data and the machine.
+
+    Attributes:
+        name: of the file that it was read from.
+        description: one line.
+        size: (height, width) of the input.
+        epochs: passes over the data.
+        num_identities: P, identities a batch.
+        num_instances: K, images of each.
+        init: `imagenet`, `none`, or weights to start from.
+        amp: `none` for fp32, `bf16` for bfloat16 autocast.
+        channels_last: memory layout; faster on CPUs and GPUs.
+        ema_decay: of the average of weights that is evaluated and saved in place of the last ones; 0 for none.
+        progressive: (until_epoch, size) pairs: epochs before `until_epoch` train at size x size; then `size`.
+        eval_every: epochs between evaluations; the last epoch is always evaluated.
+        cache: keep the decoded training images in memory.
+        workers: processes that load images, where they are not cached.
+    """
+
+    name: str = ""
+    description: str = ""
+    size: tuple[int, int] = (256, 256)
+    epochs: int = 120
+    num_identities: int = 8
+    num_instances: int = 4
+    init: str = "imagenet"
+    amp: Literal["none", "bf16"] = "none"
+    channels_last: bool = True
+    ema_decay: float = 0.0
+    progressive: tuple[tuple[int, int], ...] = ()
+    eval_every: int = 1
+    cache: bool = False
+    workers: int = 0
+    model: Model = field(default_factory=Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: Loss = field(default_factory=Loss)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "num_identities", "num_instances", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ValueError(f"ema_decay = {self.ema_decay}: must be in 0..1, 1 left out")
+        if min(self.size) < 32 or any(side < 32 for _, side in self.progressive):
+            raise ValueError(
+                f"size = {self.size}, progressive = {self.progressive}: the network needs 32 pixels"
+            )
+
+    def size_at(self, epoch: int) -> tuple[int, int]:
+        """(height, width) of the batches of an epoch, which counts from 0."""
+        for until_epoch, side in self.progressive:
+            if epoch < until_epoch:
+                return side, side
+        return self.size
+
+
+def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name_or_path: the name of one that comes with the project, or a path of a `.toml` file.
+        overrides: fields of `Recipe` to change; None leaves one as the file has it.
+
+    Raises:
+        UserError: no such recipe, or it holds an unknown key or a value that does not fit.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name_or_path}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise UserError(
+            f"{name_or_path}: no such recipe; known are {names}, or give the path of a .toml file"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML ({error}); mend the file") from error
+    values = {"name": path.stem, **values, **{k: v for k, v in overrides.items() if v is not None}}
+    return _build(Recipe, values, str(path))
+
+
+def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
+    """Make a dataclass of a TOML table, checking every key and type."""
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(hints)}"
+            raise UserError(f"{where}: unknown key {key!r}; {hint}")
+    converted = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    try:
+        return cls(**converted)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(value):
+            return value
+        if isinstance(value, dict):
+            return _build(hint, value, where)
+    elif origin is Literal:
+        if value in arguments:
+            return value
+        raise UserError(f"{where} = {value!r}: expected one of {', '.join(map(repr, arguments))}")
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+            if len(inner) == len(value):
+                return tuple(_convert(h, v, where) for h, v in zip(inner, value, strict=True))
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    name = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
+    raise UserError(f"{where} = {value!r}: expected {name}")

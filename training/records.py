@@ -1,0 +1,41 @@
+"""What training and evaluation know of one image."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+UNKNOWN = -1
+"""The class index of a colour or type that nobody labelled."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled image of a vehicle.
+
+    Attributes:
+        path: the image file.
+        vehicle_id: as the data set numbers its vehicles; not a class index.
+        camera_id: as the data set numbers its cameras.
+        color: index into the colour names, `UNKNOWN` where not labelled.
+        type: index into the type names, `UNKNOWN` where not labelled.
+        frame: frame number in its camera's video; 0 where the data set has none.
+        keypoints: float32 [36, 3] of x, y in pixels of the image file and confidence, or None. Left out of
+            comparisons, since the same image may be labelled with and without.
+    """
+
+    path: Path
+    vehicle_id: int
+    camera_id: int
+    color: int = UNKNOWN
+    type: int = UNKNOWN
+    frame: int = 0
+    keypoints: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+def label_map(records: list[Record]) -> dict[int, int]:
+    """Number the vehicles of `records` for the identity classifier: vehicle id -> class, in id order.
+
+    Sorted, so that every process and every run over the same data agrees.
+    """
+    return {vehicle: index for index, vehicle in enumerate(sorted({r.vehicle_id for r in records}))}

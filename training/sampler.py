@@ -1,0 +1,108 @@
+"""Identity sampling: which images make up each batch of an epoch.
+
+A plan is made for the global batch from (seed, epoch) alone, so that every rank of a run can make the same one.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.errors import UserError
+
+
+class Draw(NamedTuple):
+    """One image of one batch. `position` counts an epoch's draws, so that a repeated image is augmented anew."""
+
+    epoch: int
+    position: int
+    index: int
+
+
+class IdentitySampler:
+    """P x K sampling: every batch holds `num_identities` (P) identities with `num_instances` (K) images each.
+
+    In an epoch every image is drawn at least once. Where an identity's images do not divide by K, or the groups of K
+    do not divide into batches of P different identities, images are drawn again, evenly: the draws of two images
+    of an identity differ by one at most, and an image is twice in a batch only where its identity has fewer than K.
+    """
+
+    def __init__(self, labels: Sequence[int], num_identities: int, num_instances: int, seed: int) -> None:
+        """Prepare to plan.
+
+        Args:
+            labels: the identity of each image of the data set.
+            num_identities: P.
+            num_instances: K.
+            seed: the run's seed.
+
+        Raises:
+            UserError: the data set has fewer than P identities.
+        """
+        if num_identities < 1 or num_instances < 1:
+            raise ValueError(f"P x K = {num_identities} x {num_instances}: both must be positive")
+        identities = np.unique(labels)
+        if len(identities) < num_identities:
+            raise UserError(
+                f"a batch wants {num_identities} identities and the training data has {len(identities)}: "
+                "lower num_identities in the recipe, or give more vehicles"
+            )
+        self.num_identities, self.num_instances, self.seed = num_identities, num_instances, seed
+        self._images = [np.flatnonzero(np.asarray(labels) == identity) for identity in identities]
+        self._groups = np.array([-(-len(images) // num_instances) for images in self._images])
+        # An identity is in a batch once at most, so the largest needs as many batches as it has groups.
+        self.num_batches = max(-(-int(self._groups.sum()) // num_identities), int(self._groups.max()))
+
+    @property
+    def batch_size(self) -> int:
+        """P x K, the size of every batch."""
+        return self.num_identities * self.num_instances
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self.num_batches
+
+    def plan(self, epoch: int) -> np.ndarray:
+        """Draw an epoch: image indices, int64 [num_batches, P * K], the K images of an identity side by side."""
+        rng = np.random.default_rng([self.seed, epoch])
+        members = self._deal_identities(rng)
+        counts = np.bincount(members.ravel(), minlength=len(self._images))
+        # A cycle through an identity's shuffled images: K in a row are all different wherever it has K.
+        groups = [
+            np.resize(rng.permutation(images), (count, self.num_instances))
+            for images, count in zip(self._images, counts, strict=True)
+        ]
+        used = np.zeros(len(groups), dtype=np.int64)
+        batches = np.empty((self.num_batches, self.num_identities, self.num_instances), np.int64)
+        for row, batch in zip(members, batches, strict=True):
+            for slot, identity in enumerate(row):
+                batch[slot] = groups[identity][used[identity]]
+                used[identity] += 1
+        return batches.reshape(self.num_batches, self.batch_size)
+
+    def draws(self, epoch: int) -> Iterator[list[Draw]]:
+        """The plan as a data loader's batches."""
+        for number, batch in enumerate(self.plan(epoch)):
+            start = number * self.batch_size
+            yield [Draw(epoch, start + offset, int(index)) for offset, index in enumerate(batch)]
+
+    def _deal_identities(self, rng: np.random.Generator) -> np.ndarray:
+        """Choose the identities of each batch: int [num_batches, P], no identity twice in a row.
+
+        An identity's groups go to the batches that are emptiest so far, ties at random. So batches never differ by
+        more than one in how full they are, which is why none overflows, and who meets whom is chance.
+        """
+        fill = np.zeros(self.num_batches, np.int64)
+        members = np.full((self.num_batches, self.num_identities), -1, np.int64)
+        for identity in rng.permutation(len(self._images)):
+            emptiest = np.argsort(fill + rng.random(self.num_batches))[: self._groups[identity]]
+            members[emptiest, fill[emptiest]] = identity
+            fill[emptiest] += 1
+        extra = np.zeros(len(self._images), np.int64)
+        for batch in np.flatnonzero(fill < self.num_identities):
+            absent = np.setdiff1d(np.arange(len(self._images)), members[batch, : fill[batch]])
+            order = np.argsort(extra[absent] + rng.random(len(absent)))
+            chosen = absent[order[: self.num_identities - fill[batch]]]
+            members[batch, fill[batch] :] = chosen
+            extra[chosen] += 1
+        return members

@@ -1,0 +1,93 @@
+"""One training step: normalise on the device, run the network, weigh the losses, move the weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.dataset import Batch
+from training.losses import batch_hard_triplet, cross_entropy
+from training.recipe import Loss, Recipe
+from zoo.card import IMAGENET_MEAN, IMAGENET_STD
+from zoo.densenet121 import Outputs
+from zoo.errors import UserError
+from zoo.pose import POSE_MEAN, POSE_STD
+
+
+@dataclass(frozen=True)
+class NetworkInputs:
+    """A batch as the network takes it: normalised, channels first."""
+
+    image: Tensor
+    keypoints: Tensor | None
+    heatmaps: Tensor | None
+    segments: Tensor | None
+
+
+def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
+    """Turn bytes [N, H, W, C] into normalised floats [N, C, H, W], RGB with ImageNet's figures, maps with their mean.
+
+    The permuted view of a batch is torch's channels_last as it stands; the other layout costs a copy.
+    """
+
+    def planes(values: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
+        result = (values.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        return result if channels_last else result.contiguous()
+
+    mean, std = (
+        torch.tensor(v, device=batch.image.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    maps = [None if m is None else planes(m, POSE_MEAN, POSE_STD) for m in (batch.heatmaps, batch.segments)]
+    return NetworkInputs(planes(batch.image, mean, std), batch.keypoints, *maps)
+
+
+def loss_parts(outputs: Outputs, batch: Batch, weights: Loss) -> dict[str, Tensor]:
+    """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left out."""
+    margin = None if weights.soft_margin else weights.margin
+    parts: dict[str, Tensor] = {}
+    if weights.triplet:
+        parts["triplet"] = weights.triplet * batch_hard_triplet(outputs.embedding, batch.label, margin)
+    if weights.identity and outputs.id_logits is not None:
+        entropy = cross_entropy(outputs.id_logits, batch.label, weights.label_smoothing)
+        parts["identity"] = weights.identity * entropy
+    if weights.color and outputs.color_logits is not None:
+        parts["color"] = weights.color * cross_entropy(outputs.color_logits, batch.color)
+    if weights.type and outputs.type_logits is not None:
+        parts["type"] = weights.type * cross_entropy(outputs.type_logits, batch.type)
+    return parts
+
+
+def training_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe
+) -> dict[str, float]:
+    """Take one optimiser step on a batch that is on the model's device; return the loss's weighted parts.
+
+    Raises:
+        UserError: the loss is not finite; the weights are those of before the step.
+    """
+    device = batch.image.device
+    inputs = normalise(batch, uses_channels_last(recipe, device))
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bf16"):
+        outputs = model(inputs.image, inputs.keypoints, inputs.heatmaps, inputs.segments)
+    parts = loss_parts(outputs, batch, recipe.loss)
+    if not parts:
+        raise UserError(f"recipe {recipe.name}: every part of the loss has weight 0; give one in [loss]")
+    total = torch.stack(list(parts.values())).sum()
+    figures = {name: float(part.detach()) for name, part in parts.items()}
+    if not torch.isfinite(total):
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        raise UserError(
+            f"recipe {recipe.name}: the loss is not finite ({shown}); lower [optimizer] lr, lengthen warmup_epochs, "
+            'or set amp = "none"'
+        )
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    if recipe.optimizer.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+    optimizer.step()
+    return figures
+
+
+def uses_channels_last(recipe: Recipe, device: torch.device) -> bool:
+    """Whether to train in channels_last; torch_npu refuses that layout."""
+    return recipe.channels_last and device.type != "npu"

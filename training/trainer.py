@@ -1,0 +1,184 @@
+"""A whole training in one process: epochs, evaluation, the best and the last weights."""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from training.dataset import PoseInputs, TrainingSet, collate, raise_failures
+from training.devices import device_name
+from training.evaluation import Evaluation, evaluate_model
+from training.extract import EvaluationSet
+from training.optim import WeightAverage, learning_rate, make_optimizer
+from training.recipe import Recipe
+from training.records import label_map
+from training.run_folder import RunFolder
+from training.sampler import IdentitySampler
+from training.step import training_step, uses_channels_last
+from training.veri import read_split
+from zoo.card import Card
+from zoo.inference import InferenceModel
+from zoo.initialization import initialize
+from zoo.registry import create_model, make_card
+from zoo.weights import save_weights
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """An epoch's training: mean loss parts, the last rate, images, seconds and the share of them waited for data."""
+
+    parts: dict[str, float]
+    lr: float
+    images: int
+    seconds: float
+    data_wait: float
+
+
+class Trainer:
+    """Trains one model by one recipe on one data set."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data_root: str | Path,
+        device: torch.device,
+        seed: int,
+        command: str = "",
+    ) -> None:
+        """Read the labels, build the model and load its first weights; the images are not read yet.
+
+        Raises:
+            UserError: the data set, the recipe or the first weights cannot be used.
+        """
+        self.recipe, self.device = recipe, device
+        self.dataset = Path(data_root).resolve().name
+        train, query, gallery = (read_split(data_root, split) for split in ("train", "query", "test"))
+        self.labels = label_map(train)
+        pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
+        self.train = TrainingSet(train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose)
+        self.query = EvaluationSet(query, recipe.size, pose)
+        self.gallery = EvaluationSet(gallery, recipe.size, pose)
+        identities = [self.labels[record.vehicle_id] for record in train]
+        self.sampler = IdentitySampler(identities, recipe.num_identities, recipe.num_instances, seed)
+
+        torch.manual_seed(seed)
+        self.model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
+        initialize(self.model, recipe.init)
+        layout = torch.channels_last if uses_channels_last(recipe, device) else torch.contiguous_format
+        self.model.to(device, memory_format=layout)
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
+        self.optimizer = make_optimizer(self.model.parameters(), recipe.optimizer, device)
+        self.card = make_card(
+            self.model, f"{recipe.model.arch}.{recipe.name}", recipe.size, recipe=recipe.name, command=command
+        )
+
+    def run(self, folder: RunFolder) -> dict[str, Any]:
+        """Train, and write the run folder as it goes.
+
+        Returns:
+            What metrics.json holds: the best epoch's figures, speed, device, seconds.
+
+        Raises:
+            UserError: an image cannot be used, the loss is not finite, or the disk is full.
+        """
+        folder.write_json("labels.json", {str(vehicle): label for vehicle, label in self.labels.items()})
+        folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
+        start, images, training_seconds = time.monotonic(), 0, 0.0
+        best: dict[str, Any] | None = None
+        for epoch in range(self.recipe.epochs):
+            figures = self.train_epoch(epoch)
+            images += figures.images
+            training_seconds += figures.seconds
+            entry = {
+                "epoch": epoch + 1,
+                "loss": sum(figures.parts.values()),
+                **{f"loss_{name}": value for name, value in figures.parts.items()},
+                "lr": figures.lr,
+                "fps": figures.images / figures.seconds,
+                "data_wait": figures.data_wait,
+                "seconds": time.monotonic() - start,
+            }
+            save_weights(self.model, self.card, folder.path / "last.safetensors")
+            if (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs:
+                evaluation = self.evaluate()
+                entry |= evaluation.figures()
+                if best is None or (entry["mAP"] or 0.0) > (best["mAP"] or 0.0):
+                    best = {"best_epoch": epoch + 1, **evaluation.figures()}
+                    self._save_best(best, folder)
+                tqdm.write(evaluation.table(f"epoch {epoch + 1:>3}"), file=sys.stderr)
+            folder.append_metrics(entry)
+        assert best is not None, "the last epoch is always evaluated"
+        summary = {
+            **best,
+            "fps": images / training_seconds,
+            "epochs": self.recipe.epochs,
+            "amp": self.recipe.amp,
+            "device": device_name(self.device),
+            "dataset": self.dataset,
+            "recipe": self.recipe.name,
+            "seconds": time.monotonic() - start,
+        }
+        folder.write_json("metrics.json", summary)
+        return summary
+
+    def train_epoch(self, epoch: int) -> EpochFigures:
+        """Train one epoch, which counts from 0."""
+        recipe = self.recipe
+        self.train.size = recipe.size_at(epoch)
+        if recipe.cache:
+            self.train.preload()
+        loader: DataLoader[Any] = DataLoader(
+            self.train,
+            batch_sampler=list(self.sampler.draws(epoch)),  # type: ignore[arg-type]
+            num_workers=0 if recipe.cache else recipe.workers,
+            collate_fn=collate,
+        )
+        self.model.train()
+        sums: dict[str, float] = {}
+        rate, waited, images = 0.0, 0.0, 0
+        start = asked = time.monotonic()
+        with tqdm(total=len(self.sampler) * self.sampler.batch_size, unit="img", leave=False) as bar:
+            bar.set_description(
+                f"epoch {epoch + 1}/{recipe.epochs} at {self.train.size[0]}x{self.train.size[1]}"
+            )
+            for step, batch in enumerate(raise_failures(loader)):
+                waited += time.monotonic() - asked
+                rate = learning_rate(recipe.optimizer, epoch + step / len(self.sampler), recipe.epochs)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                parts = training_step(self.model, self.optimizer, batch.to(self.device), recipe)
+                if self.average is not None:
+                    self.average.update(self.model)
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                images += len(batch)
+                bar.set_postfix(
+                    {name: f"{value / (step + 1):.3f}" for name, value in sums.items()}, refresh=False
+                )
+                bar.update(len(batch))
+                asked = time.monotonic()
+        seconds = time.monotonic() - start
+        means = {name: value / len(self.sampler) for name, value in sums.items()}
+        return EpochFigures(means, rate, images, seconds, waited / seconds)
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate the weights that would be saved as best, at full precision."""
+        if self.recipe.cache:
+            for data, name in ((self.query, "query"), (self.gallery, "gallery")):
+                data.images.preload([data.size], description=f"decode {name}")
+        model = InferenceModel(self._evaluated(), self.card).to(self.device)
+        return evaluate_model(model, self.query, self.gallery, self.card.metric, workers=self.recipe.workers)
+
+    def _evaluated(self) -> torch.nn.Module:
+        return self.model if self.average is None else self.average.model
+
+    def _save_best(self, figures: dict[str, Any], folder: RunFolder) -> Card:
+        measured = {"dataset": self.dataset, "device": device_name(self.device), **figures}
+        card = self.card.replace(metrics=[measured])
+        return save_weights(self._evaluated(), card, folder.path / "best.safetensors")
