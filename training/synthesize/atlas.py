@@ -114,16 +114,24 @@ class Region:
         self.polygon([(a0, b0), (a1, b0), (a1, b1), (a0, b1)], paint, inset)
 
     def text(
-        self, words: str, center: Sequence[float], height: float, paint: Paint, bold: float = 0.18
+        self,
+        words: str,
+        center: Sequence[float],
+        height: float,
+        paint: Paint,
+        bold: float = 0.18,
+        width: float = 0.0,
     ) -> None:
-        """Write words centred on a point with capitals of a height in metres."""
-        pixel_height = height * self.scale
-        size = pixel_height / 21.0
-        thick = max(1, round(pixel_height * bold))
-        (width, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+        """Write words centred on a point; capitals of `height` metres, less where `width` demands it."""
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        tall = height * self.scale
+        if width > 0:
+            tall *= min(1.0, width * self.scale / cv2.getTextSize(words, font, tall / 21.0, 1)[0][0])
+        size, thick = tall / 21.0, max(1, round(tall * bold))
+        long = cv2.getTextSize(words, font, size, thick)[0][0]
         column, row = self.pixels(np.asarray(center))
-        origin = (round(column - width / 2), round(row + pixel_height / 2))
-        cv2.putText(self.canvas, words, origin, cv2.FONT_HERSHEY_SIMPLEX, size, paint, thick, cv2.LINE_AA)
+        origin = (round(column - long / 2), round(row + tall / 2))
+        cv2.putText(self.canvas, words, origin, font, size, paint, thick, cv2.LINE_AA)
 
 
 class Atlas:

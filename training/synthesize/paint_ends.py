@@ -94,22 +94,24 @@ def _headlamp(region: Region, style: Style, side: int, half: float, middle: floa
         region.ellipse((center, middle), (0.12 * size, 0.12 * size), DARK)
         region.ellipse((center, middle), (0.1 * size, 0.1 * size), lamp)
     elif kind == 1:
+        rim = 0.018
+        region.rectangle(
+            (center - wide - rim, middle - tall - rim), (center + wide + rim, middle + tall + rim), DARK, 0.03
+        )
         region.rectangle((center - wide, middle - tall), (center + wide, middle + tall), lamp, 0.02)
     else:
         tilt = 0.09 * style.lamp_tilt
         inner, outer = center - side * wide * 1.2, side * half * 1.05
         slim = 0.55 if kind == 4 else 1.0
         reach = tall * slim
-        region.polygon(
-            [
-                (inner, middle - reach - tilt * 0.4),
-                (outer, middle - reach + tilt),
-                (outer, middle + reach + tilt),
-                (inner, middle + reach * 0.5),
-            ],
-            lamp,
-            0.01,
-        )
+        outline = [
+            (inner, middle - reach - tilt * 0.4),
+            (outer, middle - reach + tilt),
+            (outer, middle + reach + tilt),
+            (inner, middle + reach * 0.5),
+        ]
+        region.polygon(outline, DARK, 0.028)
+        region.polygon(outline, lamp, 0.01)
     if kind != 4:
         region.ellipse(
             (center - side * 0.04, middle),

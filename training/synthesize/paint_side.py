@@ -186,15 +186,14 @@ def _corner_lamps(region: Region, shape: Shape, style: Style) -> None:
     if not heavy:
         z = nose - 0.14
         reach = 0.16 + 0.2 * max(style.lamp_tilt, 0)
-        region.polygon(
-            [
-                (shape.front + 0.1, z - 0.07),
-                (shape.front - 0.1, z - 0.05),
-                (shape.front - reach, z + 0.05),
-                (shape.front + 0.1, z + 0.05),
-            ],
-            lamp if style.headlamp != 3 else (60, 62, 66, 255),
-        )
+        outline = [
+            (shape.front + 0.1, z - 0.07),
+            (shape.front - 0.1, z - 0.05),
+            (shape.front - reach, z + 0.05),
+            (shape.front + 0.1, z + 0.05),
+        ]
+        region.polygon(outline, DARK, 0.02)
+        region.polygon(outline, lamp if style.headlamp != 3 else (60, 62, 66, 255))
         low, high = (tail - 0.26, tail - 0.08) if style.tail_lamp % 2 else (tail - 0.36, tail - 0.05)
         region.polygon(
             [

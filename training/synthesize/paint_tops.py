@@ -45,7 +45,9 @@ def _windscreen(region: Region, shape: Shape, style: Style) -> None:
         bottom, top = high - head + 0.06, high - 0.04
         region.rectangle((-wide_high * 0.8, bottom), (wide_high * 0.8, top), DARK)
         words = f"{style.number} {style.word}"
-        region.text(words, (0.0, (bottom + top) / 2), 0.6 * (top - bottom), (250, 190, 60, 60))
+        region.text(
+            words, (0.0, (bottom + top) / 2), 0.6 * (top - bottom), (250, 190, 60, 60), width=wide_high * 1.4
+        )
 
 
 def _rear_window(region: Region, shape: Shape, style: Style) -> None:

@@ -23,13 +23,17 @@ def _mirrors(kit: Kit, shape: Shape) -> None:
     heavy = shape.kind in ("bus", "truck")
     x = shape.profile_x[1] - (0.0 if heavy else 0.28)
     waist = float(shape.shoulder(x))
-    z = waist + (0.55 if heavy else 0.09)
+    z = min(waist + 0.55, shape.height - 0.55) if heavy else waist + 0.09
     y = float(shape.roof_edge(x) if heavy else shape.half_width(x, waist))
-    back, forth = (0.1, 0.25) if heavy else (0.12, 0.03)
+    back, forth = (0.06, 0.08) if heavy else (0.12, 0.03)
     wide, tall = (0.22, 0.42) if heavy else (0.2, 0.15)
     for side in (-1, 1):
         inner, outer = sorted((side * (y - 0.06), side * (y + wide)))
         kit.box((x - back, inner, z), (x + forth, outer, z + tall), "mirror", 0.02)
+        if heavy:
+            # An arm back to the cab's pillar.
+            low, high = sorted((side * (y - 0.12), side * (y + 0.04)))
+            kit.box((x - 0.45, low, z + tall - 0.04), (x, high, z + tall), "dark")
 
 
 def _roof_frame(shape: Shape) -> tuple[float, float, float, float]:

@@ -13,7 +13,7 @@ CHROME: Paint = (206, 208, 212, 220)
 WHITE: Paint = (240, 240, 240, 60)
 PLATE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 WORDS = (
-    "EXPRESS", "TAXI", "CITY", "FRESH", "RAPID", "24H", "LOGIX", "NORD", "SUN", "KARGO", "AQUA", "METRO",
+    "TAXI", "EXPRESS", "CITY", "FRESH", "RAPID", "24H", "LOGIX", "NORD", "SUN", "KARGO", "AQUA", "METRO",
     "STAR", "BAO", "XIN", "HUA", "DELTA", "POST", "RENT", "ECO", "TURBO", "SPORT", "4x4", "GT", "88", "07",
     "K9", "ZOO",
 )  # fmt: skip
@@ -134,7 +134,7 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int, loudness: flo
         roof_item_paint=(DARK, WHITE, accent, (150, 152, 156, 80))[rng.integers(4)],
         sunroof=int(rng.choice(3, p=[0.6, 0.25, 0.15])),
         spoiler=int(rng.random() < (0.0 if heavy else 0.28)),
-        word=WORDS[rng.integers(len(WORDS))],
+        word=WORDS[rng.integers(1 if heavy else 0, len(WORDS))],
         number=str(rng.integers(1, 999)),
         seed=int(rng.integers(2**31)),
         loudness=loudness,
