@@ -1,7 +1,7 @@
 """Records to batches: what a training step is fed with."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -52,8 +52,10 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(
+            self, **{k: v.to(device, non_blocking=True) for k, v in tensors.items() if v is not None}
+        )
 
     def __len__(self) -> int:
         return len(self.image)
@@ -61,8 +63,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample or batch that could not be made. It travels as a value, because an error that leaves a loader's
-    worker process arrives with that process's traceback as its message."""
+    """A sample or batch that could not be made. It travels as a value, because an error that leaves a
+    loader's worker process arrives with that process's traceback as its message."""
 
     message: str
 
@@ -71,8 +73,9 @@ Sample = dict[str, np.ndarray | int]
 
 
 class TrainingSet(Dataset[Sample | Failure]):
-    """Augmented training images. An item is asked for by its `Draw`, which alone (with the seed) decides its chance:
-    whatever the number of workers, and wherever a run is taken up again, the same draw gives the same bytes."""
+    """Augmented training images. An item is asked for by its `Draw`, which alone (with the seed) decides its
+    chance: whatever the number of workers, and wherever a run is taken up again, the same draw gives the
+    same bytes."""
 
     def __init__(
         self,

@@ -27,7 +27,8 @@ def choose_device(gpus: int | None = None, npus: int | None = None, cpus: int | 
         found = torch.accelerator.current_accelerator(check_available=True)
         if found is None or found.type != kind:
             raise UserError(
-                f"no usable {kind} device here (torch {torch.__version__} sees {found.type if found else 'none'}); "
+                f"no usable {kind} device here (torch {torch.__version__} sees "
+                f"{found.type if found else 'none'}); "
                 "check the driver and that torch is built for it, or train with --cpus 1"
             )
         return torch.device(kind, 0)
@@ -49,5 +50,6 @@ def _import_npu() -> None:
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"the NPU's torch_npu cannot be used ({reason}); install the extra `npu` and CANN, or use --cpus 1"
+            f"the NPU's torch_npu cannot be used ({reason}); install the extra `npu` and CANN, or use "
+            "--cpus 1"
         ) from error

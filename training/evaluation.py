@@ -15,7 +15,8 @@ from zoo.inference import InferenceModel
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation. Accuracies are over the query images; NaN where model or labels have no such attribute."""
+    """One evaluation. Accuracies are over the query images; NaN where model or labels have no such
+    attribute."""
 
     ranking: RankMetrics
     color_accuracy: float

@@ -44,7 +44,8 @@ class EvaluationSet(Dataset[Sample | Failure]):
         pose: PoseInputs | None = None,
         images: ImageStore | None = None,
     ) -> None:
-        """Prepare; `images` are those of the records, where a caller keeps them from one evaluation to the next."""
+        """Prepare; `images` are those of the records, where a caller keeps them from one evaluation to the
+        next."""
         self.records, self.size, self.pose = list(records), size, pose or PoseInputs()
         self.images = images or ImageStore([record.path for record in self.records])
 
@@ -87,7 +88,9 @@ def extract(
         UserError: an image cannot be used.
     """
     device = model.mean.device
-    embeddings, colors, types = [], [], []
+    embeddings: list[np.ndarray] = []
+    colors: list[np.ndarray] = []
+    types: list[np.ndarray] = []
     loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
     with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
         for loaded in raise_failures(loader):

@@ -28,7 +28,8 @@ def load_pixels(path: Path) -> np.ndarray:
 class ImageStore:
     """The images of a data set, resized on request exactly as the encoder resizes.
 
-    With `preload`, each image is decoded once and kept at the sizes wanted; what `get` returns stays the same.
+    With `preload`, each image is decoded once and kept at the sizes wanted; what `get` returns stays the
+    same.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -65,7 +66,8 @@ class ImageStore:
         self._kept = kept
 
     def get(self, index: int, size: Size) -> tuple[np.ndarray, Size]:
-        """Return an image at (height, width), uint8 and not to be written to, and the size of its file's pixels.
+        """Return an image at (height, width), uint8 and not to be written to, and the size of its file's
+        pixels.
 
         Raises:
             UserError: the image cannot be used.

@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = RunFolder.create(arguments.out, recipe.name, arguments.overwrite)
     print(
         f"{recipe.name}: {len(trainer.train)} images of {len(trainer.labels)} vehicles, "
-        f"{len(trainer.sampler)} batches of {trainer.sampler.batch_size} an epoch, on {device}; run {folder.path}",
+        f"{len(trainer.sampler)} batches of {trainer.sampler.batch_size} an epoch, on {device}; run "
+        f"{folder.path}",
         file=sys.stderr,
     )
     metrics = trainer.run(folder)

@@ -10,7 +10,8 @@ from training.records import UNKNOWN
 def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float | None = 0.3) -> Tensor:
     """Batch-hard triplet loss on Euclidean distances (Hermans et al. 2017, arXiv:1703.07737, equation 5).
 
-    Anchors without another image of their identity, or without any image of another, are left out of the mean.
+    Anchors without another image of their identity, or without any image of another, are left out of the
+    mean.
 
     Args:
         embeddings: [N, D].
@@ -31,7 +32,7 @@ def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float | None 
         valid = (same & others).any(1) & (~same).any(1)
         if not valid.any():
             return embeddings.sum() * 0.0
-        # Only the mined pairs are measured with gradient, and directly: exact, and cheaper than the whole matrix.
+        # Only the mined pairs are measured with gradient, and directly: exact, and cheap.
         anchor = embeddings[valid]
         gap = _distance(anchor, embeddings[positive[valid]]) - _distance(anchor, embeddings[negative[valid]])
         return (F.softplus(gap) if margin is None else F.relu(gap + margin)).mean()

@@ -1,8 +1,8 @@
 """Retrieval metrics by VeRi's protocol: mean average precision and the cumulative match characteristic.
 
-Gallery images of the query's own vehicle AND own camera are junk: they are taken out of the ranking before it is
-judged (Liu et al., ECCV 2016; the protocol of Market-1501, Zheng et al., ICCV 2015). Average precision is the mean,
-over a query's matches, of the precision at that match.
+Gallery images of the query's own vehicle AND own camera are junk: they are taken out of the ranking before
+it is judged (Liu et al., ECCV 2016; the protocol of Market-1501, Zheng et al., ICCV 2015). Average precision
+is the mean, over a query's matches, of the precision at that match.
 """
 
 from collections.abc import Iterable
@@ -76,7 +76,8 @@ def match_ranks_of_order(order: np.ndarray, match: np.ndarray, junk: np.ndarray)
 def match_ranks_of_distances(distances: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
     """The ranks of the matches when the gallery is sorted by distance, equal distances by gallery index.
 
-    Sorting the bare values and looking the matches up is several times faster than a stable argsort, and equal to it.
+    Sorting the bare values and looking the matches up is several times faster than a stable argsort, and
+    equal to it.
     """
     kept = distances[~junk]
     kept_match = match[~junk]

@@ -13,7 +13,8 @@ from training.recipe import Optimizer
 def make_optimizer(
     parameters: Iterable[nn.Parameter], options: Optimizer, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser; fused where torch has it fused, which on a CPU too saves a pass over the weights."""
+    """Make the recipe's optimiser; fused where torch has it fused, which on a CPU too saves a pass over the
+    weights."""
     parameters = list(parameters)
     fused = device.type in ("cpu", "cuda")
     if options.name == "sgd":
@@ -47,8 +48,8 @@ def learning_rate(options: Optimizer, progress: float, epochs: int) -> float:
 class WeightAverage:
     """An exponential moving average of a model's weights and BatchNorm statistics.
 
-    The decay rises to its full value over the first steps: an average of few steps would else be mostly the random
-    start.
+    The decay rises to its full value over the first steps: an average of few steps would else be mostly the
+    random start.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -44,8 +44,8 @@ def read_maps(record: Record, kind: str, size: tuple[int, int]) -> np.ndarray:
         except (OSError, SyntaxError) as error:
             present = len(list(folder.glob("*.jpg"))) if folder.is_dir() else 0
             raise UserError(
-                f"{path}: missing or damaged ({present} of {count} maps are in its folder); copy the folder again, "
-                f"or train a model without {kind}s"
+                f"{path}: missing or damaged ({present} of {count} maps are in its folder); copy the folder "
+                f"again, or train a model without {kind}s"
             ) from error
         maps[..., index] = np.asarray(resized)
     return maps

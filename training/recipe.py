@@ -37,8 +37,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Attributes: `schedule` multistep multiplies the rate by `gamma` at each of `milestones` (epochs); cosine takes
-    it to zero. `warmup_epochs` of linear rise come first; `clip_norm` limits the gradient's norm, 0 does not."""
+    """Attributes: `schedule` multistep multiplies the rate by `gamma` at each of `milestones` (epochs);
+    cosine takes it to zero. `warmup_epochs` of linear rise come first; `clip_norm` limits the gradient's
+    norm, 0 does not."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = 3e-4
@@ -53,7 +54,8 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights of the loss's parts; 0 leaves a part out. `label_smoothing` is of the identity classifier alone."""
+    """Weights of the loss's parts; 0 leaves a part out. `label_smoothing` is of the identity classifier
+    alone."""
 
     identity: float = 1.0
     triplet: float = 1.0
@@ -78,7 +80,8 @@ class Recipe:
         init: `imagenet`, `none`, or weights to start from.
         amp: `none` for fp32, `bf16` for bfloat16 autocast.
         channels_last: memory layout; faster on CPUs and GPUs.
-        ema_decay: of the average of weights that is evaluated and saved in place of the last ones; 0 for none.
+        ema_decay: of the average of weights that is evaluated and saved in place of the last ones; 0 for
+            none.
         progressive: (until_epoch, size) pairs: epochs before `until_epoch` train at size x size; then `size`.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         cache: keep the decoded training images in memory.

@@ -16,8 +16,14 @@ RUN_FILES = (
 )
 
 
+def json_text(content: Any) -> str:
+    """How a run's JSON files are written."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 class RunFolder:
-    """A run's files: best and last weights with their cards, metrics.json, metrics.jsonl, labels.json, recipe.json."""
+    """A run's files: best and last weights with their cards, metrics.json, metrics.jsonl, labels.json,
+    recipe.json."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +58,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file, whole or not at all."""
-        write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.path / name, json_text(content))
 
     def append_metrics(self, entry: dict[str, Any]) -> None:
         """Add an epoch's line to metrics.jsonl."""

@@ -1,18 +1,21 @@
 """Identity sampling: which images make up each batch of an epoch.
 
-A plan is made for the global batch from (seed, epoch) alone, so that every rank of a run can make the same one.
+A plan is made for the global batch from (seed, epoch) alone, so that every rank of a run can make the same
+one.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.errors import UserError
 
 
-class Draw(NamedTuple):
-    """One image of one batch. `position` counts an epoch's draws, so that a repeated image is augmented anew."""
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One image of one batch. `position` counts an epoch's draws, so that a repeated image is augmented
+    anew."""
 
     epoch: int
     position: int
@@ -22,9 +25,10 @@ class Draw(NamedTuple):
 class IdentitySampler:
     """P x K sampling: every batch holds `num_identities` (P) identities with `num_instances` (K) images each.
 
-    In an epoch every image is drawn at least once. Where an identity's images do not divide by K, or the groups of K
-    do not divide into batches of P different identities, images are drawn again, evenly: the draws of two images
-    of an identity differ by one at most, and an image is twice in a batch only where its identity has fewer than K.
+    In an epoch every image is drawn at least once. Where an identity's images do not divide by K, or the
+    groups of K do not divide into batches of P different identities, images are drawn again, evenly: the
+    draws of two images of an identity differ by one at most, and an image is twice in a batch only where its
+    identity has fewer than K.
     """
 
     def __init__(self, labels: Sequence[int], num_identities: int, num_instances: int, seed: int) -> None:
@@ -63,7 +67,8 @@ class IdentitySampler:
         return self.num_batches
 
     def plan(self, epoch: int) -> np.ndarray:
-        """Draw an epoch: image indices, int64 [num_batches, P * K], the K images of an identity side by side."""
+        """Draw an epoch: image indices, int64 [num_batches, P * K], the K images of an identity side by
+        side."""
         rng = np.random.default_rng([self.seed, epoch])
         members = self._deal_identities(rng)
         counts = np.bincount(members.ravel(), minlength=len(self._images))
@@ -89,8 +94,9 @@ class IdentitySampler:
     def _deal_identities(self, rng: np.random.Generator) -> np.ndarray:
         """Choose the identities of each batch: int [num_batches, P], no identity twice in a row.
 
-        An identity's groups go to the batches that are emptiest so far, ties at random. So batches never differ by
-        more than one in how full they are, which is why none overflows, and who meets whom is chance.
+        An identity's groups go to the batches that are emptiest so far, ties at random. So batches never
+        differ by more than one in how full they are, which is why none overflows, and who meets whom is
+        chance.
         """
         fill = np.zeros(self.num_batches, np.int64)
         members = np.full((self.num_batches, self.num_identities), -1, np.int64)

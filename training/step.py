@@ -25,7 +25,8 @@ class NetworkInputs:
 
 
 def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
-    """Turn bytes [N, H, W, C] into normalised floats [N, C, H, W], RGB with ImageNet's figures, maps with their mean.
+    """Turn bytes [N, H, W, C] into normalised floats [N, C, H, W], RGB with ImageNet's figures, maps with
+    their mean.
 
     The permuted view of a batch is torch's channels_last as it stands; the other layout costs a copy.
     """
@@ -42,7 +43,8 @@ def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
 
 
 def loss_parts(outputs: Outputs, batch: Batch, weights: Loss) -> dict[str, Tensor]:
-    """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left out."""
+    """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left
+    out."""
     margin = None if weights.soft_margin else weights.margin
     parts: dict[str, Tensor] = {}
     if weights.triplet:
@@ -77,7 +79,7 @@ def training_step(
     if not torch.isfinite(total):
         shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         raise UserError(
-            f"recipe {recipe.name}: the loss is not finite ({shown}); lower [optimizer] lr, lengthen warmup_epochs, "
+            f"recipe {recipe.name}: the loss is not finite ({shown}); lower [optimizer] lr, "
             'or set amp = "none"'
         )
     optimizer.zero_grad(set_to_none=True)

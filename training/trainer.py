@@ -18,20 +18,21 @@ from training.extract import EvaluationSet
 from training.optim import WeightAverage, learning_rate, make_optimizer
 from training.recipe import Recipe
 from training.records import label_map
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, json_text
 from training.sampler import IdentitySampler
 from training.step import training_step, uses_channels_last
 from training.veri import read_split
 from zoo.card import Card
 from zoo.inference import InferenceModel
 from zoo.initialization import initialize
-from zoo.registry import create_model, make_card
+from zoo.registry import create_model, make_card, weights_path
 from zoo.weights import save_weights
 
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """An epoch's training: mean loss parts, the last rate, images, seconds and the share of them waited for data."""
+    """An epoch's training: mean loss parts, the last rate, images, seconds and the share of them waited for
+    data."""
 
     parts: dict[str, float]
     lr: float
@@ -70,8 +71,9 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
         initialize(self.model, recipe.init)
+        self._settle_identity_classifier()
         layout = torch.channels_last if uses_channels_last(recipe, device) else torch.contiguous_format
-        self.model.to(device, memory_format=layout)
+        self.model.to(memory_format=layout).to(device)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.optimizer = make_optimizer(self.model.parameters(), recipe.optimizer, device)
         self.card = make_card(
@@ -87,10 +89,14 @@ class Trainer:
         Raises:
             UserError: an image cannot be used, the loss is not finite, or the disk is full.
         """
-        folder.write_json("labels.json", {str(vehicle): label for vehicle, label in self.labels.items()})
+        folder.write_json("labels.json", self._label_names())
         folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
         start, images, training_seconds = time.monotonic(), 0, 0.0
         best: dict[str, Any] | None = None
+        if self.recipe.cache:
+            # Before the first epoch, so that a damaged image is reported at once.
+            for data, name in ((self.query, "query"), (self.gallery, "gallery")):
+                data.images.preload([data.size], description=f"decode {name}")
         for epoch in range(self.recipe.epochs):
             figures = self.train_epoch(epoch)
             images += figures.images
@@ -169,11 +175,30 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Evaluate the weights that would be saved as best, at full precision."""
-        if self.recipe.cache:
-            for data, name in ((self.query, "query"), (self.gallery, "gallery")):
-                data.images.preload([data.size], description=f"decode {name}")
         model = InferenceModel(self._evaluated(), self.card).to(self.device)
         return evaluate_model(model, self.query, self.gallery, self.card.metric, workers=self.recipe.workers)
+
+    def _settle_identity_classifier(self) -> None:
+        """Start the identity classifier afresh, unless it was trained on the very vehicles of this run.
+
+        An equal number of vehicles does not make them the same: the labels.json beside the weights tells.
+        """
+        init = self.recipe.init
+        if init in ("imagenet", "none") or Path(init).suffix in (".pth", ".pt"):
+            return
+        known = weights_path(init).with_name("labels.json")
+        if known.is_file() and known.read_text(encoding="utf-8") == json_text(self._label_names()):
+            tqdm.write(f"{init}: trunk, branches and identity classifier loaded", file=sys.stderr)
+            return
+        getattr(self.model, str(self.model.identity_classifier)).reset_parameters()
+        tqdm.write(
+            f"{init}: trunk and branches loaded; the identity classifier starts afresh, "
+            "the vehicles are others",
+            file=sys.stderr,
+        )
+
+    def _label_names(self) -> dict[str, int]:
+        return {str(vehicle): label for vehicle, label in self.labels.items()}
 
     def _evaluated(self) -> torch.nn.Module:
         return self.model if self.average is None else self.average.model

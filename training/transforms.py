@@ -1,4 +1,5 @@
-"""Training's augmentation: uint8 in, uint8 and keypoints out, always new arrays, all chance from one generator."""
+"""Training's augmentation: uint8 in, uint8 and keypoints out, always new arrays, all chance from one
+generator."""
 
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Augmentation:
         crop_scale: the enlargement, at least 1.
         flip: probability of mirroring the image left to right.
         erasing: probability of covering a random rectangle (Zhong et al. 2017, arXiv:1708.04896).
-        jitter: brightness, contrast and saturation vary by factors in 1 - jitter .. 1 + jitter; 0 leaves them.
+        jitter: brightness, contrast and saturation vary by factors in 1 - jitter .. 1 + jitter; 0 leaves
+            them.
     """
 
     crop: float = 0.5
@@ -43,7 +45,8 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where one image's pixels come from: resize to `resized`, cut `size` out at (top, left), perhaps mirror."""
+    """Where one image's pixels come from: resize to `resized`, cut `size` out at (top, left), perhaps
+    mirror."""
 
     size: Size
     resized: Size
@@ -61,8 +64,8 @@ class Geometry:
     def apply_to_keypoints(self, keypoints: np.ndarray, source_size: Size) -> np.ndarray:
         """Carry keypoints [36, 3] from pixels of the source image to pixels of the result.
 
-        A point that the crop cut off loses its confidence; one that lay outside of the image before keeps what its
-        label says. A mirrored vehicle's left and right keypoints swap.
+        A point that the crop cut off loses its confidence; one that lay outside of the image before keeps
+        what its label says. A mirrored vehicle's left and right keypoints swap.
         """
         inside = _inside(keypoints, source_size)
         moved = keypoints.astype(np.float32)
@@ -105,7 +108,8 @@ def _jitter(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.
 
 
 def _erase(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Cover 2 to 33% of the image, sides at most 1 : 3, with the mean colour that normalisation takes to zero."""
+    """Cover 2 to 33% of the image, sides at most 1 : 3, with the mean colour that normalisation takes to
+    zero."""
     height, width = image.shape[:2]
     area = rng.uniform(0.02, 0.33) * height * width
     aspect = np.exp(rng.uniform(-np.log(3.0), np.log(3.0)))

@@ -1,9 +1,9 @@
 """VeRi-776's layout, with the label files of PAMTRI: image_<split>/ folders and label_<split>.csv.
 
-VeRi-776 (Liu et al., ECCV 2016) holds 776 vehicles seen by 20 cameras: 37,778 training images, 1,678 queries and
-11,579 gallery images of 200 further vehicles. A label row is name, vehicle id, colour id, type id, then 36
-keypoints as x, y, confidence in pixels of the image; ids of colours and types count from 1. There is no header.
-Coordinates may be negative and confidences exceed 1 a little: the real files are like that.
+VeRi-776 (Liu et al., ECCV 2016) holds 776 vehicles seen by 20 cameras: 37,778 training images, 1,678 queries
+and 11,579 gallery images of 200 further vehicles. A label row is name, vehicle id, colour id, type id, then
+36 keypoints as x, y, confidence in pixels of the image; ids of colours and types count from 1. There is no
+header. Coordinates may be negative and confidences exceed 1 a little: the real files are like that.
 """
 
 import csv
@@ -34,11 +34,12 @@ _log = logging.getLogger(__name__)
 def read_split(root: str | Path, split: Split) -> list[Record]:
     """Read one split, in the order of its label file.
 
-    Only labels and the folder's listing are read: no image is opened, and heatmap or segment folders are not needed.
+    Only labels and the folder's listing are read: no image is opened, and heatmap or segment folders are not
+    needed.
 
     Raises:
-        UserError: the data set is missing or half-copied, or a label row is wrong; the message names the file,
-            the line and the cure.
+        UserError: the data set is missing or half-copied, or a label row is wrong; the message names the
+            file, the line and the cure.
     """
     if split not in get_args(Split):
         raise ValueError(f"split {split!r}: expected one of {get_args(Split)}")
@@ -67,7 +68,8 @@ def _check_layout(root: Path, folder: Path, labels: Path) -> None:
             expected = [f"{kind}_{split}" for kind in ("image", "label") for split in get_args(Split)]
             found = sorted(p.name for p in root.iterdir() if p.stem in expected)
             raise UserError(
-                f"{path}: missing; {root} holds {len(found)} of the 6 expected entries ({', '.join(found) or 'none'}): "
+                f"{path}: missing; {root} holds {len(found)} of the 6 expected entries "
+                f"({', '.join(found) or 'none'}): "
                 "is the data set half-copied, or its root another folder?"
             )
 
@@ -133,13 +135,18 @@ def _check_images(records: list[Record], folder: Path, labels: Path) -> None:
     missing = sorted(names - present)
     if missing:
         raise UserError(
-            f"{folder}: holds {len(names) - len(missing)} of the {len(names)} images that {labels.name} names; "
-            f"missing {_first(missing)}: copy the folder again"
+            f"{folder}: holds {len(names) - len(missing)} of the {len(names)} images that {labels.name} "
+            f"names; missing {_first(missing)}: copy the folder again"
         )
     unlabelled = sorted(n for n in present - names if Path(n).suffix.lower() in IMAGE_SUFFIXES)
     if unlabelled:
-        _log.warning("%s: %d images without a row in %s are ignored (%s)", folder, len(unlabelled), labels.name,
-                     _first(unlabelled))  # fmt: skip
+        _log.warning(
+            "%s: %d images without a row in %s are ignored (%s)",
+            folder,
+            len(unlabelled),
+            labels.name,
+            _first(unlabelled),
+        )
 
 
 def _first(names: list[str], count: int = 3) -> str:

@@ -1,0 +1,81 @@
+"""`python -m training.evaluate`: a model's figures by VeRi's protocol, or those of rankings from a file."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from training.dataset import PoseInputs
+from training.devices import choose_device
+from training.evaluation import Evaluation, evaluate_model
+from training.extract import EvaluationSet
+from training.rankings import evaluate_rankings
+from training.records import Record
+from training.veri import read_split
+from zoo.errors import UserError, exit_on_user_error
+from zoo.inference import InferenceModel
+from zoo.registry import load_model
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Measure mAP, Rank-1, Rank-5, colour and type accuracy on queries and gallery.",
+    )
+    parser.add_argument("--data-root", required=True, type=Path, help="a data set in VeRi layout")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--weights", help="a .safetensors file, or the name of a model of the zoo")
+    what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")
+    devices = parser.add_mutually_exclusive_group()
+    for kind in ("gpus", "npus", "cpus"):
+        devices.add_argument(
+            f"--{kind}", type=int, metavar="N", help=f"number of {kind[:-1].upper()} processes"
+        )
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
+    return parser.parse_args(argv)
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate and print the table."""
+    arguments = parse_arguments(argv)
+    if arguments.batch_size < 1 or arguments.workers < 0 or (arguments.threads or 1) < 1:
+        raise UserError("--batch-size and --threads must be at least 1, --workers at least 0")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
+    if arguments.rankings is not None:
+        evaluation = evaluate_rankings(arguments.rankings, query, gallery)
+        title = arguments.rankings.name
+    else:
+        evaluation = _evaluate_weights(arguments, query, gallery)
+        title = (
+            Path(arguments.weights).stem if arguments.weights.endswith(".safetensors") else arguments.weights
+        )
+    print(evaluation.table(title))
+    if arguments.json:
+        print(json.dumps(evaluation.figures()))
+    return 0
+
+
+def _evaluate_weights(
+    arguments: argparse.Namespace, query: list[Record], gallery: list[Record]
+) -> Evaluation:
+    device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
+    model, card = load_model(arguments.weights)
+    pose = PoseInputs(**{name: True for name in card.pose_inputs})
+    deployed = InferenceModel(model, card).to(device)
+    if device.type != "npu":
+        deployed = deployed.to(memory_format=torch.channels_last)
+    sets = [EvaluationSet(records, card.input_size, pose) for records in (query, gallery)]
+    return evaluate_model(deployed, sets[0], sets[1], card.metric, arguments.batch_size, arguments.workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
