@@ -37,7 +37,7 @@ def paint_livery(atlas: Atlas, style: Style, cargo: Cargo) -> None:
 
 def _body_paint(style: Style, rng: np.random.Generator) -> Paint:
     """Mostly the cab's colour, so that the vehicle's colour stays what it is called."""
-    other = (WHITE, (170, 172, 175, 60), style.accent, (90, 100, 80, 10), (60, 80, 130, 10))
+    other = (WHITE, (170, 172, 175, 60), (120, 124, 128, 60), (90, 100, 80, 10), (60, 80, 130, 10))
     draw = rng.random()
     if draw < 0.45:
         return style.paint
