@@ -99,7 +99,7 @@ def test_another_vehicle_or_a_pole_in_front_hides_points() -> None:
 
 
 def test_a_photograph_puts_its_keypoints_on_the_vehicle() -> None:
-    """Through crop, lower resolution and resizing: the red box is red where its visible points are said to be."""
+    """Through crop, resolution and resizing: the box is red where its visible points are said to be."""
     strengths = DIFFICULTIES["easy"]
     stage = Stage(draw_site(0, 3, strengths), strengths, 128, [])
     checked = 0

@@ -1,5 +1,7 @@
 """Routes through the city, and which pictures become queries."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def test_a_track_has_the_pictures_asked_for_in_order_of_time(images: int, camera
         track = draw_track(city, images, np.random.default_rng(seed))
         assert len(track) == images
         frames = [sighting.frame for sighting in track]
-        assert all(later > earlier for earlier, later in zip(frames, frames[1:], strict=False))
+        assert all(later > earlier for earlier, later in pairwise(frames))
         assert len({(sighting.camera_id, sighting.index) for sighting in track}) == images
         seen = {sighting.camera_id for sighting in track}
         assert 2 <= len(seen) <= 8
@@ -27,7 +29,7 @@ def test_nobody_drives_faster_than_a_car() -> None:
     places = {place.camera_id: np.array([place.east, place.north]) for place in city}
     for seed in range(20):
         track = draw_track(city, 16, np.random.default_rng(seed))
-        for before, after in zip(track, track[1:], strict=False):
+        for before, after in pairwise(track):
             metres = np.linalg.norm(places[before.camera_id] - places[after.camera_id])
             seconds = (after.frame - before.frame) / FRAMES_PER_SECOND
             assert metres / seconds < 30

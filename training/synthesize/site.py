@@ -98,7 +98,8 @@ def draw_site(seed: int, camera_id: int, difficulty: Difficulty) -> Site:
     warm, tint = rng.normal(0, difficulty.white_balance), rng.normal(0, difficulty.white_balance * 0.35)
     sensor = Sensor(
         gains=np.exp([warm, tint, -warm]).astype(np.float32),
-        stops=float(rng.normal(0, difficulty.exposure)),
+        # Cut at the tails: a camera that shows nothing but white would have been mended.
+        stops=float(np.clip(rng.normal(), -1.5, 1.5) * difficulty.exposure),
         gamma=rng.uniform(*difficulty.gamma),
         saturation=rng.uniform(*difficulty.saturation),
         blur=rng.uniform(*difficulty.blur),
