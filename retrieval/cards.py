@@ -87,13 +87,11 @@ def _chip(content: str, kind: str = "") -> str:
     return f'<span class="vr-chip {kind}">{content}</span>'
 
 
-def summary(shown: int, allowed_by_filters: bool) -> str:
+def summary(shown: int, filtered: bool) -> str:
     """One line above the results."""
-    what = "that meets the filters" if shown == 1 else "that meet the filters"
     noun = "image" if shown == 1 else "images"
-    return (
-        f'<p class="vr-summary"><b>{shown}</b> {noun} {what if allowed_by_filters else ""}, nearest first</p>'
-    )
+    meets = f" that {'meets' if shown == 1 else 'meet'} the filters" if filtered else ""
+    return f'<p class="vr-summary"><b>{shown}</b> {noun}{meets}, nearest first</p>'
 
 
 def notice(title: str, text: str, kind: str = "empty") -> str:

@@ -124,6 +124,7 @@ def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
                     image_mode=None,
                     height=280,
                     buttons=[],
+                    placeholder="Drop or paste a picture of one vehicle, or click to choose",
                     elem_id="query",
                 )
                 seen = gr.HTML(visible=False, elem_id="prediction", elem_classes="vr-panel", padding=True)
@@ -148,7 +149,13 @@ def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
                     after = gr.Textbox(label="From", min_width=100, scale=1, elem_id="after")
                     before = gr.Textbox(label="To", min_width=100, scale=1, elem_id="before")
                     k = gr.Slider(
-                        1, MAX_RESULTS, DEFAULT_RESULTS, step=1, label="Results", min_width=150, elem_id="k"
+                        *(1, MAX_RESULTS, DEFAULT_RESULTS),
+                        step=1,
+                        label="Results",
+                        min_width=170,
+                        scale=2,
+                        buttons=[],
+                        elem_id="k",
                     )
                 found = gr.HTML(_EMPTY, elem_id="results", elem_classes="vr-plain")
         answer: dict[str, Any] = {

@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+from abc import ABCMeta
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta
 from gradio.data_classes import ImageData
 
 from zoo.preprocess import MAX_BYTES
@@ -19,7 +22,14 @@ class Upload:
     data: bytes
 
 
-class QueryImage(gr.Image):
+class _WithoutStub(ComponentMeta):
+    """Gradio's metaclass writes a `.pyi` file beside each component's source; this one writes nothing."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> type:
+        return ABCMeta.__new__(mcs, name, bases, attributes)
+
+
+class QueryImage(gr.Image, metaclass=_WithoutStub):
     """An image field that hands over the file's own bytes.
 
     Gradio's field opens the file with Pillow, without limits and with every format, and re-encodes it; the

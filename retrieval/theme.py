@@ -12,7 +12,7 @@ def build_theme() -> gr.themes.Base:
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.slate,
-        radius_size=gr.themes.sizes.radius_md,
+        radius_size=gr.themes.sizes.radius_lg,
         font=["system-ui", "Segoe UI", "Noto Sans", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
@@ -28,6 +28,11 @@ def build_theme() -> gr.themes.Base:
         block_shadow="none",
         input_background_fill="#ffffff",
         input_background_fill_dark="#0c1420",
+        input_border_width="1px",
+        input_border_color="#cbd5e1",
+        input_border_color_dark="#334155",
+        input_shadow="none",
+        button_border_width="1px",
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_dark="#131c2b",
         button_secondary_border_color="#cbd5e1",
