@@ -89,7 +89,7 @@ class Crop:
         return (pixels - (self.left, self.top)) * self.scale
 
     def grid(self, step: int = 1) -> np.ndarray:
-        """Frame pixels [rows, columns, 2] of every `step`-th drawn pixel's centre, and a row and column more."""
+        """Frame pixels [rows, columns, 2] of every `step`-th drawn pixel, with a row and column to spare."""
         columns = np.arange(0, self.width + step, step) + 0.5
         rows = np.arange(0, self.height + step, step) + 0.5
         grid = np.stack(np.meshgrid(columns, rows), axis=-1)

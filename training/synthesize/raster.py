@@ -10,7 +10,7 @@ _NEAR = 0.3
 
 
 def cover(screen: np.ndarray, faces: np.ndarray, mask: np.ndarray) -> None:
-    """Set to 1 where the centre of a cell of `mask`, float32 [H, W], is in a triangle; screen [V, 3] is x, y, 1."""
+    """Set to 1 the cells of `mask`, float32 [H, W], that a triangle covers; screen [V, 3] is x, y, 1."""
     scratch = np.empty(mask.shape, np.int32), np.empty(mask.shape, np.int16)
     rasterize(screen, faces, mask, *scratch, 0)
 
