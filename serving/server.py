@@ -60,6 +60,7 @@ class TritonServer:
         self._stop_timeout = stop_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._run_folder: Path | None = None
+        self._shm_prefix = f"vehicle_reid_{os.getpid()}_{secrets.token_hex(4)}_"
 
     def __enter__(self) -> Self:
         """Start; see `start`."""
@@ -90,19 +91,18 @@ class TritonServer:
             self.log = self._log or self._run_folder / "server.log"
             binary = find_server(self.bundle, self._run_folder)
             (self._run_folder / "models").symlink_to(self.bundle.repository.absolute())
-            shm_prefix = f"vehicle_reid_{os.getpid()}_{secrets.token_hex(4)}_"
             command = [
                 *binary.command,
                 f"--model-repository={self._run_folder / 'models'}",
                 # The configs are complete; completing them would start every Python model twice.
                 "--disable-auto-complete-config",
-                f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+                f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
                 f"--exit-timeout-secs={max(1, int(self._stop_timeout) - 1)}",
             ]
             for service, port in ports.items():
                 command += [f"--{service}-address={HOST}", f"--{service}-port={port}"]
             watchdog = [sys.executable, "-I", str(Path(__file__).parent / "server_watchdog.py")]
-            watchdog += [str(os.getpid()), str(self._stop_timeout), shm_prefix, str(self._run_folder)]
+            watchdog += [str(os.getpid()), str(self._stop_timeout), self._shm_prefix, str(self._run_folder)]
             with _open_log(self.log) as output:
                 self._process = subprocess.Popen(
                     [*watchdog, *command],
@@ -126,10 +126,14 @@ class TritonServer:
             try:
                 process.wait(self._stop_timeout + 20)
             except subprocess.TimeoutExpired:
-                with contextlib.suppress(OSError, ValueError):
-                    os.killpg(self.pid, signal.SIGKILL)
                 process.kill()
                 process.wait()
+        if process is not None and process.returncode < 0:
+            # The watchdog was killed. The server dies with it, but the server's workers need not.
+            with contextlib.suppress(OSError, ValueError):
+                os.killpg(self.pid, signal.SIGKILL)
+            for region in Path("/dev/shm").glob(f"{self._shm_prefix}*"):
+                region.unlink(missing_ok=True)
         folder, self._run_folder = self._run_folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
