@@ -115,7 +115,7 @@ def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
     with gr.Blocks(title="Find this vehicle", analytics_enabled=False, fill_width=True) as blocks:
         state = gr.State(None)
         title = gr.HTML(header, elem_classes="vr-plain", elem_id="title")
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="layout"):
             with gr.Column(scale=1, min_width=300, elem_id="query-column"):
                 image = QueryImage(
                     label="Vehicle",
@@ -127,7 +127,7 @@ def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
                     placeholder="Drop or paste a picture of one vehicle, or click to choose",
                     elem_id="query",
                 )
-                seen = gr.HTML(visible=False, elem_id="prediction", elem_classes="vr-panel", padding=True)
+                seen = gr.HTML(visible=False, elem_id="prediction")
                 with gr.Row(elem_id="one-click"):
                     only_color = gr.Button("", visible=False, size="sm", min_width=80, elem_id="only-color")
                     only_type = gr.Button("", visible=False, size="sm", min_width=80, elem_id="only-type")
