@@ -225,7 +225,7 @@ def test_numbers_out_of_range_are_refused(
     tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--out", str(tmp_path / "x"), flag]) == 2
-    assert flag.split("=")[0] in capsys.readouterr().err
+    assert flag.partition("=")[0] in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
