@@ -80,7 +80,7 @@ def training_step(
         shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         raise UserError(
             f"recipe {recipe.name}: the loss is not finite ({shown}); lower [optimizer] lr, "
-            'or set amp = "none"'
+            'lengthen warmup_epochs, or set amp = "none"'
         )
     optimizer.zero_grad(set_to_none=True)
     total.backward()
