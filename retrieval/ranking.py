@@ -28,10 +28,10 @@ def nearest_first(
         positions, distances = positions[near], distances[near]
     order = np.argsort(distances, kind="stable")
     positions, distances = positions[order].copy(), distances[order]
-    starts = np.flatnonzero(np.diff(distances, prepend=np.nan) != 0)
-    for start, end in zip(starts, np.append(starts[1:], len(distances)), strict=True):
-        if end - start > 1:
-            positions[start:end] = sorted(positions[start:end], key=lambda position: keys[position])
+    bounds = np.append(np.flatnonzero(np.diff(distances, prepend=np.nan) != 0), len(distances))
+    for run in np.flatnonzero(np.diff(bounds) > 1):
+        equal = slice(bounds[run], bounds[run + 1])
+        positions[equal] = sorted(positions[equal], key=lambda position: keys[position])
     return positions[:count], distances[:count]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from tests.retrieval.small_model import PALETTE, write_bundle
 
 from retrieval.ingest import main as ingest
 from serving.encoder import Encoder, open_encoder
+from tests.retrieval.small_model import PALETTE, write_bundle
 
 VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}
 CAMERAS = 4
