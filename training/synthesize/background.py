@@ -1,5 +1,6 @@
 """The street around the vehicles: a ground seen from above, and what stands along the horizon."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ BACKDROP_METRES = 14.0
 """Height of the backdrop above the ground."""
 
 _ROWS, _COLUMNS = 112, 1024
+_LANE_WIDTH = 3.5
 
 
 @dataclass(frozen=True)
@@ -61,37 +63,61 @@ def _strip(
 
 
 def _draw_ground(lanes: list[tuple[float, float, float]], rng: np.random.Generator) -> np.ndarray:
+    """The map, uint8 [G, G, 3]; worked on as planes [3, G, G] of float32, which is faster."""
     shape = (GROUND_PIXELS, GROUND_PIXELS)
-    verge = [(96, 110, 62), (120, 112, 96), (138, 134, 128), (84, 98, 58)][int(rng.integers(4))]
-    ground: np.ndarray = np.empty((*shape, 3), np.float32)
-    ground[:] = verge
-    ground *= 1 + 0.08 * _noise(shape, 30, rng)[..., None] + 0.1 * _noise(shape, 2.5, rng)[..., None]
     x, y, heading = lanes[0]
     point = np.array([x, y])
-    tone = rng.uniform(70, 125)
-    tint = np.array([1, 1 + rng.normal(0, 0.015), 1 + rng.normal(0, 0.03)])
-    road = tone * tint * np.ones((*shape, 3), np.float32)
-    road *= 1 + 0.04 * _noise(shape, 60, rng)[..., None] + 0.05 * _noise(shape, 1.5, rng)[..., None]
-    lanes_left, lanes_right = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    width = 3.5
-    right, left = -width * (lanes_right - 0.5), width * (lanes_left + 0.5 - 1 + 1)
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [_strip(point, heading, right - 0.4, left + 0.4, -90, 90)], 255, cv2.LINE_AA, 4)
+    edges = _road_edges(lanes, rng)
+    road = np.zeros(shape, np.uint8)
+    cv2.fillPoly(road, [_strip(point, heading, edges[0] - 0.4, edges[1] + 0.4, -90, 90)], 255, cv2.LINE_AA, 4)
     if rng.random() < 0.35:
         across = heading + np.pi / 2 + rng.normal(0, 0.1)
-        cv2.fillPoly(mask, [_strip(point, across, -5, 5 + rng.uniform(0, 4), -90, 90)], 255, cv2.LINE_AA, 4)
-    kerb = cv2.dilate(mask, np.ones((7, 7), np.uint8))
-    pavement = cv2.dilate(mask, np.ones((41, 41), np.uint8))
-    slabs = rng.uniform(120, 165) * (1 + 0.05 * _noise(shape, 2, rng)[..., None]) * np.ones(3, np.float32)
+        cv2.fillPoly(road, [_strip(point, across, -5, 5 + rng.uniform(0, 4), -90, 90)], 255, cv2.LINE_AA, 4)
+    verge = [(96, 110, 62), (120, 112, 96), (138, 134, 128), (84, 98, 58)][int(rng.integers(4))]
+    asphalt = rng.uniform(70, 125) * np.array([1, 1 + rng.normal(0, 0.015), 1 + rng.normal(0, 0.03)])
+    slabs = 1 + np.float32(0.05) * _noise(shape, 2, rng)
     slabs[::11] *= 0.85
     slabs[:, ::11] *= 0.85
-    for layer, cover in ((slabs, pavement), (np.float32(rng.uniform(140, 185)), kerb), (road, mask)):
-        share = cover[..., None].astype(np.float32) / 255
-        ground = ground * (1 - share) + layer * share
-    paint = np.zeros(shape, np.uint8)
-    for edge in (right, left):
+    ground = _planes(
+        verge, 1 + np.float32(0.08) * _noise(shape, 30, rng) + np.float32(0.1) * _noise(shape, 2.5, rng)
+    )
+    tarmac = 1 + np.float32(0.04) * _noise(shape, 60, rng) + np.float32(0.05) * _noise(shape, 1.5, rng)
+    _blend(
+        ground, _planes((rng.uniform(120, 165),) * 3, slabs), cv2.dilate(road, np.ones((41, 41), np.uint8))
+    )
+    _blend(ground, np.float32(rng.uniform(140, 185)), cv2.dilate(road, np.ones((7, 7), np.uint8)))
+    _blend(ground, _planes(asphalt, tarmac), road)
+    wear = np.clip(0.75 + 0.25 * _noise(shape, 6, rng), 0.2, 1)
+    color = (225, 225, 218) if rng.random() < 0.8 else (214, 178, 70)
+    markings = _draw_markings(point, heading, edges, rng) * wear
+    _blend(ground, np.asarray(color, np.float32)[:, None, None], markings)
+    spots = np.zeros(shape, np.uint8)
+    for _ in range(int(rng.integers(4, 14))):
+        centre = tuple(int(value) for value in rng.integers(0, GROUND_PIXELS, 2))
+        axes = (int(rng.integers(2, 26)), int(rng.integers(2, 12)))
+        cv2.ellipse(spots, centre, axes, float(rng.uniform(0, 180)), 0, 360, int(rng.integers(60, 140)), -1)
+    ground *= 1 - cv2.GaussianBlur(spots, (0, 0), 1.5).astype(np.float32) / 400
+    return np.ascontiguousarray(np.clip(ground, 8, 245).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _road_edges(lanes: list[tuple[float, float, float]], rng: np.random.Generator) -> tuple[float, float]:
+    """Metres from the first lane's middle to the road's right edge (below zero) and left edge."""
+    x, y, heading = lanes[0]
+    aside = [np.cos(heading) * (v - y) - np.sin(heading) * (u - x) for u, v, _ in lanes]
+    right = min(aside) - _LANE_WIDTH * (0.5 + int(rng.integers(0, 2)))
+    left = max(aside) + _LANE_WIDTH * (0.5 + int(rng.integers(0, 3)))
+    return float(right), float(left)
+
+
+def _draw_markings(
+    point: np.ndarray, heading: float, edges: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Edge lines, dashes between lanes, and now and then a crossing, uint8 [G, G]."""
+    right, left = edges
+    paint = np.zeros((GROUND_PIXELS, GROUND_PIXELS), np.uint8)
+    for edge in edges:
         cv2.fillPoly(paint, [_strip(point, heading, edge - 0.08, edge + 0.08, -90, 90)], 255, cv2.LINE_AA, 4)
-    for divider in np.arange(right + width, left - 0.1, width):
+    for divider in np.arange(right + _LANE_WIDTH, left - 0.1, _LANE_WIDTH):
         phase = rng.uniform(0, 6)
         for dash in np.arange(-48, 48, 6.0):
             strip = _strip(point, heading, divider - 0.08, divider + 0.08, dash + phase, dash + phase + 2.8)
@@ -101,17 +127,18 @@ def _draw_ground(lanes: list[tuple[float, float, float]], rng: np.random.Generat
         for stripe in np.arange(right, left, 0.9):
             strip = _strip(point, heading, stripe, stripe + 0.45, place - 1.5, place + 1.5)
             cv2.fillPoly(paint, [strip], 255, cv2.LINE_AA, 4)
-    wear = np.clip(0.75 + 0.25 * _noise(shape, 6, rng), 0.2, 1)
-    share = (paint.astype(np.float32) / 255 * wear)[..., None]
-    color = np.array([(225, 225, 218), (214, 178, 70)][int(rng.random() < 0.2)], np.float32)
-    ground = ground * (1 - share) + color * share
-    spots = np.zeros(shape, np.uint8)
-    for _ in range(int(rng.integers(4, 14))):
-        centre = tuple(int(value) for value in rng.integers(0, GROUND_PIXELS, 2))
-        axes = (int(rng.integers(2, 26)), int(rng.integers(2, 12)))
-        cv2.ellipse(spots, centre, axes, float(rng.uniform(0, 180)), 0, 360, int(rng.integers(60, 140)), -1)
-    ground *= 1 - cv2.GaussianBlur(spots, (0, 0), 1.5)[..., None].astype(np.float32) / 400
-    return np.clip(ground, 8, 245).astype(np.uint8)
+    return paint
+
+
+def _planes(color: Sequence[float] | np.ndarray, shade: np.ndarray) -> np.ndarray:
+    """A colour, brighter and darker by `shade` [G, G], as float32 [3, G, G]."""
+    return np.asarray(color, np.float32)[:, None, None] * shade.astype(np.float32)
+
+
+def _blend(ground: np.ndarray, layer: np.ndarray | np.float32, cover: np.ndarray) -> None:
+    """Lay `layer` over `ground` [3, G, G] in place, as opaque as `cover` [G, G] of 0..255."""
+    share = cover.astype(np.float32) / 255
+    ground += (layer - ground) * share
 
 
 def _draw_backdrop(rng: np.random.Generator) -> np.ndarray:
