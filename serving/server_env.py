@@ -67,7 +67,7 @@ def ensure_server_env() -> ServerEnv:
             f"the pip-installed server needs Python {_LAST_PYTHON[0]}.{_LAST_PYTHON[1]} or older (its "
             f"backend needs numpy below 2), this is {sys.version_info.major}.{sys.version_info.minor}"
         )
-    python_library = _find_python_library()
+    python_library = find_python_library(f"lib{_python_name()}.so.1.0")
     requirements = _requirements()
     identity = "\n".join([*requirements, PYTRITON, sys.base_prefix, sys.version])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -126,13 +126,12 @@ def _requirements() -> list[str]:
     return ["numpy<2", *(f"{name}=={importlib.metadata.version(name)}" for name in ("onnxruntime", "pillow"))]
 
 
-def _find_python_library() -> tuple[Path, ...]:
+def find_python_library(name: str) -> tuple[Path, ...]:
     """Find libpython, which the backend's worker is linked to: the folder to add, or nothing if it is known.
 
     Raises:
         UserError: it is nowhere.
     """
-    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     folder = Path(str(sysconfig.get_config_var("LIBDIR")))
     if (folder / name).exists():
         return (folder,)

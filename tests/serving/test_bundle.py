@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from serving.bundle import Bundle, writing
+from serving.export import export_bundle
 from zoo.errors import UserError
+
+from .conftest import make_model
 
 
 def test_open_gives_card_and_hash(bundle: Bundle) -> None:
@@ -68,14 +71,12 @@ def test_failure_leaves_the_old_bundle(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    model, card = make_model()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, limits[1]))
     try:
-        with (
-            pytest.raises(UserError, match="nothing was left behind") as error,
-            writing(tmp_path / "b") as folder,
-        ):
-            (folder / "model.onnx").write_bytes(bytes(10_000))
+        with pytest.raises(UserError, match="nothing was left behind") as error:
+            export_bundle(model, card, tmp_path / "bundle")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value)
