@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -34,9 +35,12 @@ def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.include_router(build_router(searcher))
+    page = build_page(searcher, examples)
+    # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
+    page.has_launched = True
     gr.mount_gradio_app(
         app,
-        build_page(searcher, examples),
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -54,7 +58,7 @@ def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
-    """Pick query images to offer: spread over `folder`, or pictures of the gallery where none is given.
+    """Put query images to offer into `scratch`: spread over `folder`, or pictures of the gallery without one.
 
     Raises:
         UserError: no such folder, or no image in it.
@@ -62,7 +66,8 @@ def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> lis
     if folder is not None:
         files = [file.path for file in list_images(folder)]
         count = min(EXAMPLES, len(files))
-        return [files[number * len(files) // count] for number in range(count)]
+        chosen = [files[number * len(files) // count] for number in range(count)]
+        return [Path(shutil.copy(path, scratch / f"{n}-{path.name}")) for n, path in enumerate(chosen, 1)]
     paths = []
     for number, key in enumerate(gallery.sample_keys(EXAMPLES), 1):
         picture = gallery.picture(key)

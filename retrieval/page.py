@@ -9,6 +9,7 @@ import gradio as gr
 from retrieval import cards
 from retrieval.clock import format_time, parse_time
 from retrieval.filters import Filters
+from retrieval.guard import GuardedBlocks
 from retrieval.query_image import QueryImage, Upload
 from retrieval.searcher import Query, Searcher
 from zoo.errors import UserError
@@ -112,7 +113,7 @@ def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
     page = Page(searcher)
     card = searcher.gallery.model.card
     header, cameras, _, _ = page.refresh()
-    with gr.Blocks(title="Find this vehicle", analytics_enabled=False, fill_width=True) as blocks:
+    with GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True) as blocks:
         state = gr.State(None)
         title = gr.HTML(header, elem_classes="vr-plain", elem_id="title")
         with gr.Row(equal_height=False, elem_id="layout"):

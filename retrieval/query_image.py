@@ -39,7 +39,7 @@ class QueryImage(gr.Image, metaclass=_WithoutStub):
     is_template = True
 
     def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
-        """Read the upload; Gradio has checked that its path lies in the upload folder."""
+        """Read the upload; `GuardedBlocks` has checked that its path lies in the upload folder."""
         if payload is None:
             return None
         name = payload.orig_name or "the image"
@@ -53,9 +53,3 @@ class QueryImage(gr.Image, metaclass=_WithoutStub):
             return None
         with open(payload.path, "rb") as file:
             return Upload(Path(name).name, file.read(MAX_BYTES + 1))
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Refuse addresses: Gradio would fetch them, and this service fetches nothing."""
-        if url_or_file_path is not None and "://" in str(url_or_file_path):
-            raise gr.Error("Only uploaded images can be searched for.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)

@@ -128,12 +128,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = build_parser().parse_args(argv)
-    if args.query.is_dir() != (args.rankings is not None):
-        raise UserError(
-            f"{args.query}: a folder of queries needs --rankings FILE, and --rankings needs a folder"
-            if args.query.exists()
-            else f"{args.query}: no such image"
-        )
+    if args.query.is_dir() and args.rankings is None:
+        raise UserError(f"{args.query}: a folder of queries needs --rankings FILE")
+    if args.rankings is not None and not args.query.is_dir():
+        raise UserError(f"{args.query}: is no folder of queries, which --rankings needs")
     filters = Filters(
         colors=tuple(args.color),
         types=tuple(args.type),

@@ -1,0 +1,35 @@
+"""A real `retrieval.app` process for tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running_app(*arguments: object) -> Iterator[str]:
+    """Start the service on a free port and yield its address; end it, and insist that it ends well."""
+    command = [sys.executable, "-m", "retrieval.app", "--port", "0", "--json", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, f"the service ended with {process.wait()}"
+        yield json.loads(line)["url"]
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
