@@ -87,7 +87,10 @@ def evaluate_embeddings(
             metric,
         )
     except ValueError as error:
-        raise UserError(f"the embeddings cannot be compared ({error}); are the weights damaged?") from error
+        raise UserError(
+            f"the embeddings cannot be compared ({error}): are the weights damaged, or did "
+            "the training diverge? Copy them again, or train with a lower [optimizer] lr"
+        ) from error
     return Evaluation(
         ranking,
         accuracy(query.color, column(query_records, "color")),

@@ -1,0 +1,79 @@
+"""Recipes: the shipped ones read, and what is unknown or of the wrong type is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from training.recipe import RECIPES, Recipe, load_recipe
+from zoo.errors import UserError
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_every_shipped_recipe(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_pamtri_is_the_published_one() -> None:
+    recipe = load_recipe("pamtri")
+    assert (recipe.size, recipe.epochs, recipe.num_identities, recipe.num_instances) == (
+        (256, 256),
+        120,
+        8,
+        4,
+    )
+    assert (recipe.init, recipe.progressive, recipe.ema_decay) == ("imagenet", (), 0.0)
+    optimizer, loss, augmentation = recipe.optimizer, recipe.loss, recipe.augmentation
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("adam", 3e-4, 5e-4)
+    assert (optimizer.schedule, optimizer.milestones, optimizer.gamma) == ("multistep", (30, 60), 0.1)
+    assert (loss.identity, loss.triplet, loss.color, loss.type) == (1.0, 1.0, 0.125, 0.125)
+    assert (loss.margin, loss.soft_margin, loss.label_smoothing) == (0.3, False, 0.0)
+    assert (augmentation.crop, augmentation.crop_scale, augmentation.flip) == (0.5, 1.125, 0.5)
+    assert (augmentation.erasing, augmentation.jitter) == (0.0, 0.0)
+
+
+def test_overrides() -> None:
+    recipe = load_recipe("smoke", epochs=7, init=None)
+    assert (recipe.epochs, recipe.init) == (7, "none")
+
+
+def test_progressive_sizes() -> None:
+    recipe = Recipe(size=(128, 160), progressive=((2, 64), (5, 96)))
+    assert [recipe.size_at(epoch) for epoch in (0, 1, 2, 4, 5, 9)] == [(64, 64)] * 2 + [(96, 96)] * 2 + [
+        (128, 160)
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "unknown key 'epoch'; did you mean epochs?"),
+        (
+            "[optimizer]\nweight_decy = 1.0",
+            "optimizer: unknown key 'weight_decy'; did you mean weight_decay?",
+        ),
+        ("zzz = 3", "unknown key 'zzz'; known are "),
+        ("epochs = 3.5", "epochs = 3.5: expected int"),
+        ("epochs = true", "epochs = True: expected int"),
+        ("epochs = 0", "epochs = 0: must be at least 1"),
+        ("size = [64]", "size = [64]: expected tuple[int, int]"),
+        ("size = [16, 16]", "needs 32 pixels"),
+        ('amp = "O2"', "amp = 'O2': expected one of 'none', 'bf16'"),
+        ("loss = 3", "loss = 3: expected Loss"),
+        ("[augmentation]\nflip = 2", "flip = 2.0: must be in 0..1"),
+        ("epochs = ", "not TOML"),
+    ],
+)
+def test_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        load_recipe(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(UserError, match=r"pamtry: no such recipe; known are .*pamtri.*smoke"):
+        load_recipe("pamtry")
