@@ -161,7 +161,7 @@ def run_event(service: httpx.Client, event: dict, session: str) -> dict:
     "path", ["SERVER_FILE", "http://127.0.0.1:1/x.jpg", "file:///etc/passwd", "../x", "\0"]
 )
 def test_page_takes_no_path_and_no_address(service: httpx.Client, images: Path, path: str) -> None:
-    """Neither in the image field nor smuggled into another one, from where Gradio would copy it and serve it."""
+    """Neither in the image field nor in another one, from where Gradio would copy it and serve it."""
     if path == "SERVER_FILE":
         path = str(next((images / "image_query").iterdir()))
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}

@@ -1,0 +1,19 @@
+"""A search node has no torch, and a script that asks a gallery does not wait for Gradio."""
+
+from pathlib import Path
+
+import retrieval
+
+
+def test_every_module_imports_without_torch(run_python) -> None:
+    folder = Path(retrieval.__file__).parent
+    modules = [f"retrieval.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    assert "retrieval.page" in modules
+    result = run_python(f"import sys; sys.modules['torch'] = None; import {', '.join(modules)}")
+    assert result.returncode == 0, result.stderr
+    assert not list(folder.glob("*.pyi")), "Gradio wrote stubs into the package"
+
+
+def test_search_command_does_not_import_gradio(run_python) -> None:
+    result = run_python("import sys, retrieval.search, retrieval.ingest; sys.exit('gradio' in sys.modules)")
+    assert result.returncode == 0
