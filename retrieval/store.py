@@ -87,13 +87,18 @@ class Store:
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
         with self._mutex:
-            self._database.execute(f"BEGIN {kind}")
             try:
+                self._database.execute(f"BEGIN {kind}")
                 yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+                self._database.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise UserError(
+                    f"{self.path}: {error}; nothing of this step was kept, and everything before it is. "
+                    "Free some space or mend the permissions, and try again"
+                ) from error
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
     def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         with self._mutex:

@@ -232,7 +232,7 @@ def test_second_writer_is_told_and_readers_are_let_in(tmp_path: Path) -> None:
             assert len(reader) == 5
             writer.remove(["001"])
             assert reader.search(np.zeros(DIMENSION), 0) == writer.search(np.zeros(DIMENSION), 0)
-            with pytest.raises(Exception, match="readonly"):
+            with pytest.raises(UserError, match="readonly"):
                 reader.remove(["002"])
     Gallery.open(tmp_path, model=model(), writable=True).close()
 
@@ -275,3 +275,19 @@ def test_threads_add_and_search_together(tmp_path: Path) -> None:
             thread.join()
         assert not failures
         assert len(gallery) == 160
+
+
+def test_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    """SQLite's own limit on pages gives the error that a full disk gives."""
+    entries = random_entries(np.random.default_rng(2), 10)
+    large = Entry("large", np.ones(DIMENSION, np.float32), picture=bytes(10**6))
+    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+        gallery.add(entries)
+        gallery._store._database.execute("PRAGMA max_page_count = 40")
+        with pytest.raises(UserError, match=r"gallery\.sqlite: database or disk is full.*Free some space"):
+            gallery.add([Entry("small", np.ones(DIMENSION, np.float32)), large])
+        assert len(gallery) == 10
+        gallery._store._database.execute("PRAGMA max_page_count = 4000")
+        assert gallery.add([large]) == 1
+    with Gallery.open(tmp_path) as reopened:
+        assert len(reopened) == 11
