@@ -7,7 +7,8 @@ import numpy as np
 
 # Below this many vectors the exact arithmetic alone is as fast as asking FAISS first.
 _EXHAUSTIVE = 4096
-_ROWS_AT_ONCE = 4096
+# A block of this many rows in float64 stays in the cache; larger ones are several times slower.
+_ROWS_AT_ONCE = 64
 
 
 class FlatIndex:
@@ -37,8 +38,8 @@ class FlatIndex:
     def append(self, vectors: np.ndarray) -> None:
         """Add vectors, float32 [M, D], at the end."""
         vectors = np.ascontiguousarray(vectors, np.float32)
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        self._largest_norm = max(self._largest_norm, float(norms.max(initial=0.0)))
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        self._largest_norm = max(self._largest_norm, float(np.sqrt(squares.max(initial=0.0))))
         self._index.add(vectors)
 
     def drop(self, positions: np.ndarray) -> None:
