@@ -7,8 +7,8 @@ import numpy as np
 
 # Below this many vectors the exact arithmetic alone is as fast as asking FAISS first.
 _EXHAUSTIVE = 4096
-# A block of this many rows in float64 stays in the cache; larger ones are several times slower.
-_ROWS_AT_ONCE = 64
+# A block of this many float64 numbers stays in the cache; larger ones are several times slower.
+_BLOCK = 65_536
 
 
 class FlatIndex:
@@ -102,8 +102,9 @@ class FlatIndex:
         target = query.astype(np.float64)
         vectors = self.vectors
         everything = len(positions) == len(vectors)
-        for start in range(0, len(positions), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
+        rows = max(1, _BLOCK // self.dimension)
+        for start in range(0, len(positions), rows):
+            part = slice(start, start + rows)
             # All positions come in order, and a slice saves the copy that an index array makes.
             block = (vectors[part] if everything else vectors[positions[part]]).astype(np.float64)
             if self.metric == "cosine":
