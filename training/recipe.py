@@ -54,8 +54,13 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights of the loss's parts; 0 leaves a part out. `label_smoothing` is of the identity classifier
-    alone."""
+    """Weights of the loss's parts; 0 leaves a part out.
+
+    Attributes:
+        label_smoothing: of the identity classifier alone.
+        triplet_start: epochs before the triplet part sets in. From random weights, batch-hard mining at once
+            draws all embeddings to one point, where it and the identity classifier stay.
+    """
 
     identity: float = 1.0
     triplet: float = 1.0
@@ -64,6 +69,7 @@ class Loss:
     margin: float = 0.3
     soft_margin: bool = False
     label_smoothing: float = 0.0
+    triplet_start: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,12 @@ class Recipe:
             raise ValueError(
                 f"size = {self.size}, progressive = {self.progressive}: the network needs 32 pixels"
             )
+
+    def loss_at(self, epoch: int) -> Loss:
+        """The loss's weights in an epoch, which counts from 0."""
+        if epoch >= self.loss.triplet_start:
+            return self.loss
+        return dataclasses.replace(self.loss, triplet=0.0)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """(height, width) of the batches of an epoch, which counts from 0."""

@@ -60,9 +60,11 @@ def loss_parts(outputs: Outputs, batch: Batch, weights: Loss) -> dict[str, Tenso
 
 
 def training_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, weights: Loss
 ) -> dict[str, float]:
     """Take one optimiser step on a batch that is on the model's device; return the loss's weighted parts.
+
+    `weights` are those of the present epoch.
 
     Raises:
         UserError: the loss is not finite; the weights are those of before the step.
@@ -71,9 +73,9 @@ def training_step(
     inputs = normalise(batch, uses_channels_last(recipe, device))
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bf16"):
         outputs = model(inputs.image, inputs.keypoints, inputs.heatmaps, inputs.segments)
-    parts = loss_parts(outputs, batch, recipe.loss)
+    parts = loss_parts(outputs, batch, weights)
     if not parts:
-        raise UserError(f"recipe {recipe.name}: every part of the loss has weight 0; give one in [loss]")
+        raise UserError(f"recipe {recipe.name}: no part of the loss has a weight now; give one in [loss]")
     total = torch.stack(list(parts.values())).sum()
     figures = {name: float(part.detach()) for name, part in parts.items()}
     if not torch.isfinite(total):

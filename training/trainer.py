@@ -135,7 +135,7 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> EpochFigures:
         """Train one epoch, which counts from 0."""
-        recipe = self.recipe
+        recipe, weights = self.recipe, self.recipe.loss_at(epoch)
         self.train.size = recipe.size_at(epoch)
         if recipe.cache:
             self.train.preload()
@@ -158,7 +158,7 @@ class Trainer:
                 rate = learning_rate(recipe.optimizer, epoch + step / len(self.sampler), recipe.epochs)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
-                parts = training_step(self.model, self.optimizer, batch.to(self.device), recipe)
+                parts = training_step(self.model, self.optimizer, batch.to(self.device), recipe, weights)
                 if self.average is not None:
                     self.average.update(self.model)
                 for name, value in parts.items():

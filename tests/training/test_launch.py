@@ -105,13 +105,14 @@ def test_every_option_of_a_recipe_at_once(
         "channels_last = false\nema_decay = 0.9\nprogressive = [[1, 32]]\neval_every = 2\nworkers = 1\n"
         "[model]\nembedding_dim = 16\nattribute_dim = 8\nkeypoints = true\nheatmaps = true\nsegments = true\n"
         '[optimizer]\nname = "sgd"\nclip_norm = 1.0\nwarmup_epochs = 1\n'
-        "[loss]\nsoft_margin = true\nlabel_smoothing = 0.1\n[augmentation]\nerasing = 0.5\njitter = 0.2\n"
+        "[loss]\nsoft_margin = true\ntriplet_start = 1\nlabel_smoothing = 0.1\n[augmentation]\nerasing = 0.5\njitter = 0.2\n"
     )
     out = tmp_path / "run"
     argv = ["--data-root", str(own_root), "--recipe", str(recipe), "--cpus", "1", "--out", str(out), "--json"]
     assert launch(argv) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert ["mAP" in entry for entry in lines(out)] == [False, True, True]
+    assert ["loss_triplet" in entry for entry in lines(out)] == [False, True, True]
     assert printed["amp"] == "bf16"
     _, card = load_model(out / "best.safetensors")
     assert (card.input_size, card.outputs["embedding"]) == ((40, 32), 16)

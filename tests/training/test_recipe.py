@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.recipe import RECIPES, Recipe, load_recipe
+from training.recipe import RECIPES, Loss, Recipe, load_recipe
 from zoo.errors import UserError
 
 
@@ -43,6 +43,12 @@ def test_progressive_sizes() -> None:
     assert [recipe.size_at(epoch) for epoch in (0, 1, 2, 4, 5, 9)] == [(64, 64)] * 2 + [(96, 96)] * 2 + [
         (128, 160)
     ] * 2
+
+
+def test_the_triplet_sets_in_where_asked() -> None:
+    recipe = Recipe(loss=Loss(triplet=0.5, triplet_start=2))
+    assert [recipe.loss_at(epoch).triplet for epoch in range(4)] == [0.0, 0.0, 0.5, 0.5]
+    assert recipe.loss_at(0).identity == 1.0
 
 
 @pytest.mark.parametrize(
