@@ -1,0 +1,39 @@
+"""The zoo's own model does what its card says."""
+
+from pathlib import Path
+
+import pytest
+
+from training.release import measure
+from training.synthesize.__main__ import main as synthesize
+from zoo.registry import list_models, weights_path
+
+MODEL = "densenet121.synthetic"
+SUBSET = "shipped-model-check"
+"""The folder's name under which the card holds the subset's figures."""
+
+MAX_BYTES = 16_000_000
+
+
+def test_shipped_weights_are_small() -> None:
+    assert weights_path(MODEL).stat().st_size <= MAX_BYTES
+
+
+def test_measured_again_on_a_fixed_subset(tmp_path: Path) -> None:
+    (card,) = (card for card in list_models() if card.name == MODEL)
+    (expected,) = (entry for entry in card.metrics if entry["dataset"] == SUBSET)
+    root = tmp_path / SUBSET
+    made = ["--train-ids", "0", "--test-ids", str(expected["test_ids"]), "--size", str(expected["size"])]
+    made += ["--images-per-id", str(expected["images_per_id"]), "--seed", str(expected["seed"])]
+    assert synthesize(["--out", str(root), *made]) == 0
+    measured = measure(weights_path(MODEL), root)
+    assert measured["generator"] == expected["generator"], "new pictures: release the weights again"
+    assert (measured["num_queries"], measured["num_gallery"]) == (
+        expected["num_queries"],
+        expected["num_gallery"],
+    )
+    # Another CPU rounds convolutions differently, which may swap a few near neighbours and no more.
+    assert measured["mAP"] == pytest.approx(expected["mAP"], abs=2e-3)
+    assert measured["rank1"] == pytest.approx(expected["rank1"], abs=0.02)
+    assert measured["color_accuracy"] == pytest.approx(expected["color_accuracy"], abs=0.02)
+    assert measured["type_accuracy"] == pytest.approx(expected["type_accuracy"], abs=0.02)
