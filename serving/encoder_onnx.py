@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from serving.bundle import CARD_KEY, Bundle
-from serving.encoder import Predictions
+from serving.predictions import Predictions
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.preprocess import ImageError, prepare

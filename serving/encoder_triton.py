@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from serving.bundle import CARD_KEY
-from serving.encoder import Predictions
+from serving.predictions import Predictions
 from serving.triton_client import connect, triton_errors
 from serving.triton_repository import ENTRY_MODEL
 from zoo.card import Card

@@ -1,8 +1,19 @@
 """Which device to train on: CPU, CUDA GPU or Ascend NPU, through torch's device-agnostic calls."""
 
+import argparse
+
 import torch
 
 from zoo.errors import UserError
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options whose values `choose_device` takes."""
+    devices = parser.add_mutually_exclusive_group()
+    for kind in ("gpus", "npus", "cpus"):
+        devices.add_argument(
+            f"--{kind}", type=int, metavar="N", help=f"number of {kind[:-1].upper()} processes"
+        )
 
 
 def choose_device(gpus: int | None = None, npus: int | None = None, cpus: int | None = None) -> torch.device:

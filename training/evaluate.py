@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from training.dataset import PoseInputs
-from training.devices import choose_device
+from training.devices import add_device_arguments, choose_device
 from training.evaluation import Evaluation, evaluate_model
 from training.extract import EvaluationSet
 from training.rankings import evaluate_rankings
@@ -29,11 +29,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", help="a .safetensors file, or the name of a model of the zoo")
     what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")
-    devices = parser.add_mutually_exclusive_group()
-    for kind in ("gpus", "npus", "cpus"):
-        devices.add_argument(
-            f"--{kind}", type=int, metavar="N", help=f"number of {kind[:-1].upper()} processes"
-        )
+    add_device_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from training.devices import choose_device
+from training.devices import add_device_arguments, choose_device
 from training.recipe import RECIPES, load_recipe
 from training.run_folder import RunFolder
 from training.trainer import Trainer
@@ -26,11 +26,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--recipe", default="pamtri", help=f"{names}, or the path of a .toml file [%(default)s]"
     )
-    devices = parser.add_mutually_exclusive_group()
-    for kind in ("gpus", "npus", "cpus"):
-        devices.add_argument(
-            f"--{kind}", type=int, metavar="N", help=f"number of {kind[:-1].upper()} processes"
-        )
+    add_device_arguments(parser)
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument(
         "--seed", type=int, default=0, help="of weights, sampling and augmentation [%(default)s]"

@@ -14,10 +14,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
 from serving.bundle import Bundle
-from serving.encoder import Encoder, Predictions, open_encoder
+from serving.encoder import Encoder, open_encoder
 from serving.encoder_onnx import OnnxEncoder
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
+from serving.predictions import Predictions
 from serving.server import TritonServer, choose_ports
 from serving.triton_repository import ENTRY_MODEL
 from zoo.errors import UserError
