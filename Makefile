@@ -11,17 +11,20 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11 ..."; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install $$("$(PYTHON)" -c \
+	    'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; }
 	@echo "Making the environment in .venv (once; torch is large, this takes minutes)"
-	@test -x $(PY) || $(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train,triton,test]'
+	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@$(PY) -m pip install --disable-pip-version-check -e '.[train,triton,test]'
 	@touch $@
 
 env: $(READY) ## make the environment and nothing else
 
 demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name)
-	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe $(RECIPE))
+	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe '$(RECIPE)')
 
 bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
