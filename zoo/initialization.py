@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import DenseNet121_Weights
 
 from zoo.errors import UserError
 from zoo.weights import apply_weights, load_weights
 
-IMAGENET_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
-"""torchvision's DenseNet121_Weights.IMAGENET1K_V1 (BSD-3-Clause; ImageNet's own terms apply to their use)."""
+IMAGENET_URL: str = DenseNet121_Weights.IMAGENET1K_V1.url
+"""Where torchvision keeps its weights (BSD-3-Clause; ImageNet's own terms apply to their use)."""
 
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
