@@ -2,6 +2,9 @@
 
 Every stage is one of the project's public commands, run as a process of its own, so that what works here
 works by hand too. What a stage has finished is reused by the next run.
+
+Ctrl-C, SIGTERM and a closed terminal stop everything that was started. With the page open that is how the
+demo is meant to end, and the exit code is 0; before, it is 130, and the next run goes on where this one was.
 """
 
 import argparse
@@ -16,10 +19,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
+from zoo.registry import weights_path
 
 MODEL = "densenet121.synthetic"
 FIGURES = {
@@ -31,11 +36,34 @@ FIGURES = {
 }
 MAP_TOLERANCE = 1e-6
 STOP_SECONDS = 20
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def command(module: str, *arguments: str | Path) -> list[str]:
-    """The command line of one of the project's modules."""
-    return [sys.executable, "-m", module, *map(str, arguments)]
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Take the way out of Ctrl-C, through everybody's clean-up, which a second signal must not cut short."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def start(title: str, module: str, *arguments: str | Path) -> "subprocess.Popen[str]":
+    """Start one of the project's commands, with the answer wanted as JSON.
+
+    It gets a session of its own, so that Ctrl-C reaches this process alone, which stops the others in order.
+    """
+    print(f"\n== {title}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", module, *map(str, arguments), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """End a command as Ctrl-C does; kill it where that takes too long."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run(title: str, module: str, *arguments: str | Path) -> dict[str, Any]:
@@ -44,29 +72,23 @@ def run(title: str, module: str, *arguments: str | Path) -> dict[str, Any]:
     Raises:
         UserError: the stage failed; it has already said why on stderr.
     """
-    print(f"\n== {title}", file=sys.stderr, flush=True)
-    result = subprocess.run(
-        command(module, *arguments, "--json"), stdout=subprocess.PIPE, text=True, check=False
-    )
-    if result.returncode != 0:
+    process = start(title, module, *arguments)
+    try:
+        output, _ = process.communicate()
+    finally:
+        stop(process)
+    if process.returncode != 0:
         raise UserError(
-            f"the stage '{title}' ended with exit code {result.returncode}; its message stands above"
+            f"the stage '{title}' ended with exit code {process.returncode}; its message stands above"
         )
-    answer: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answer
 
 
 @contextlib.contextmanager
 def service(title: str, module: str, *arguments: str | Path) -> Iterator[dict[str, Any]]:
-    """Start a service, yield the line of JSON that it prints when it is ready, and stop it at the end.
-
-    It gets a session of its own, so that Ctrl-C reaches this process alone and the services are stopped in
-    order. A process that does not end in time is killed.
-    """
-    print(f"\n== {title}", file=sys.stderr, flush=True)
-    process = subprocess.Popen(
-        command(module, *arguments, "--json"), stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    """Start a service, yield the line of JSON that it prints when it is ready, and stop it at the end."""
+    process = start(title, module, *arguments)
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -79,22 +101,17 @@ def service(title: str, module: str, *arguments: str | Path) -> Iterator[dict[st
                 f"'{title}' ended with exit code {code} before it was ready; its message stands above"
             )
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
-def weights_for(data: Path, train: bool, recipe: str, build: Path) -> tuple[str, str]:
+def weights_for(data: Path, train: bool, recipe: str, runs: Path) -> tuple[str, str]:
     """Return the weights to use (a name of the zoo or a path) and a word for what identifies them."""
     if not train:
-        card = Path("zoo/pretrained") / f"{MODEL}.json"
-        return MODEL, hashlib.sha256(card.read_bytes()).hexdigest()
-    out = Path("runs") / f"demo-{recipe}"
+        return MODEL, hashlib.sha256(weights_path(MODEL).with_suffix(".json").read_bytes()).hexdigest()
+    out = runs / f"demo-{Path(recipe).stem}-{data.name}"
     best = out / "best.safetensors"
-    if not best.exists():
+    # The figures are written when a training is complete; an interrupted one has weights too.
+    if not (out / "metrics.json").exists():
         run(f"Training from scratch ({recipe})", "training.launch", "--data-root", data, "--recipe", recipe,
             "--init", "none", "--out", out, "--overwrite")  # fmt: skip
     return str(best), hashlib.sha256(best.read_bytes()).hexdigest()
@@ -162,16 +179,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where what can be rebuilt goes"
     )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where --train's run goes (default: %(default)s)"
+    )
     arguments = parser.parse_args(argv)
-    # A stop from outside takes the same way out as Ctrl-C, through the services' own clean-up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    start = time.monotonic()
+    for number in STOP_SIGNALS:
+        # Who runs this with nohup wants it to outlive the terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    began = time.monotonic()
     build: Path = arguments.build
     train_ids = arguments.train_ids if arguments.train else 0
     data = build / f"data-{train_ids}-{arguments.test_ids}-{arguments.size}"
     run("Synthetic vehicles", "training.synthesize", "--out", data, "--train-ids", str(train_ids),
         "--test-ids", str(arguments.test_ids), "--size", str(arguments.size))  # fmt: skip
-    weights, identity = weights_for(data, arguments.train, arguments.recipe, build)
+    weights, identity = weights_for(data, arguments.train, arguments.recipe, arguments.runs)
     # Both the bundle and the gallery belong to one model: their folders carry its hash.
     bundle = build / f"bundle-{identity[:12]}"
     if not bundle.exists():
@@ -184,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
         with service("Search page", "retrieval.app", "--gallery", gallery, "--encoder", encoder,
                      "--examples", data / "image_query", "--port", "0") as page:  # fmt: skip
             check_page(page["url"])
-            seconds = round(time.monotonic() - start, 1)
+            seconds = round(time.monotonic() - began, 1)
             print(f"\n{table(served, offline)}\n")
             if abs(served["mAP"] - offline["mAP"]) > MAP_TOLERANCE:
                 raise UserError(
@@ -194,7 +216,9 @@ def main(argv: list[str] | None = None) -> int:
                 print(
                     f"Search page: {page['url']}   (after {seconds} s; Ctrl-C stops everything)", flush=True
                 )
-                signal.pause()
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.pause()
+                return 0
     print(json.dumps({"served": served, "offline": offline, "seconds": seconds}))
     return 0
 
