@@ -11,10 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.python_library import fetch_python_library, find_python_library
 from zoo.errors import UserError
 from zoo.files import write_text
 
@@ -67,21 +67,27 @@ def ensure_server_env() -> ServerEnv:
             f"the pip-installed server needs Python {_LAST_PYTHON[0]}.{_LAST_PYTHON[1]} or older (its "
             f"backend needs numpy below 2), this is {sys.version_info.major}.{sys.version_info.minor}"
         )
-    python_library = find_python_library(f"lib{_python_name()}.so.1.0")
+    library = f"lib{_python_name()}.so.1.0"
+    found = find_python_library(library)
     requirements = _requirements()
     identity = "\n".join([*requirements, PYTRITON, sys.base_prefix, sys.version])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     path = _cache_folder() / f"triton-server-{_python_name()}-{digest}"
-    libraries = [path / "lib" / _python_name() / "site-packages" / "nvidia_pytriton.libs"]
-    env = ServerEnv(path, (*libraries, *python_library))
+    fetched = path / "lib" / "libpython"
+    wheel_libraries = path / "lib" / _python_name() / "site-packages" / "nvidia_pytriton.libs"
+    env = ServerEnv(path, (wheel_libraries, *((fetched,) if found is None else found)))
     complete = path / "complete"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not complete.exists():
                 # Without the mark, what is there was interrupted half-way.
                 shutil.rmtree(path, ignore_errors=True)
+            if found is None and not (fetched / library).exists():
+                # Before the long part, so that a machine where it cannot be had is told at once.
+                fetch_python_library(library, fetched)
+            if not complete.exists():
                 _build(env, requirements)
                 write_text(complete, identity + "\n")
     except OSError as error:
@@ -124,26 +130,6 @@ def _run(command: list[str], cure: str) -> None:
 def _requirements() -> list[str]:
     """Pin what computes to the project's own versions, so that server and in-process encoder agree."""
     return ["numpy<2", *(f"{name}=={importlib.metadata.version(name)}" for name in ("onnxruntime", "pillow"))]
-
-
-def find_python_library(name: str) -> tuple[Path, ...]:
-    """Find libpython, which the backend's worker is linked to: the folder to add, or nothing if it is known.
-
-    Raises:
-        UserError: it is nowhere.
-    """
-    folder = Path(str(sysconfig.get_config_var("LIBDIR")))
-    if (folder / name).exists():
-        return (folder,)
-    loads = subprocess.run(
-        [sys.executable, "-I", "-c", f"import ctypes; ctypes.CDLL('{name}')"],
-        capture_output=True,
-        check=False,
-    )
-    if loads.returncode == 0:
-        return ()
-    package = name.partition(".so")[0]
-    raise UserError(f"the pip-installed server needs {name}; on Debian and Ubuntu: apt-get install {package}")
 
 
 def _python_name() -> str:

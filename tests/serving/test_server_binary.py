@@ -10,7 +10,7 @@ from serving.bundle import Bundle
 from serving.probe import probe
 from serving.server import TritonServer
 from serving.server_binary import container_command, find_server
-from serving.server_env import ServerEnv, ensure_server_env, find_python_library
+from serving.server_env import ServerEnv, ensure_server_env
 from zoo.errors import UserError
 
 
@@ -62,13 +62,6 @@ def test_incomplete_server_on_path_is_left_aside(
     monkeypatch.setenv("PATH", path_of(tmp_path / "bin"))
     found = find_server(bundle, tmp_path / "run")
     assert found.command[0] == str(env.triton / "bin" / "tritonserver")
-
-
-def test_missing_libpython_names_its_package() -> None:
-    with pytest.raises(
-        UserError, match=r"needs libpython3\.99\.so\.1\.0; .* apt-get install libpython3\.99$"
-    ):
-        find_python_library("libpython3.99.so.1.0")
 
 
 def test_environment_is_made_once(env: ServerEnv) -> None:
