@@ -59,16 +59,19 @@ def build_router(searcher: Searcher) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         try:
             query = searcher.look(image.file.read(MAX_BYTES + 1))
+            return searcher.answer(query, searcher.search(query, k, filters))
         except ImageError as error:
             raise HTTPException(400, str(error)) from error
         except UserError as error:
             raise HTTPException(503, str(error)) from error
-        return searcher.answer(query, searcher.search(query, k, filters))
 
     @router.get("/api/images/{key:path}", response_class=Response)
     def picture(key: str) -> Response:
         """The small JPEG of one image of the gallery."""
-        jpeg = searcher.gallery.picture(key)
+        try:
+            jpeg = searcher.gallery.picture(key)
+        except UserError as error:
+            raise HTTPException(503, str(error)) from error
         if jpeg is None:
             raise HTTPException(404, "the gallery has no image of this key")
         return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})

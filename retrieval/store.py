@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,20 +50,24 @@ class Store:
     def __init__(self, folder: Path, writable: bool) -> None:
         self.path = folder / "gallery.sqlite"
         self._mutex = threading.RLock()
-        self._lock_file: IO[str] | None = None
+        self._lock_file: IO[bytes] | None = None
         if writable:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock_file = _lock(folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock_file = _lock(folder)
+            except OSError as error:
+                raise UserError(
+                    f"{folder}: no gallery can be written there ({error.strerror}); mend the permissions or "
+                    "choose another folder"
+                ) from error
         elif not self.path.is_file():
             raise UserError(f"{folder}: no gallery there; make one with `python -m retrieval.ingest`")
         try:
-            self._database = sqlite3.connect(
-                self.path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            self._prepare(writable)
-        except sqlite3.DatabaseError as error:
-            self._unlock()
-            raise UserError(f"{self.path}: not a gallery that can be read ({error})") from error
+            with _faults_told(self.path):
+                self._database = sqlite3.connect(
+                    self.path, timeout=30, isolation_level=None, check_same_thread=False
+                )
+                self._prepare(writable)
         except BaseException:
             self._unlock()
             raise
@@ -76,6 +80,11 @@ class Store:
         if version == 0 and writable:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+        elif version == 0:
+            # A writer that had no space for more than the file's name leaves this behind.
+            raise UserError(
+                f"{self.path.parent}: the gallery is empty; fill it with `python -m retrieval.ingest`"
+            )
         elif version != SCHEMA_VERSION:
             raise UserError(
                 f"{self.path}: its layout is version {version}, this program reads {SCHEMA_VERSION}; "
@@ -86,23 +95,24 @@ class Store:
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
-        with self._mutex:
+        with self._connection() as database:
             try:
-                self._database.execute(f"BEGIN {kind}")
-                yield self._database
-                self._database.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise UserError(
-                    f"{self.path}: {error}; nothing of this step was kept, and everything before it is. "
-                    "Free some space or mend the permissions, and try again"
-                ) from error
+                database.execute(f"BEGIN {kind}")
+                yield database
+                database.execute("COMMIT")
             finally:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone."""
+        with self._mutex, _faults_told(self.path):
+            yield self._database
 
     def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        with self._mutex:
-            return self._database.execute(sql, values).fetchone()
+        with self._connection() as database:
+            return database.execute(sql, values).fetchone()
 
     def version(self) -> int:
         """A number that changes when another process has committed something."""
@@ -111,8 +121,8 @@ class Store:
 
     def meta(self) -> dict[str, str]:
         """What is recorded of the gallery as a whole."""
-        with self._mutex:
-            return dict(self._database.execute("SELECT name, value FROM meta"))
+        with self._connection() as database:
+            return dict(database.execute("SELECT name, value FROM meta"))
 
     def set_meta(self, values: dict[str, str]) -> None:
         """Record facts about the gallery as a whole."""
@@ -121,8 +131,8 @@ class Store:
 
     def cameras(self) -> list[Camera]:
         """The cameras that are described, by id."""
-        with self._mutex:
-            rows = self._database.execute("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
+        with self._connection() as database:
+            rows = database.execute("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
             return [Camera(*row) for row in rows]
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
@@ -208,8 +218,8 @@ class Store:
 
     def digests(self) -> dict[str, str]:
         """Every key with the digest of the file that it was made from."""
-        with self._mutex:
-            return dict(self._database.execute("SELECT key, digest FROM images"))
+        with self._connection() as database:
+            return dict(database.execute("SELECT key, digest FROM images"))
 
     def picture(self, key: str) -> bytes | None:
         """The small JPEG of an image, None where the gallery does not have the key."""
@@ -228,6 +238,24 @@ class Store:
             self._lock_file = None
 
 
+@contextmanager
+def _faults_told(path: Path) -> Iterator[None]:
+    """Say what a user can do about a full disk or a damaged file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(
+            f"{path}: {error}; nothing of this step was kept, and everything before it is. "
+            "Free some space or mend the permissions, and try again"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a mistake of ours
+        raise UserError(
+            f"{path}: not a gallery that can be read ({error}); ingest the images again into a new folder"
+        ) from error
+
+
 def _delete(database: sqlite3.Connection, image_id: int) -> None:
     database.execute("DELETE FROM images WHERE id = ?", (image_id,))
     database.execute("INSERT INTO removals (id) VALUES (?)", (image_id,))
@@ -237,20 +265,20 @@ def _blob(array: np.ndarray) -> bytes:
     return np.ascontiguousarray(array, "<f4").tobytes()
 
 
-def _lock(folder: Path) -> IO[str]:
-    file = open(folder / "writer.lock", "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the store
+def _lock(folder: Path) -> IO[bytes]:
+    file = open(folder / "writer.lock", "a+b", buffering=0)  # noqa: SIM115 - open as long as the store
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
-        holder = file.read().strip()
+        holder = file.read().decode(errors="replace").strip()
         file.close()
         raise UserError(
             f"{folder}: another process{f' ({holder})' if holder else ''} is writing to this gallery; "
             "wait for it to end, or stop it (searching needs no lock)"
         ) from None
-    file.seek(0)
-    file.truncate()
-    file.write(f"pid {os.getpid()}")
-    file.flush()
+    # The pid is a courtesy; on a full disk the lock holds without it.
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(f"pid {os.getpid()}".encode())
     return file

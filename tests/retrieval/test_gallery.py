@@ -247,6 +247,29 @@ def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gallery.sqlite").write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match="not a gallery"):
         Gallery.open(tmp_path)
+    with pytest.raises(UserError, match="below: no gallery can be written there"):
+        Gallery.open(tmp_path / "file" / "below", model=model(), writable=True)
+
+
+def test_damaged_pages_are_named(tmp_path: Path) -> None:
+    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+        gallery.add([Entry(f"{n}", np.ones(DIMENSION, np.float32), picture=bytes(3000)) for n in range(40)])
+    path = tmp_path / "gallery.sqlite"
+    content = bytearray(path.read_bytes())
+    # The first page holds the schema: the file still opens.
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"gallery\.sqlite: not a gallery .*ingest the images again"):
+        Gallery.open(tmp_path)
+
+
+def test_space_for_nothing_but_the_name_is_an_empty_gallery(tmp_path: Path) -> None:
+    """What a full disk leaves of a gallery: told as empty, and filled once there is space."""
+    (tmp_path / "gallery.sqlite").touch()
+    with pytest.raises(UserError, match="the gallery is empty; fill it"):
+        Gallery.open(tmp_path)
+    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+        assert gallery.add([Entry("a", np.ones(DIMENSION, np.float32))]) == 1
 
 
 def test_threads_add_and_search_together(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -161,3 +162,24 @@ def test_interrupted_ingest_goes_on(tmp_path: Path, bundle: Path, capsys) -> Non
     assert 0 < count < 300
     code, summary, _ = run(capsys, *arguments)
     assert (code, summary["known"], summary["added"], summary["size"]) == (0, count, 300 - count, 300)
+
+
+@pytest.mark.parametrize("limit", [1, 3_000, 60_000])
+def test_full_disk(tmp_path: Path, images: Path, bundle: Path, capsys, limit: int) -> None:
+    """A limit on the file size stands in for the full disk: the kernel refuses the same write."""
+    gallery = tmp_path / "g"
+    arguments = ["--images", images / "image_test", "--gallery", gallery, "--encoder", bundle]
+    command = [sys.executable, "-m", "retrieval.ingest", *map(str, arguments), "--batch-size", "4"]
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=full)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {gallery / 'gallery.sqlite'}: ")
+    assert "Free some space" in last
+    # What was acknowledged is whole, and with space the ingest goes on.
+    code, summary, _ = run(capsys, *arguments)
+    assert (code, summary["known"] + summary["added"], summary["size"]) == (0, 24, 24)
