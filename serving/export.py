@@ -5,15 +5,17 @@ import json
 import sys
 from pathlib import Path
 
-from torch import nn
-
-from serving.bundle import Bundle, check_replaceable, file_hash, writing
-from serving.onnx_export import DeployedModel, export_onnx
-from serving.parity import TOLERANCE, check_parity
-from serving.triton_repository import write_repository
 from zoo.card import Card
-from zoo.errors import exit_on_user_error
-from zoo.registry import load_model
+from zoo.errors import exit_on_user_error, extra_imports
+
+with extra_imports(__name__):
+    from torch import nn
+
+    from serving.bundle import Bundle, check_replaceable, file_hash, writing
+    from serving.onnx_export import DeployedModel, export_onnx
+    from serving.parity import TOLERANCE, check_parity
+    from serving.triton_repository import write_repository
+    from zoo.registry import load_model
 
 
 def export_bundle(model: nn.Module, card: Card, out: str | Path, tolerance: float = TOLERANCE) -> Bundle:

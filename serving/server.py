@@ -18,6 +18,7 @@ from typing import BinaryIO, Self
 from serving.bundle import Bundle
 from serving.probe import probe
 from serving.server_binary import find_server
+from serving.triton_client import require_client
 from zoo.errors import UserError
 
 HOST = "127.0.0.1"
@@ -83,8 +84,10 @@ class TritonServer:
         """Start the server and wait until it answers a real image.
 
         Raises:
-            UserError: no server can be found, a port is in use, or the server does not come up.
+            UserError: no server can be found, no client is installed to ask it, a port is in use, or the
+                server does not come up.
         """
+        require_client()
         ports = choose_ports(self._ports)
         self._run_folder = _make_run_folder()
         try:

@@ -10,18 +10,30 @@ if TYPE_CHECKING:
 _MAX_MESSAGE_BYTES = 2**31 - 1
 
 
+def require_client() -> None:
+    """Make sure that the client is installed, before anything is started for it.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        import tritonclient.grpc  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"a Triton server needs tritonclient ({error}); it comes with the extra `triton`: "
+            "pip install -e '.[triton]'"
+        ) from error
+
+
 def connect(address: str) -> "InferenceServerClient":
     """Make a client of the server at `host:port`. Nothing is sent yet.
 
     Raises:
         UserError: tritonclient is not installed.
     """
-    try:
-        import tritonclient.grpc as grpcclient
-    except ImportError as error:
-        raise UserError(
-            f'a Triton server needs tritonclient ({error}); install it with: pip install "tritonclient[grpc]"'
-        ) from error
+    require_client()
+    import tritonclient.grpc as grpcclient
+
     # gRPC obeys http_proxy even for the loopback address, where no proxy can help.
     local = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
     options = [

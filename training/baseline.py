@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
+from zoo.errors import exit_on_user_error, extra_imports
 
-from training.evaluation import evaluate_embeddings
-from training.extract import Extracted
-from training.images import load_pixels
-from training.records import UNKNOWN, Record
-from training.veri import read_split
-from zoo.errors import exit_on_user_error
-from zoo.preprocess import resize
+with extra_imports(__name__):
+    import numpy as np
+    from PIL import Image
+    from tqdm import tqdm
+
+    from training.evaluation import evaluate_embeddings
+    from training.extract import Extracted
+    from training.images import load_pixels
+    from training.records import UNKNOWN, Record
+    from training.veri import read_split
+    from zoo.preprocess import resize
 
 BINS = (16, 8, 8)
 """Of hue, saturation and value."""

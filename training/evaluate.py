@@ -5,18 +5,20 @@ import json
 import sys
 from pathlib import Path
 
-import torch
+from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-from training.dataset import PoseInputs
-from training.devices import add_device_arguments, choose_device
-from training.evaluation import Evaluation, evaluate_model
-from training.extract import EvaluationSet
-from training.rankings import evaluate_rankings
-from training.records import Record
-from training.veri import read_split
-from zoo.errors import UserError, exit_on_user_error
-from zoo.inference import InferenceModel
-from zoo.registry import load_model
+with extra_imports(__name__):
+    import torch
+
+    from training.dataset import PoseInputs
+    from training.devices import add_device_arguments, choose_device
+    from training.evaluation import Evaluation, evaluate_model
+    from training.extract import EvaluationSet
+    from training.rankings import evaluate_rankings
+    from training.records import Record
+    from training.veri import read_split
+    from zoo.inference import InferenceModel
+    from zoo.registry import load_model
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -7,13 +7,15 @@ import shlex
 import sys
 from pathlib import Path
 
-import torch
+from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-from training.devices import add_device_arguments, choose_device
-from training.recipe import RECIPES, load_recipe
-from training.run_folder import RunFolder
-from training.trainer import Trainer
-from zoo.errors import UserError, exit_on_user_error
+with extra_imports(__name__):
+    import torch
+
+    from training.devices import add_device_arguments, choose_device
+    from training.recipe import RECIPES, load_recipe
+    from training.run_folder import RunFolder
+    from training.trainer import Trainer
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -7,18 +7,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from training.dataset import PoseInputs
-from training.devices import choose_device, device_name
-from training.evaluation import evaluate_model
-from training.extract import EvaluationSet
-from training.veri import read_split
 from zoo.card import Card
-from zoo.errors import UserError, exit_on_user_error
-from zoo.inference import InferenceModel
-from zoo.registry import load_model
-from zoo.weights import save_weights
+from zoo.errors import UserError, exit_on_user_error, extra_imports
+
+with extra_imports(__name__):
+    import torch
+
+    from training.dataset import PoseInputs
+    from training.devices import choose_device, device_name
+    from training.evaluation import evaluate_model
+    from training.extract import EvaluationSet
+    from training.veri import read_split
+    from zoo.inference import InferenceModel
+    from zoo.registry import load_model
+    from zoo.weights import save_weights
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -17,3 +17,13 @@ def test_every_module_imports_without_torch(run_python) -> None:
 def test_search_command_does_not_import_gradio(run_python) -> None:
     result = run_python("import sys, retrieval.search, retrieval.ingest; sys.exit('gradio' in sys.modules)")
     assert result.returncode == 0
+
+
+def test_triton_encoder_names_its_extra(run_python) -> None:
+    result = run_python(
+        "import sys; sys.modules['tritonclient'] = None; from retrieval.search import main; "
+        "sys.exit(main(['--gallery', 'none', '--query', 'none.jpg', '--encoder', 'triton:grpc://127.0.0.1:1']))"
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: a Triton server needs tritonclient")
+    assert result.stderr.endswith("it comes with the extra `triton`: pip install -e '.[triton]'\n")

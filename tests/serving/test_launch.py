@@ -133,3 +133,13 @@ def test_missing_bundle_is_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'none'}: no bundle there")
+
+
+def test_missing_client_is_reported_before_anything_is_started(bundle, run_python) -> None:
+    done = run_python(
+        "import sys; sys.modules['tritonclient'] = None; from serving.launch import main; "
+        f"sys.exit(main(['--bundle', {str(bundle.path)!r}]))"
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: a Triton server needs tritonclient")
+    assert done.stderr.endswith("it comes with the extra `triton`: pip install -e '.[triton]'\n")

@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-from training.synthesize.dataset import make_dataset
-from training.synthesize.difficulty import DIFFICULTIES
-from training.synthesize.identity import MAX_IDS
-from training.synthesize.unit import Parameters
-from zoo.errors import UserError, exit_on_user_error
+from zoo.errors import UserError, exit_on_user_error, extra_imports
+
+with extra_imports(__name__):
+    from training.synthesize.dataset import make_dataset
+    from training.synthesize.difficulty import DIFFICULTIES
+    from training.synthesize.identity import MAX_IDS
+    from training.synthesize.unit import Parameters
 
 
 def _parser() -> argparse.ArgumentParser:

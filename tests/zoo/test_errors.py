@@ -1,0 +1,51 @@
+"""A command without the extra that it needs says so in one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import EXTRA_OF, exit_on_user_error, extra_imports
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PACKAGES = {"cv2": "opencv-python-headless"}
+
+COMMANDS = [
+    ("training.launch", "torch", "train"),
+    ("training.evaluate", "torch", "train"),
+    ("training.baseline", "torch", "train"),
+    ("training.synthesize", "numba", "train"),
+    ("serving.export", "torch", "train"),
+]
+
+
+@pytest.mark.parametrize(("command", "missing", "extra"), COMMANDS)
+def test_command_names_the_extra_that_it_needs(command: str, missing: str, extra: str, run_python) -> None:
+    done = run_python(
+        f"import runpy, sys; sys.modules['{missing}'] = None; sys.argv[1:] = ['--help']; "
+        f"runpy.run_module('{command}', run_name='__main__', alter_sys=True)"
+    )
+    cure = f"pip install -e '.[{extra}]'"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {missing} is not installed; it comes with the extra `{extra}`: {cure}\n"
+
+
+def test_extras_are_those_of_the_project() -> None:
+    extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for module, extra in EXTRA_OF.items():
+        package = PACKAGES.get(module, module)
+        assert any(line.startswith(f"{package}>") for line in extras[extra]), module
+
+
+def test_other_missing_modules_are_no_user_errors() -> None:
+    @exit_on_user_error
+    def main() -> int:
+        raise ModuleNotFoundError("No module named 'numpi'", name="numpi")
+
+    with pytest.raises(ModuleNotFoundError):
+        main()
+
+
+def test_importing_without_the_extra_raises_as_ever() -> None:
+    with pytest.raises(ModuleNotFoundError), extra_imports("training.launch"):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
