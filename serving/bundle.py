@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Bundle:
         """Open a bundle.
 
         Raises:
-            UserError: missing, or not a bundle.
+            UserError: missing, not a bundle, or one that was copied in part.
         """
         path = Path(path)
         if not path.is_dir():
@@ -57,7 +58,13 @@ class Bundle:
         missing = [part for part in _PARTS if not (path / part).exists()]
         if missing:
             raise UserError(f"{path}: not a bundle ({', '.join(missing)} missing); export the model again")
-        return cls(path, Card.read(path / "card.json"), file_hash(path / "model.onnx"))
+        model_hash = file_hash(path / "model.onnx")
+        if model_hash != _measured_hash(path / "parity.json"):
+            raise UserError(
+                f"{path}: model.onnx is not the model that parity.json was measured with; was the bundle "
+                "copied in part? Copy it again, or export the model again"
+            )
+        return cls(path, Card.read(path / "card.json"), model_hash)
 
 
 def file_hash(path: Path) -> str:
@@ -71,6 +78,15 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _measured_hash(report: Path) -> str | None:
+    """The hash of the model that a parity report is about, None where it does not tell."""
+    try:
+        content = json.loads(report.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("model_hash") if isinstance(content, dict) else None
 
 
 def check_replaceable(path: str | Path) -> None:

@@ -19,6 +19,7 @@ from serving.bundle import Bundle
 from serving.probe import probe
 from serving.server_binary import find_server
 from serving.triton_client import require_client
+from serving.triton_repository import check_repository
 from zoo.errors import UserError
 
 HOST = "127.0.0.1"
@@ -88,6 +89,7 @@ class TritonServer:
                 server does not come up.
         """
         require_client()
+        check_repository(self.bundle)
         ports = choose_ports(self._ports)
         self._run_folder = _make_run_folder()
         try:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import zoo.preprocess
-from serving.bundle import POSE_DTYPES
+from serving.bundle import POSE_DTYPES, Bundle, file_hash
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -57,6 +57,33 @@ def write_repository(folder: Path, card: Card, onnx_file: Path, model_hash: str)
         if output in card.outputs:
             label_file = folder / ONNX_MODEL / _LABEL_FILES[output]
             label_file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def check_repository(bundle: Bundle) -> None:
+    """Make sure that a bundle's repository is whole, which a server tells in many words where it is not.
+
+    Raises:
+        UserError: a part is missing, or the model is another one or damaged.
+    """
+    model = f"{ONNX_MODEL}/1/model.onnx"
+    parts = [f"{name}/config.pbtxt" for name in (ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL)]
+    # The entry's version folder is empty, and some ways of copying lose empty folders.
+    parts += [
+        f"{ENTRY_MODEL}/1",
+        f"{PREPROCESS_MODEL}/1/model.py",
+        f"{PREPROCESS_MODEL}/1/preprocess.py",
+        model,
+    ]
+    parts += [f"{ONNX_MODEL}/{_LABEL_FILES[name]}" for name in _LABEL_FILES if name in bundle.card.outputs]
+    faults = [f"{part} is missing" for part in parts if not (bundle.repository / part).exists()]
+    # A bundle as it was written holds the model once, a copy of it holds it twice.
+    twice = not faults and not (bundle.repository / model).samefile(bundle.onnx_file)
+    if twice and file_hash(bundle.repository / model) != bundle.model_hash:
+        faults.append(f"{model} is damaged or another model")
+    if faults:
+        raise UserError(
+            f"{bundle.repository}: {', '.join(faults)}; copy the bundle again, or export the model again"
+        )
 
 
 def build_configs(card: Card, model_hash: str) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """A real bundle around a tiny ONNX model: colours on a coarse grid as embedding, nearest palette colour."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serving.bundle import CARD_KEY
+from serving.bundle import CARD_KEY, file_hash
 from zoo.card import Card
 from zoo.labels import COLORS
 
@@ -73,5 +74,5 @@ def write_bundle(path: Path, *, gain: float = 20.0, metric: str = "euclidean") -
     (path / "triton").mkdir(parents=True)
     onnx.save(model, str(path / "model.onnx"))
     card.write(path / "card.json")
-    (path / "parity.json").write_text("{}")
+    (path / "parity.json").write_text(json.dumps({"model_hash": file_hash(path / "model.onnx")}))
     return path

@@ -32,6 +32,15 @@ def test_open_names_missing_parts(bundle: Bundle, tmp_path: Path) -> None:
         Bundle.open(copy)
 
 
+@pytest.mark.parametrize("part", ["model.onnx", "parity.json"])
+def test_part_that_was_cut_short_is_noticed(bundle: Bundle, tmp_path: Path, part: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    (copy / part).write_bytes((bundle.path / part).read_bytes()[:20])
+    with pytest.raises(UserError, match=r"model\.onnx is not the model .*Copy it again"):
+        Bundle.open(copy)
+
+
 def test_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

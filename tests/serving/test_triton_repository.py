@@ -1,5 +1,6 @@
 """The repository: configs that parse, the copy of the preprocessing, labels, and one model file."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ from tritonclient.grpc import model_config_pb2 as schema
 
 import zoo.preprocess
 from serving.bundle import Bundle
-from serving.triton_repository import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL, build_configs
+from serving.server import TritonServer
+from serving.triton_repository import (
+    ENTRY_MODEL,
+    ONNX_MODEL,
+    PREPROCESS_MODEL,
+    build_configs,
+    check_repository,
+)
 from zoo.card import Card
+from zoo.errors import UserError
 
 from .conftest import make_model
 
@@ -50,6 +59,34 @@ def test_labels_are_the_cards(bundle: Bundle) -> None:
 
 def test_the_model_takes_disk_space_once(bundle: Bundle) -> None:
     assert (bundle.repository / ONNX_MODEL / "1" / "model.onnx").samefile(bundle.onnx_file)
+
+
+@pytest.mark.parametrize(
+    "part", [f"{ONNX_MODEL}/1/model.onnx", f"{PREPROCESS_MODEL}/config.pbtxt", f"{ENTRY_MODEL}/1"]
+)
+def test_half_copied_repository_is_refused(bundle: Bundle, tmp_path: Path, part: str) -> None:
+    shutil.copytree(bundle.path, tmp_path / "copy")
+    copy = Bundle.open(tmp_path / "copy")
+    check_repository(copy)
+    path = copy.repository / part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(UserError, match=f"{part} is missing; copy the bundle again"):
+        check_repository(copy)
+
+
+def test_damaged_model_in_the_repository_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.path, tmp_path / "copy")
+    copy = Bundle.open(tmp_path / "copy")
+    model = copy.repository / ONNX_MODEL / "1" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:1000])
+    with (
+        pytest.raises(
+            UserError, match=r"model\.onnx is damaged or another model; copy the bundle again"
+        ) as error,
+        TritonServer(copy),
+    ):
+        pass
+    assert "\n" not in str(error.value)
 
 
 def test_pose_inputs_pass_through_the_ensemble() -> None:
