@@ -1,56 +1,174 @@
-"""`python -m zoo`: which models there are, and what is known of each."""
+"""`python -m zoo`: which models there are, what is known of each, and how to bring in more."""
 
 import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
+from zoo.cache import models_folder
 from zoo.card import Card
 from zoo.errors import exit_on_user_error
 from zoo.registry import PRETRAINED, list_models, read_card
+from zoo.remote import Entry, find_remote, list_remote, recognise
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; see --help."""
-    parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="list the models that are shipped")
-    show = commands.add_parser("show", help="show a model's card")
-    show.add_argument("name", help="name of a model, or path of a .safetensors file")
-    for command in (listing, show):
-        command.add_argument("--json", action="store_true", help="end with one JSON object on one line")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "list":
-        _list(arguments.json)
-    else:
-        _show(read_card(arguments.name), arguments.json)
+    arguments = _parser().parse_args(argv)
+    result = arguments.run(arguments)
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False))
     return 0
 
 
-def _list(as_json: bool) -> None:
-    cards = list_models()
-    if as_json:
-        print(json.dumps({"models": [dataclasses.asdict(card) for card in cards]}, ensure_ascii=False))
-        return
-    if not cards:
-        print(f"no models in {PRETRAINED}")
-    for card in cards:
-        height, width = card.input_size
-        measured = card.metrics[0] if card.metrics else {}
-        figures = f"mAP {measured['mAP']:.4f} on {measured.get('dataset', '?')}" if "mAP" in measured else ""
-        print(f"{card.name:<28} {height}x{width}  {', '.join(card.outputs):<36} {figures}".rstrip())
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    listing = commands.add_parser("list", help="list the models: shipped, cached, and those to be fetched")
+    listing.set_defaults(run=_list)
+
+    show = commands.add_parser("show", help="show a model's card")
+    show.add_argument("name", help="name of a model, or path of a .safetensors file")
+    show.set_defaults(run=_show)
+
+    fetch = commands.add_parser("fetch", help="bring a published file into the cache, verified")
+    fetch.add_argument("name", help="as `zoo list` names it")
+    fetch.add_argument("--offline", action="store_true", help="take what the cache holds, ask no network")
+    fetch.set_defaults(run=_fetch)
+
+    importing = commands.add_parser("import", help="convert a checkpoint with PAMTRI's key names")
+    importing.add_argument("file", type=Path, help=".pth.tar or .pth")
+    importing.add_argument("--name", default="", help="densenet121.TAG (default: from the file's name)")
+    importing.add_argument("--out", type=Path, help=".safetensors to write (default: the zoo's cache)")
+    importing.add_argument(
+        "--input-size",
+        type=int,
+        nargs=2,
+        default=(256, 256),
+        metavar=("HEIGHT", "WIDTH"),
+        help="default: 256 256",
+    )
+    importing.add_argument(
+        "--keep-identities", action="store_true", help="keep the classifier of the training vehicles"
+    )
+    importing.add_argument("--licence", help="of the weights, for the card")
+    importing.set_defaults(run=_import)
+
+    push = commands.add_parser("push-to-folder", help="copy a model's weights and card, whole and verified")
+    push.add_argument("name", help="name of a model, of a fetched file, or path of a .safetensors file")
+    push.add_argument("folder", type=Path)
+    push.set_defaults(run=_push)
+
+    for command in (fetch, importing):
+        command.add_argument(
+            "--accept-licence", action="store_true", help="keep to the licence of non-commercial weights"
+        )
+    for command in (listing, show, fetch, importing, push):
+        command.add_argument("--json", action="store_true", help="end with one JSON object on one line")
+    return parser
 
 
-def _show(card: Card, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(dataclasses.asdict(card), ensure_ascii=False))
-        return
-    for name, value in dataclasses.asdict(card).items():
-        if value in ("", (), [], {}):
+def _list(arguments: argparse.Namespace) -> dict[str, Any]:
+    shipped, cached, remote = list_models(), list_models(models_folder()), list_remote()
+    here = {card.name for card in (*shipped, *cached)}
+    fetchable = [entry for entry in remote if entry.name not in here]
+    if not arguments.json:
+        if not shipped:
+            print(f"no models in {PRETRAINED}")
+        for state, cards in (("shipped", shipped), ("cached", cached)):
+            for card in cards:
+                _print_row(card.name, state, _describe(card), card.licence)
+        for entry in fetchable:
+            _print_row(entry.name, "to fetch", entry.notes, entry.source.licence)
+    return {
+        "models": [dataclasses.asdict(card) for card in shipped],
+        "cached": [dataclasses.asdict(card) for card in cached],
+        "fetchable": [entry.to_dict() for entry in fetchable],
+    }
+
+
+def _print_row(name: str, state: str, what: str, licence: str) -> None:
+    print(f"{name:<38} {state:<9} {what} [{licence or 'licence not stated'}]")
+
+
+def _describe(card: Card) -> str:
+    height, width = card.input_size
+    measured = card.metrics[0] if card.metrics else {}
+    figures = f"; mAP {measured['mAP']:.4f} on {measured.get('dataset', '?')}" if "mAP" in measured else ""
+    return f"{height}x{width} {', '.join(card.outputs)}{figures}"
+
+
+def _show(arguments: argparse.Namespace) -> dict[str, Any]:
+    card = dataclasses.asdict(read_card(arguments.name))
+    for name, value in card.items():
+        if arguments.json or value in ("", (), [], {}):
             continue
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
         print(f"{name:<16} {text}")
+    return card
+
+
+def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
+    from zoo.fetch import fetch
+
+    entry = find_remote(arguments.name)
+    _show_licence(entry)
+    path, remarks = fetch(entry, arguments.accept_licence, arguments.offline)
+    for remark in remarks:
+        print(remark)
+    print(f"{entry.name}: {path}")
+    if entry.kind == "file":
+        print(f"put it where it belongs with: python -m zoo push-to-folder {entry.name} FOLDER")
+    return {"name": entry.name, "path": str(path), "remarks": remarks}
+
+
+def _import(arguments: argparse.Namespace) -> dict[str, Any]:
+    from zoo.fetch import card_fields
+    from zoo.importing import KeysDoNotFitError, import_checkpoint
+
+    fields = {"licence": arguments.licence} if arguments.licence else {}
+    name = arguments.name
+    entry = recognise(arguments.file)
+    if entry is not None and entry.kind == "checkpoint":
+        print(f"{arguments.file} is {entry.origin}")
+        _show_licence(entry)
+        entry.check_licence(arguments.accept_licence)
+        fields = card_fields(entry)
+        name = name or entry.name
+    try:
+        imported = import_checkpoint(
+            arguments.file,
+            name,
+            arguments.out,
+            tuple(arguments.input_size),
+            arguments.keep_identities,
+            **fields,
+        )
+    except KeysDoNotFitError as error:
+        for line in error.misfits.lines():
+            print(line)
+        raise
+    for remark in imported.remarks:
+        print(remark)
+    print(f"{imported.card.name}: {imported.path} (licence: {imported.card.licence})")
+    return {"name": imported.card.name, "path": str(imported.path), "remarks": list(imported.remarks)}
+
+
+def _push(arguments: argparse.Namespace) -> dict[str, Any]:
+    from zoo.folder import push_to_folder
+
+    written = push_to_folder(arguments.name, arguments.folder)
+    for path in written:
+        print(path)
+    return {"name": arguments.name, "files": [str(path) for path in written]}
+
+
+def _show_licence(entry: Entry) -> None:
+    print(f"licence: {entry.source.licence}; {entry.source.url(entry.source.licence_path)}")
 
 
 if __name__ == "__main__":

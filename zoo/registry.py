@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo.cache import models_folder
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.remote import list_remote
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,31 +89,36 @@ def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any)
     )
 
 
-def list_models() -> list[Card]:
-    """Read the cards of all shipped models, sorted by name."""
-    return sorted((Card.read(path) for path in PRETRAINED.glob("*.json")), key=lambda card: card.name)
+def list_models(folder: Path | None = None) -> list[Card]:
+    """Read the cards of all shipped models, or of those in another folder, sorted by name."""
+    paths = (PRETRAINED if folder is None else folder).glob("*.json")
+    return sorted((Card.read(path) for path in paths), key=lambda card: card.name)
 
 
 def weights_path(name_or_path: str | Path) -> Path:
-    """Find the weights of a shipped model, or take the path of a `.safetensors` file as it is.
+    """Find the weights of a shipped or cached model, or take the path of a `.safetensors` file as it is.
 
     Raises:
-        UserError: no shipped model has that name.
+        UserError: no model here has that name; the message tells where one has to be fetched first.
     """
     path = Path(name_or_path)
     if path.suffix == ".safetensors" or path.exists():
         return path
     name = str(name_or_path)
-    names = [card.name for card in list_models()]
-    if name not in names:
+    folders = (PRETRAINED, models_folder())
+    found = {card.name: folder for folder in reversed(folders) for card in list_models(folder)}
+    if name not in found:
+        if name in (entry.name for entry in list_remote()):
+            raise UserError(f"{name}: not fetched yet; run `python -m zoo fetch {name}`")
+        names = sorted(found)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names) or 'none'}"
         raise UserError(f"{name}: neither a model of the zoo nor a .safetensors file; {hint}")
-    return PRETRAINED / f"{name}.safetensors"
+    return found[name] / f"{name}.safetensors"
 
 
 def read_card(name_or_path: str | Path) -> Card:
-    """Read the card of a shipped model or of a `.safetensors` file.
+    """Read the card of a shipped or cached model, or of a `.safetensors` file.
 
     Raises:
         UserError: no such model, or no card with the weights.
@@ -129,7 +136,7 @@ def load_model(name_or_path: str | Path) -> tuple[nn.Module, Card]:
     """Build a model and load its weights.
 
     Args:
-        name_or_path: name of a shipped model, or path of a `.safetensors` file.
+        name_or_path: name of a shipped or cached model, or path of a `.safetensors` file.
 
     Returns:
         The model in evaluation mode, float32 on the CPU, and its card.

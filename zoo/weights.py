@@ -1,7 +1,9 @@
 """Weights on disk: safetensors with the card inside, and the card once more as JSON beside it."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -112,6 +114,36 @@ def read_embedded_card(path: str | Path) -> Card:
     return Card.from_json(text, f"the card inside {path}")
 
 
+@dataclass(frozen=True)
+class Misfits:
+    """The keys of a state dict that do not fit a model, sorted."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
+
+    def lines(self) -> list[str]:
+        """Tell of each key in a line of its own."""
+        kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("misshapen", self.misshapen))
+        return [f"{kind}: {key}" for kind, keys in kinds for key in keys]
+
+
+def compare_keys(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Misfits:
+    """Hold a state dict against a model's own."""
+    return Misfits(
+        missing=tuple(sorted(own.keys() - state.keys())),
+        unexpected=tuple(sorted(state.keys() - own.keys())),
+        misshapen=tuple(
+            f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+            for key in sorted(own.keys() & state.keys())
+            if own[key].shape != state[key].shape
+        ),
+    )
+
+
 def apply_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict into a model, all of it or nothing.
 
@@ -123,20 +155,9 @@ def apply_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     Raises:
         UserError: lists every missing, unexpected and misshapen key.
     """
-    own = model.state_dict()
-    faults = []
-    if missing := sorted(own.keys() - state.keys()):
-        faults.append(f"missing: {', '.join(missing)}")
-    if unexpected := sorted(state.keys() - own.keys()):
-        faults.append(f"unexpected: {', '.join(unexpected)}")
-    misshapen = [
-        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
-        for key in sorted(own.keys() & state.keys())
-        if own[key].shape != state[key].shape
-    ]
-    if misshapen:
-        faults.append(f"misshapen: {', '.join(misshapen)}")
-    if faults:
+    misfits = compare_keys(model.state_dict(), state)
+    if misfits:
+        faults = [f"{kind}: {', '.join(keys)}" for kind, keys in dataclasses.asdict(misfits).items() if keys]
         raise UserError(f"{source}: the weights do not fit the model; {'; '.join(faults)}")
     model.load_state_dict(state)
 

@@ -1,6 +1,7 @@
 """What the zoo's tests share: one thread, fixed seeds, one small trained-looking model."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,3 +32,11 @@ def fill_statistics(model: nn.Module) -> nn.Module:
 def multitask_model() -> nn.Module:
     torch.manual_seed(0)
     return fill_statistics(create_model("densenet121", num_ids=5)).eval()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own, also for the processes that it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("VEHICLE_REID_CACHE", str(folder))
+    return folder

@@ -1,0 +1,52 @@
+"""Checkpoint files in the published form, made from its description and not by the code that reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+
+def reference_state(
+    multitask: bool = True,
+    keypoints: bool = False,
+    heatmaps: bool = False,
+    segments: bool = False,
+    identities: int = 7,
+) -> dict[str, Tensor]:
+    """Build a state dict with the published names and shapes, and numbers of its own in each tensor."""
+    with torch.device("meta"):
+        base = torchvision.models.densenet121(weights=None).features
+        base.conv0 = nn.Conv2d(3 + 36 * heatmaps + 13 * segments, 64, 7, stride=2, padding=3, bias=False)
+        features = 1024 + 108 * keypoints
+        modules = {"base": base, "classifier_vid": nn.Linear(1024, identities)}
+        if multitask or keypoints:
+            modules["fc_vid"] = nn.Linear(features, 1024)
+        if multitask:
+            modules["fc_vcolor"] = nn.Linear(features, 512)
+            modules["fc_vtype"] = nn.Linear(features, 512)
+            modules["classifier_vcolor"] = nn.Linear(512, 10)
+            modules["classifier_vtype"] = nn.Linear(512, 9)
+        shapes = nn.ModuleDict(modules).state_dict()
+    generator = torch.Generator().manual_seed(3)
+    state = {}
+    for key, like in shapes.items():
+        if key.endswith("num_batches_tracked"):
+            state[key] = torch.tensor(1234)
+        elif key.endswith(("running_mean", "running_var")) or ".norm" in key:
+            state[key] = torch.rand(like.shape, generator=generator) * 0.2 + 0.5
+        else:
+            state[key] = torch.randn(like.shape, generator=generator) * 0.03
+    return state
+
+
+def write_reference(
+    path: Path, state: dict[str, Tensor], module: bool = False, plain: bool = False, zipped: bool = False
+) -> Path:
+    """Save a state dict as it is, or as published: in the old format, with rank1 and epoch."""
+    if module:
+        state = {f"module.{key}": value for key, value in state.items()}
+    content: Any = state if plain else {"state_dict": state, "rank1": 0.925, "epoch": 59}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path

@@ -1,0 +1,73 @@
+"""Where fetched files and imported models are kept, and how their contents are told apart.
+
+`objects/` is content-addressed: a file's name is its digest, so two entries of the same bytes are one file,
+and a file that is not what its name says is damaged. `models/` holds what `load_model` finds by name.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a file's bytes have to be.
+
+    Attributes:
+        algorithm: `git` is a git blob id, sha1 of `blob <size>\\0` and the bytes.
+        value: lower-case hexadecimal.
+    """
+
+    algorithm: Literal["git", "sha256"]
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Digest":
+        """Read `git:<40 digits>` or `sha256:<64 digits>`."""
+        algorithm, _, value = text.partition(":")
+        lengths = {"git": 40, "sha256": 64}
+        if len(value) != lengths.get(algorithm) or set(value) - set("0123456789abcdef"):
+            raise ValueError(f"{text!r} is neither git:<40 hexadecimal digits> nor sha256:<64>")
+        return cls("git" if algorithm == "git" else "sha256", value)
+
+    def of(self, path: Path) -> "Digest":
+        """Compute the digest of the same kind of a file."""
+        with path.open("rb") as file:
+            if self.algorithm == "git":
+                size = os.fstat(file.fileno()).st_size
+                state = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+            else:
+                state = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                state.update(chunk)
+        return Digest(self.algorithm, state.hexdigest())
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a file has this digest."""
+        return self.of(path) == self
+
+    def __str__(self) -> str:
+        name = "git blob id" if self.algorithm == "git" else "sha256"
+        return f"{name} {self.value}"
+
+
+def cache_root() -> Path:
+    """Name the cache's folder: `$VEHICLE_REID_CACHE`, or `vehicle-reid-zoo` in the user's cache folder."""
+    if chosen := os.environ.get("VEHICLE_REID_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vehicle-reid-zoo"
+
+
+def object_path(digest: Digest) -> Path:
+    """Name the file that holds the bytes of this digest, whether it is there or not."""
+    return cache_root() / "objects" / f"{digest.algorithm}-{digest.value}"
+
+
+def models_folder() -> Path:
+    """Name the folder of imported models, whether it is there or not."""
+    return cache_root() / "models"

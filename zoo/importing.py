@@ -1,0 +1,188 @@
+"""Checkpoints with PAMTRI's key names become models of the zoo: variant inferred, every key accounted for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.cache import models_folder
+from zoo.card import Card
+from zoo.checkpoint import Checkpoint, read_checkpoint
+from zoo.densenet121 import POOLED_DIM
+from zoo.errors import UserError
+from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS
+from zoo.registry import PRETRAINED, create_model, make_card
+from zoo.weights import Misfits, compare_keys, save_weights
+
+ARCH = "densenet121"
+"""The one architecture that has published checkpoints of this form."""
+
+UNKNOWN_LICENCE = "not stated; ask whoever gave you the checkpoint"
+
+_INPUT_CHANNELS = {
+    3 + NUM_KEYPOINTS * heatmaps + NUM_SEGMENTS * segments: {"heatmaps": heatmaps, "segments": segments}
+    for heatmaps in (False, True)
+    for segments in (False, True)
+}
+_FEATURE_DIMS = {POOLED_DIM: False, POOLED_DIM + 3 * NUM_KEYPOINTS: True}
+_NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_-]+")
+
+
+class KeysDoNotFitError(UserError):
+    """The checkpoint is not of this architecture, or not whole.
+
+    Attributes:
+        misfits: each key that does not fit.
+    """
+
+    def __init__(self, message: str, misfits: Misfits) -> None:
+        super().__init__(message)
+        self.misfits = misfits
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An import that went well.
+
+    Attributes:
+        path: of the weights; the card is beside them.
+        card: of the model.
+        remarks: what was renamed, left out or kept, a sentence each.
+    """
+
+    path: Path
+    card: Card
+    remarks: tuple[str, ...]
+
+
+def import_checkpoint(
+    path: str | Path,
+    name: str = "",
+    out: str | Path | None = None,
+    input_size: tuple[int, int] = (256, 256),
+    keep_identities: bool = False,
+    **fields: Any,
+) -> Imported:
+    """Convert a checkpoint to weights with a card.
+
+    Args:
+        path: a `.pth.tar` or `.pth` file: `{'state_dict': ...}` or the state dict itself, with or without the
+            `module.` that DataParallel puts in front of its keys.
+        name: `densenet121.TAG`; from the file's name where it is empty.
+        out: the `.safetensors` file to write; None for the cache, where `load_model(name)` finds it.
+        input_size: (height, width) that the model was trained at; a checkpoint does not tell.
+        keep_identities: keeps the identity classifier, for further training on the same vehicles.
+        fields: of the card, e.g. `licence`, `source` and `notes`.
+
+    Raises:
+        UserError: unreadable or hostile, a name that cannot be used, or a size below 32 pixels.
+        KeysDoNotFitError: tells each key that is missing, unexpected or misshapen. Nothing was written.
+    """
+    path = Path(path)
+    name = name or f"{ARCH}.{re.sub(r'[^A-Za-z0-9_-]+', '-', path.name.partition('.')[0]) or 'imported'}"
+    target = _target(name, out)
+    if min(input_size) < 32:
+        raise UserError(f"--input-size {input_size[0]} {input_size[1]}: at least 32 x 32 pixels are needed")
+    checkpoint = read_checkpoint(path)
+    state, remarks = _without_prefix(checkpoint.state)
+    options = infer_options(state)
+    # Built without memory: until its keys fit, nothing that the file claims is believed.
+    with torch.device("meta"):
+        model = create_model(ARCH, **options)
+    if misfits := compare_keys(model.state_dict(), state):
+        raise KeysDoNotFitError(_summary(path, options, state, misfits), misfits)
+    model.load_state_dict(
+        {key: value.float() if value.is_floating_point() else value.long() for key, value in state.items()},
+        assign=True,
+    )
+    remarks.insert(0, f"variant: {describe(options)}; all {len(state)} keys fit")
+    remarks += _identities(options, keep_identities)
+    if checkpoint.left_out:
+        remarks.append(f"left out, because they are no weights: {', '.join(checkpoint.left_out)}")
+    if not keep_identities:
+        options = {**options, "num_ids": 0}
+    fields.setdefault("licence", UNKNOWN_LICENCE)
+    fields.setdefault("source", f"imported from {path.name}")
+    fields["notes"] = " ".join(filter(None, (fields.get("notes", ""), _facts(checkpoint))))
+    card = save_weights(model, make_card(model, name, input_size, options=options, **fields), target)
+    return Imported(target, card, tuple(remarks))
+
+
+def infer_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tell from a checkpoint's shapes with which options its model was built.
+
+    What cannot be inferred stays at the default, so that the comparison of the keys names what is wrong.
+    """
+
+    def shape(key: str) -> tuple[int, ...]:
+        return tuple(state[key].shape) if key in state else ()
+
+    options: dict[str, Any] = {
+        "keypoints": False,
+        "multitask": any(
+            key.startswith(("fc_vcolor", "fc_vtype", "classifier_vc", "classifier_vt")) for key in state
+        ),
+    }
+    first = shape("base.conv0.weight")
+    options |= _INPUT_CHANNELS.get(first[1] if len(first) == 4 else 3, {})
+    for branch, option in (("fc_vid", "embedding_dim"), ("fc_vcolor", "attribute_dim")):
+        weight = shape(f"{branch}.weight")
+        if len(weight) == 2:
+            options["keypoints"] = _FEATURE_DIMS.get(weight[1], False)
+            options[option] = weight[0]
+    identities = shape("classifier_vid.weight")
+    options["num_ids"] = identities[0] if identities else 0
+    return options
+
+
+def describe(options: Mapping[str, Any]) -> str:
+    """Name a variant in a reader's words."""
+    names = ("multitask", "keypoints", "heatmaps", "segments")
+    return " + ".join(name for name in names if options.get(name)) or "image only, embedding only"
+
+
+def _target(name: str, out: str | Path | None) -> Path:
+    if not _NAME.fullmatch(name) or name.partition(".")[0] != ARCH:
+        raise UserError(f"--name {name}: give it the form {ARCH}.TAG, the tag of letters, digits, - and _")
+    if out is not None:
+        return Path(out)
+    if (PRETRAINED / f"{name}.json").exists():
+        raise UserError(f"--name {name}: a shipped model has that name; choose another")
+    return models_folder() / f"{name}.safetensors"
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    prefix = "module."
+    if all(key.startswith(prefix) for key in state):
+        shorter = {key.removeprefix(prefix): value for key, value in state.items()}
+        return shorter, [f"`{prefix}` was taken off all {len(state)} keys"]
+    return dict(state), []
+
+
+def _identities(options: Mapping[str, Any], keep: bool) -> list[str]:
+    if not options["num_ids"]:
+        return []
+    what = f"the identity classifier of {options['num_ids']} training vehicles"
+    return [f"kept: {what}" if keep else f"left out: {what} (--keep-identities keeps it)"]
+
+
+def _facts(checkpoint: Checkpoint) -> str:
+    told = {key: checkpoint.facts[key] for key in ("epoch", "rank1") if key in checkpoint.facts}
+    numbers = {key: value for key, value in told.items() if isinstance(value, int | float)}
+    values = ", ".join(f"{key} {value:.6g}" for key, value in numbers.items())
+    return f"Its checkpoint states {values}; not measured here." if values else ""
+
+
+def _summary(path: Path, options: Mapping[str, Any], state: Mapping[str, Tensor], misfits: Misfits) -> str:
+    counts = (
+        f"{len(misfits.missing)} missing, {len(misfits.unexpected)} unexpected, "
+        f"{len(misfits.misshapen)} misshapen"
+    )
+    return (
+        f"{path}: {len(misfits)} keys do not fit {ARCH} ({describe(options)}; the file has {len(state)}): "
+        f"{counts}, first {misfits.lines()[0]}; nothing was written. Is it a checkpoint of this architecture?"
+    )
