@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 
 from zoo.preprocess import ImageError
@@ -42,7 +43,8 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
                 raise
             print(f"error: {message}", file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            _let_go(error)
             print("interrupted", file=sys.stderr)
             return 130
 
@@ -52,6 +54,8 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
 @contextlib.contextmanager
 def extra_imports(importer: str) -> Iterator[None]:
     """Surround a command's imports that need an extra: without it, the command ends like on a `UserError`.
+
+    They take seconds, so that Ctrl-C ends them as it ends the command.
 
     Args:
         importer: `__name__` of the module. One that is imported raises as ever.
@@ -63,6 +67,20 @@ def extra_imports(importer: str) -> Iterator[None]:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        if importer != "__main__":
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop what an interrupt caught half made, such as a progress bar, whose own end would show a traceback."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+    finally:
+        sys.unraisablehook = hook
 
 
 def _missing_extra(error: ModuleNotFoundError) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -103,6 +104,33 @@ def test_bad_requests_get_a_sentence(
     assert answer.status_code == status, answer.text
     assert message in answer.text
     assert "Traceback" not in answer.text
+
+
+def test_images_of_every_kind_are_taken(service: httpx.Client) -> None:
+    """However an image is stored, it is the same vehicle."""
+    image = draw_vehicle(1, 1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = image.transpose(Image.Transpose.ROTATE_90)
+
+    def found(kind: Image.Image, file_format: str = "PNG", **options: object) -> dict:
+        buffer = io.BytesIO()
+        kind.save(buffer, file_format, **options)
+        answer = service.post("/api/search", files={"image": buffer.getvalue()}, data={"k": "4"})
+        assert answer.status_code == 200
+        return answer.json()
+
+    for answer in (
+        found(image.convert("CMYK"), "JPEG"),
+        found(image.convert("P")),
+        found(image.convert("RGBA")),
+        found(turned, exif=exif),
+    ):
+        assert {result["vehicle_id"] for result in answer["results"]} == {1}
+        assert answer["query"]["color"] == "red"
+    gray = image.convert("L")
+    sixteen_bits = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    assert found(sixteen_bits) == found(gray)
 
 
 def test_truncated_and_enormous_images(service: httpx.Client, query: bytes) -> None:

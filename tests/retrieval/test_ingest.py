@@ -20,6 +20,7 @@ from retrieval.gallery import Gallery
 from retrieval.ingest import main
 from retrieval.source import PICTURE_SIZE
 from serving.encoder import Encoder
+from tests import ctrl_c
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.small_model import write_bundle
 
@@ -57,9 +58,16 @@ def test_faults_are_listed_and_skipped(tmp_path: Path, bundle: Path, capsys) -> 
     vehicle = draw_vehicle(1, 1)
     vehicle.save(folder / "白色 轿车.jpg")
     vehicle.convert("CMYK").save(folder / "cmyk.jpg")
+    vehicle.convert("P").save(folder / "palette.png")
+    gray = np.asarray(vehicle.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(gray).save(folder / "sixteen bits.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    vehicle.resize((60, 30)).save(folder / "turned.jpg", exif=exif)
     vehicle.resize((900, 450)).save(folder / "wide.png")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("not an image")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
     (folder / "cut.jpg").write_bytes((folder / "白色 轿车.jpg").read_bytes()[:900])
     (folder / "notes.txt").write_text("no image, no fault")
     (folder / "folder.jpg").mkdir()
@@ -68,25 +76,28 @@ def test_faults_are_listed_and_skipped(tmp_path: Path, bundle: Path, capsys) -> 
     arguments = ("--images", folder.parent, "--gallery", gallery)
     code, summary, stderr = run(capsys, *arguments, "--encoder", bundle)
     assert code == 0
-    assert (summary["found"], summary["added"], summary["bad"], summary["size"]) == (7, 3, 4, 3)
+    assert (summary["found"], summary["added"], summary["bad"], summary["size"]) == (11, 6, 5, 6)
     report = json.loads((gallery / "ingest-report.json").read_text(encoding="utf-8"))
-    assert sorted(report["bad"]) == ["车辆/cut.jpg", "车辆/dangling.jpg", "车辆/empty.jpg", "车辆/text.jpg"]
+    bad = ["cut.jpg", "dangling.jpg", "empty.jpg", "huge.png", "text.jpg"]
+    assert sorted(report["bad"]) == [f"车辆/{name}" for name in bad]
     for key, reason in report["bad"].items():
         assert key in reason
         assert reason in stderr
     with Gallery.open(gallery) as opened:
         keys = {hit.key for hit in opened.search(np.zeros(48, np.float32), 0)}
-        assert keys == {"车辆/白色 轿车.jpg", "车辆/cmyk.jpg", "车辆/wide.png"}
+        good = ("白色 轿车.jpg", "cmyk.jpg", "palette.png", "sixteen bits.png", "turned.jpg", "wide.png")
+        assert keys == {f"车辆/{name}" for name in good}
         picture = Image.open(io.BytesIO(opened.picture("车辆/wide.png") or b""))
         assert picture.size == (PICTURE_SIZE, PICTURE_SIZE // 2)
+        assert Image.open(io.BytesIO(opened.picture("车辆/turned.jpg") or b"")).size == (30, 60)
     # Again, without naming the encoder: nothing is encoded, the bad ones are still told.
     code, summary, _ = run(capsys, *arguments)
-    assert (code, summary["added"], summary["known"], summary["bad"]) == (0, 0, 3, 4)
+    assert (code, summary["added"], summary["known"], summary["bad"]) == (0, 0, 6, 5)
     # A file that changed under its name is encoded again, a mended one is added.
     draw_vehicle(4, 1).save(folder / "cmyk.jpg")
     shutil.copy(folder / "cmyk.jpg", folder / "empty.jpg")
     code, summary, _ = run(capsys, *arguments)
-    assert (code, summary["added"], summary["known"], summary["bad"], summary["size"]) == (0, 2, 2, 3, 4)
+    assert (code, summary["added"], summary["known"], summary["bad"], summary["size"]) == (0, 2, 5, 4, 7)
 
 
 def test_name_that_is_no_text_is_listed(tmp_path: Path, bundle: Path, capsys) -> None:
@@ -162,6 +173,23 @@ def test_interrupted_ingest_goes_on(tmp_path: Path, bundle: Path, capsys) -> Non
     assert 0 < count < 300
     code, summary, _ = run(capsys, *arguments)
     assert (code, summary["known"], summary["added"], summary["size"]) == (0, count, 300 - count, 300)
+
+
+def test_interrupted_command_says_so_in_one_word(tmp_path: Path, bundle: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(400):
+        draw_vehicle(number % 6 + 1, number % 4 + 1, size=48).save(folder / f"{number:03}.jpg")
+    arguments = ["--images", folder, "--gallery", tmp_path / "g", "--encoder", bundle, "--batch-size", 2]
+    process = ctrl_c.start("retrieval.ingest", *arguments)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "g" / "gallery.sqlite-wal").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    code, stderr = ctrl_c.press(process)
+    assert code == 130
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == "interrupted"
+    assert not (tmp_path / "g" / "ingest-report.json").exists()
 
 
 @pytest.mark.parametrize("limit", [1, 3_000, 60_000])

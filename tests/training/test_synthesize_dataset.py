@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import ctrl_c
 from training.synthesize.__main__ import main
 from zoo.labels import parse_veri_name
 
@@ -162,6 +163,23 @@ def test_a_killed_run_is_continued_to_the_same_bytes(data: Path, tmp_path: Path)
     wait_for_the_lock(out)
     assert run(out, "--heatmaps", "--segments") == 0
     assert digest(out) == digest(data)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupted_run_is_not_taken_for_whole(tmp_path: Path, workers: str) -> None:
+    out = tmp_path / "interrupted"
+    process = ctrl_c.start(
+        "training.synthesize", "--out", out, *SMALL, "--train-ids", 500, "--workers", workers
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".progress/train_*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    code, stderr = ctrl_c.press(process)
+    assert code == 130
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == "interrupted"
+    assert not (out / "dataset.json").exists()
+    assert not list(out.glob("label_*"))
 
 
 def wait_for_the_lock(out: Path) -> None:

@@ -134,18 +134,6 @@ def test_images_of_every_kind_are_used(command: Command, own_root: Path, capsys)
     assert command(own_root) == 0
 
 
-def launch_process(root: Path, out: Path, *more: str, **options: object) -> "subprocess.Popen[str]":
-    """Start a training of its own process."""
-    command = [sys.executable, "-m", "training.launch", "--data-root", str(root), "--out", str(out)]
-    return subprocess.Popen(
-        [*command, "--threads", "1", *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
-
-
 def test_full_disk(own_root: Path, tmp_path: Path) -> None:
     """A limit on the file size stands in for the full disk: the kernel refuses the same write."""
 
@@ -153,12 +141,18 @@ def test_full_disk(own_root: Path, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, 10_000_000))
 
     out = tmp_path / "run"
-    process = launch_process(own_root, out, "--recipe", "smoke", preexec_fn=full)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert stdout == ""
-    assert "Traceback" not in stderr
-    last = stderr.splitlines()[-1]
+    command = [sys.executable, "-m", "training.launch", "--data-root", str(own_root), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--recipe", "smoke", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=full,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: {out / 'last.safetensors'}: cannot be written")
     assert "Free some space" in last
     assert sorted(path.name for path in out.iterdir()) == ["labels.json", "recipe.json"]
@@ -170,8 +164,8 @@ def test_interrupted_training_leaves_whole_files(own_root: Path, tmp_path: Path)
     text = (RECIPES / "smoke.toml").read_text()
     recipe.write_text(text.replace("epochs = 2", "epochs = 1000").replace("cache = true", "workers = 2"))
     out = tmp_path / "run"
-    process = launch_process(
-        own_root, out, "--recipe", str(recipe), start_new_session=True, preexec_fn=ctrl_c.heed
+    process = ctrl_c.start(
+        "training.launch", "--data-root", own_root, "--out", out, "--recipe", recipe, "--threads", 1
     )
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists() and time.monotonic() < deadline:

@@ -46,6 +46,15 @@ def test_other_missing_modules_are_no_user_errors() -> None:
         main()
 
 
+def test_interrupted_imports_end_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, extra_imports("__main__"):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    with pytest.raises(KeyboardInterrupt), extra_imports("training.launch"):
+        raise KeyboardInterrupt
+
+
 def test_importing_without_the_extra_raises_as_ever() -> None:
     with pytest.raises(ModuleNotFoundError), extra_imports("training.launch"):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")

@@ -1,6 +1,8 @@
 """Files that are whole or not there."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,26 @@ def test_commands_report_in_one_line(
 
     assert main() == code
     assert capsys.readouterr().err == line
+
+
+def test_interrupt_in_the_making_of_a_progress_bar_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HalfMade:
+        def __init__(self) -> None:
+            raise KeyboardInterrupt
+
+        def __del__(self) -> None:
+            raise AttributeError("pos")
+
+    @exit_on_user_error
+    def main() -> int:
+        HalfMade()
+        return 0
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    assert main() == 130
+    gc.collect()
+    assert told == []
 
 
 def test_our_own_mistakes_keep_their_traceback() -> None:
