@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.cache import models_folder
 from zoo.card import Card
-from zoo.errors import exit_on_user_error
+from zoo.errors import UserError, exit_on_user_error
 from zoo.registry import PRETRAINED, list_models, read_card
 from zoo.remote import Entry, find_remote, list_remote, recognise
 
@@ -48,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "--input-size",
         type=int,
         nargs=2,
-        default=(256, 256),
         metavar=("HEIGHT", "WIDTH"),
-        help="default: 256 256",
+        help="that the model was trained at (default: 256 256, or what is known of the file)",
     )
     importing.add_argument(
         "--keep-identities", action="store_true", help="keep the classifier of the training vehicles"
@@ -131,22 +130,21 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     from zoo.importing import KeysDoNotFitError, import_checkpoint
 
     fields = {"licence": arguments.licence} if arguments.licence else {}
-    name = arguments.name
+    name, size = arguments.name, (256, 256)
     entry = recognise(arguments.file)
     if entry is not None and entry.kind == "checkpoint":
         print(f"{arguments.file} is {entry.origin}")
         _show_licence(entry)
+        if fields:
+            raise UserError(f"--licence {arguments.licence}: the licence of this file is known, see above")
         entry.check_licence(arguments.accept_licence)
         fields = card_fields(entry)
-        name = name or entry.name
+        name, size = name or entry.name, entry.input_size
+    if arguments.input_size:
+        size = (arguments.input_size[0], arguments.input_size[1])
     try:
         imported = import_checkpoint(
-            arguments.file,
-            name,
-            arguments.out,
-            tuple(arguments.input_size),
-            arguments.keep_identities,
-            **fields,
+            arguments.file, name, arguments.out, size, arguments.keep_identities, **fields
         )
     except KeysDoNotFitError as error:
         for line in error.misfits.lines():

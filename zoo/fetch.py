@@ -1,5 +1,6 @@
 """From an entry of the registry to verified bytes in the cache, and from there to a model."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def _fetch_object(entry: Entry, offline: bool) -> Path:
     if target.exists():
         _verify(entry, target, "the cache's copy")
         return target
+    # The steps by hand end there, so the folder should exist.
+    with contextlib.suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
     if offline:
         raise UserError(
             f"{entry.name}: not in the cache, and --offline asks no network; {entry.manual_steps()}"

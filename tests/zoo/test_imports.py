@@ -13,7 +13,22 @@ for name in ("torch", "torchvision", "safetensors"):
 
 
 @pytest.mark.parametrize(
-    "module", ["preprocess", "card", "labels", "errors", "files", "pose", "registry", "__main__"]
+    "module",
+    [
+        "preprocess",
+        "card",
+        "labels",
+        "errors",
+        "files",
+        "pose",
+        "registry",
+        "cache",
+        "remote",
+        "download",
+        "fetch",
+        "folder",
+        "__main__",
+    ],
 )
 def test_imports_without_torch(
     run_python: Callable[[str], subprocess.CompletedProcess[str]], module: str

@@ -10,9 +10,11 @@ from torch import nn
 
 from zoo import registry
 from zoo.__main__ import main
+from zoo.cache import models_folder
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
+from zoo.remote import list_remote
 from zoo.weights import save_weights
 
 
@@ -21,7 +23,7 @@ def shipped(multitask_model: nn.Module, tmp_path: Path, monkeypatch: pytest.Monk
     """A zoo of one model."""
     monkeypatch.setattr(registry, "PRETRAINED", tmp_path)
     figures = [{"dataset": "synthetic", "device": "CPU", "mAP": 0.8123}]
-    card = make_card(multitask_model, "densenet121.test", (64, 96), metrics=figures)
+    card = make_card(multitask_model, "densenet121.test", (64, 96), metrics=figures, licence="Apache-2.0")
     return save_weights(multitask_model, card, tmp_path / "densenet121.test.safetensors", dtype="float16")
 
 
@@ -93,11 +95,29 @@ def test_shipped_models_load_and_agree_with_their_cards() -> None:
 
 def test_list_command(shipped: Card, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    line = " ".join(capsys.readouterr().out.split())
-    assert line == "densenet121.test 64x96 embedding, color_probs, type_probs mAP 0.8123 on synthetic"
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    what = "64x96 embedding, color_probs, type_probs; mAP 0.8123 on synthetic [Apache-2.0]"
+    assert rows[0] == f"densenet121.test shipped {what}"
+    assert [row.split()[0] for row in rows[1:]] == [entry.name for entry in list_remote()]
+    assert all("to fetch" in row and "non-commercial]" in row for row in rows[1:])
     assert main(["list", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [Card.from_json(json.dumps(entry)) for entry in answer["models"]] == [shipped]
+    assert answer["cached"] == []
+    assert [entry["name"] for entry in answer["fetchable"]] == [entry.name for entry in list_remote()]
+
+
+def test_cached_models_load_by_name_and_shipped_ones_go_first(
+    shipped: Card, multitask_model: nn.Module
+) -> None:
+    for name in ("densenet121.brought", "densenet121.test"):
+        card = make_card(multitask_model, name, (32, 32))
+        save_weights(multitask_model, card, models_folder() / f"{name}.safetensors")
+    assert load_model("densenet121.brought")[1].input_size == (32, 32)
+    assert load_model("densenet121.test")[1] == shipped
+    assert [card.name for card in list_models(models_folder())] == ["densenet121.brought", "densenet121.test"]
+    with pytest.raises(UserError, match=r"did you mean densenet121\.brought or densenet121\.test\?"):
+        read_card("densenet121.brougt")
 
 
 def test_show_command(shipped: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
