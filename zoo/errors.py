@@ -75,7 +75,7 @@ def extra_imports(importer: str) -> Iterator[None]:
 
 
 def _let_go(error: BaseException) -> None:
-    """Drop what an interrupt caught half made, such as a progress bar, whose own end would show a traceback."""
+    """Drop what an interrupt caught half made, such as a progress bar that would complain in its own end."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         traceback.clear_frames(error.__traceback__)
