@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--test-ids", type=int, default=60, help="vehicles to search among (default: %(default)s)"
     )
-    parser.add_argument("--size", type=int, default=128, help="longer side of a picture in pixels")
+    parser.add_argument("--size", type=int, default=256, help="longer side of a picture in pixels")
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where what can be rebuilt goes"
     )
