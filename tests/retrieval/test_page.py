@@ -1,5 +1,6 @@
 """The page in a real Chromium: upload, predictions, pictures, filters, bad files, phone width, no outside."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -24,16 +25,25 @@ def find_chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+def missing_packages() -> list[str]:
+    """Debian's packages that are wanted: the browser, and a library of Playwright's own node."""
+    packages = [] if find_chromium() else ["chromium"]
+    try:
+        ctypes.CDLL("libatomic.so.1")
+    except OSError:
+        packages.append("libatomic1")
+    return packages
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None and os.geteuid() == 0 and shutil.which("apt-get"):
+    if (packages := missing_packages()) and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "chromium"]):
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", *packages]):
             subprocess.run(command, env=environment, capture_output=True, timeout=400, check=False)
-        chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no Chromium on PATH, and it cannot be installed here")
+    if packages := missing_packages():
+        pytest.skip(f"cannot be installed here: {', '.join(packages)}")
+    chromium = find_chromium()
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGUMENTS))
         yield opened
