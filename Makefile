@@ -23,8 +23,9 @@ $(READY): pyproject.toml
 
 env: $(READY) ## make the environment and nothing else
 
-demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name)
-	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe '$(RECIPE)')
+demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name, TRAIN_IDS=n)
+	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe '$(RECIPE)') \
+	  $(if $(TRAIN_IDS),--train-ids $(TRAIN_IDS))
 
 bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
