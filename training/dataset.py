@@ -1,5 +1,7 @@
 """Records to batches: what a training step is fed with."""
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -170,7 +172,26 @@ def raise_failures(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
     Raises:
         UserError: an image cannot be used.
     """
-    for batch in batches:
+    for batch in _start(batches):
         if isinstance(batch, Failure):
             raise UserError(batch.message)
         yield batch
+
+
+def _start(batches: Iterable[Batch | Failure]) -> Iterator[Batch | Failure]:
+    """Start a loader with Ctrl-C held back until its processes are there.
+
+    They keep the handler that they start with: deaf, they end when this process does, instead of each with a
+    traceback of its own. And an interrupt that came while Python forks would be lost in a hook that swallows
+    it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return iter(batches)
+    pressed: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        return iter(batches)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if pressed:
+            raise KeyboardInterrupt

@@ -171,7 +171,7 @@ def test_interrupted_training_leaves_whole_files(own_root: Path, tmp_path: Path)
     while not (out / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     code, stderr = ctrl_c.press(process)
-    assert code == 130
+    assert code == 130, stderr
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1] == "interrupted"
     for name in ("best", "last"):
