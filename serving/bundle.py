@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.files import unwritable
 
 POSE_DTYPES = {"keypoints": "float32", "heatmaps": "uint8", "segments": "uint8"}
 """numpy type of each pose input; the shapes are the card's."""
@@ -126,10 +127,7 @@ def writing(path: str | Path) -> Iterator[Path]:
             target.rename(temporary / "old")
         fresh.rename(target)
     except OSError as error:
-        raise UserError(
-            f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
-            "Free some space or choose another folder."
-        ) from error
+        raise unwritable(target, error) from error
     finally:
         if temporary is not None:
             # Between the two renames the old bundle is in here: it goes back where no new one took its place.

@@ -10,15 +10,10 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
-    from training.dataset import PoseInputs
     from training.devices import add_device_arguments, choose_device
-    from training.evaluation import Evaluation, evaluate_model
-    from training.extract import EvaluationSet
+    from training.evaluation import evaluate_weights
     from training.rankings import evaluate_rankings
-    from training.records import Record
     from training.veri import read_split
-    from zoo.inference import InferenceModel
-    from zoo.registry import load_model
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -52,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         evaluation = evaluate_rankings(arguments.rankings, query, gallery)
         title = arguments.rankings.name
     else:
-        evaluation = _evaluate_weights(arguments, query, gallery)
+        device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
+        evaluation = evaluate_weights(
+            arguments.weights, query, gallery, device, arguments.batch_size, arguments.workers
+        )
         title = (
             Path(arguments.weights).stem if arguments.weights.endswith(".safetensors") else arguments.weights
         )
@@ -60,19 +58,6 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(evaluation.figures()))
     return 0
-
-
-def _evaluate_weights(
-    arguments: argparse.Namespace, query: list[Record], gallery: list[Record]
-) -> Evaluation:
-    device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
-    model, card = load_model(arguments.weights)
-    pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    deployed = InferenceModel(model, card).to(device)
-    if device.type != "npu":
-        deployed = deployed.to(memory_format=torch.channels_last)
-    sets = [EvaluationSet(records, card.input_size, pose) for records in (query, gallery)]
-    return evaluate_model(deployed, sets[0], sets[1], card.metric, arguments.batch_size, arguments.workers)
 
 
 if __name__ == "__main__":

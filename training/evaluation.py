@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from training.dataset import PoseInputs
 from training.extract import EvaluationSet, Extracted, extract
 from training.metrics import RankMetrics, evaluate_ranking
 from training.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
+from zoo.registry import load_model
 
 
 @dataclass(frozen=True)
@@ -111,3 +115,22 @@ def evaluate_model(
     found = extract(model, query, batch_size, workers, "query")
     embeddings = extract(model, gallery, batch_size, workers, "gallery").embedding
     return evaluate_embeddings(found, embeddings, query.records, gallery.records, metric)
+
+
+def evaluate_weights(
+    weights: str | Path,
+    query: Sequence[Record],
+    gallery: Sequence[Record],
+    device: torch.device,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> Evaluation:
+    """Evaluate a weights file or a model of the zoo, with the pose inputs that its card asks for."""
+    model, card = load_model(weights)
+    pose = PoseInputs(**{name: True for name in card.pose_inputs})
+    deployed = InferenceModel(model, card).to(device)
+    # torch_npu refuses the layout that is the fastest elsewhere.
+    if device.type != "npu":
+        deployed = deployed.to(memory_format=torch.channels_last)
+    sets = [EvaluationSet(records, card.input_size, pose) for records in (query, gallery)]
+    return evaluate_model(deployed, sets[0], sets[1], card.metric, batch_size, workers)

@@ -13,12 +13,9 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
-    from training.dataset import PoseInputs
     from training.devices import choose_device, device_name
-    from training.evaluation import evaluate_model
-    from training.extract import EvaluationSet
+    from training.evaluation import evaluate_weights
     from training.veri import read_split
-    from zoo.inference import InferenceModel
     from zoo.registry import load_model
     from zoo.weights import save_weights
 
@@ -60,13 +57,8 @@ def describe(data_root: Path) -> dict[str, Any]:
 def measure(weights: Path, data_root: Path) -> dict[str, Any]:
     """Evaluate a weights file on a data set's queries and gallery."""
     device = choose_device()
-    model, card = load_model(weights)
-    pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    deployed = InferenceModel(model, card).to(device)
-    query, gallery = (
-        EvaluationSet(read_split(data_root, split), card.input_size, pose) for split in ("query", "test")
-    )
-    figures = evaluate_model(deployed, query, gallery, card.metric).figures()
+    query, gallery = (read_split(data_root, split) for split in ("query", "test"))
+    figures = evaluate_weights(weights, query, gallery, device).figures()
     return {**describe(data_root), "device": device_name(device), **figures}
 
 

@@ -34,13 +34,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
-        raise UserError(
-            f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
-            "Free some space or choose another folder."
-        ) from error
+        raise unwritable(target, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def unwritable(target: Path, error: OSError) -> UserError:
+    """Say that nothing was written to `target`, and why."""
+    return UserError(
+        f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
+        "Free some space or choose another folder."
+    )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
