@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from training.sampler import SamplerKind
 from training.transforms import Augmentation
 from zoo.errors import UserError
 
@@ -83,6 +84,7 @@ class Recipe:
         epochs: passes over the data.
         num_identities: P, identities a batch.
         num_instances: K, images of each.
+        sampler: `identity` for batches of P x K, `plain` for as many images of any identity.
         init: `imagenet`, `none`, or weights to start from.
         amp: `none` for fp32, `bf16` for bfloat16 autocast.
         channels_last: memory layout; faster on CPUs and GPUs.
@@ -100,6 +102,7 @@ class Recipe:
     epochs: int = 120
     num_identities: int = 8
     num_instances: int = 4
+    sampler: SamplerKind = "identity"
     init: str = "imagenet"
     amp: Literal["none", "bf16"] = "none"
     channels_last: bool = True

@@ -1,15 +1,19 @@
-"""Identity sampling: which images make up each batch of an epoch.
+"""Sampling: which images make up each batch of an epoch.
 
 A plan is made for the global batch from (seed, epoch) alone, so that every rank of a run can make the same
 one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from zoo.errors import UserError
+
+SamplerKind = Literal["identity", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,54 @@ class Draw:
     index: int
 
 
-class IdentitySampler:
+class Sampler(ABC):
+    """Plans epochs of equally large batches.
+
+    Attributes:
+        seed: the run's.
+        num_batches: batches an epoch.
+        batch_size: images a batch.
+    """
+
+    seed: int
+    num_batches: int
+    batch_size: int
+
+    @abstractmethod
+    def plan(self, epoch: int) -> np.ndarray:
+        """Draw an epoch, which counts from 0: image indices, int64 [num_batches, batch_size]."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self.num_batches
+
+    def draws(self, epoch: int) -> Iterator[list[Draw]]:
+        """The plan as a data loader's batches."""
+        for number, batch in enumerate(self.plan(epoch)):
+            start = number * self.batch_size
+            yield [Draw(epoch, start + offset, int(index)) for offset, index in enumerate(batch)]
+
+
+class PlainSampler(Sampler):
+    """Shuffled images without regard to identity, as torch's distributed sampler gives them to the ranks of
+    the original eight-card script: only by chance does a batch hold two images of a vehicle.
+
+    Every image is drawn once; the last batch is filled up with the epoch's first images.
+    """
+
+    def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
+        """Prepare to plan batches of `batch_size` from `num_images`, with the run's seed."""
+        if num_images < 1 or batch_size < 1:
+            raise ValueError(f"batches of {batch_size} from {num_images} images: both must be positive")
+        self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
+        self.num_batches = -(-num_images // batch_size)
+
+    def plan(self, epoch: int) -> np.ndarray:
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.num_images)
+        return np.resize(order, (self.num_batches, self.batch_size))
+
+
+class IdentitySampler(Sampler):
     """P x K sampling: every batch holds `num_identities` (P) identities with `num_instances` (K) images each.
 
     In an epoch every image is drawn at least once. Where an identity's images do not divide by K, or the
@@ -52,19 +103,11 @@ class IdentitySampler:
                 "lower num_identities in the recipe, or give more vehicles"
             )
         self.num_identities, self.num_instances, self.seed = num_identities, num_instances, seed
+        self.batch_size = num_identities * num_instances
         self._images = [np.flatnonzero(np.asarray(labels) == identity) for identity in identities]
         self._groups = np.array([-(-len(images) // num_instances) for images in self._images])
         # An identity is in a batch once at most, so the largest needs as many batches as it has groups.
         self.num_batches = max(-(-int(self._groups.sum()) // num_identities), int(self._groups.max()))
-
-    @property
-    def batch_size(self) -> int:
-        """P x K, the size of every batch."""
-        return self.num_identities * self.num_instances
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return self.num_batches
 
     def plan(self, epoch: int) -> np.ndarray:
         """Draw an epoch: image indices, int64 [num_batches, P * K], the K images of an identity side by
@@ -84,12 +127,6 @@ class IdentitySampler:
                 batch[slot] = groups[identity][used[identity]]
                 used[identity] += 1
         return batches.reshape(self.num_batches, self.batch_size)
-
-    def draws(self, epoch: int) -> Iterator[list[Draw]]:
-        """The plan as a data loader's batches."""
-        for number, batch in enumerate(self.plan(epoch)):
-            start = number * self.batch_size
-            yield [Draw(epoch, start + offset, int(index)) for offset, index in enumerate(batch)]
 
     def _deal_identities(self, rng: np.random.Generator) -> np.ndarray:
         """Choose the identities of each batch: int [num_batches, P], no identity twice in a row.
@@ -112,3 +149,17 @@ class IdentitySampler:
             members[batch, fill[batch] :] = chosen
             extra[chosen] += 1
         return members
+
+
+def make_sampler(
+    kind: SamplerKind, labels: Sequence[int], num_identities: int, num_instances: int, seed: int
+) -> Sampler:
+    """Make the sampler of batches of P x K images: `identity` as P identities with K images each, `plain` as
+    any images.
+
+    Raises:
+        UserError: see `IdentitySampler`.
+    """
+    if kind == "plain":
+        return PlainSampler(len(labels), num_identities * num_instances, seed)
+    return IdentitySampler(labels, num_identities, num_instances, seed)

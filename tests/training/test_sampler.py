@@ -1,4 +1,4 @@
-"""The identity sampler's promises."""
+"""The samplers' promises."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.sampler import IdentitySampler
+from training.sampler import IdentitySampler, PlainSampler, make_sampler
 from zoo.errors import UserError
 
 COUNTS = st.lists(st.integers(1, 23), min_size=1, max_size=20)
@@ -68,3 +68,37 @@ def test_draws_are_the_plan_with_positions() -> None:
 def test_too_few_identities() -> None:
     with pytest.raises(UserError, match="wants 4 identities and the training data has 3"):
         IdentitySampler([0, 0, 1, 2], 4, 2, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 3))
+def test_plain_draws_every_image_evenly(images: int, batch_size: int, epoch: int) -> None:
+    sampler = PlainSampler(images, batch_size, 5)
+    plan = sampler.plan(epoch)
+    assert plan.shape == (len(sampler), batch_size)
+    assert plan.dtype == np.int64
+    assert len(sampler) == -(-images // batch_size), "no step more than it takes"
+    used = np.bincount(plan.ravel(), minlength=images)
+    assert used.min() >= 1
+    assert used.max() - used.min() <= 1
+
+
+def test_plain_depends_on_seed_and_epoch_alone() -> None:
+    plan = PlainSampler(50, 8, 5).plan(2)
+    assert (plan == PlainSampler(50, 8, 5).plan(2)).all()
+    assert (plan != PlainSampler(50, 8, 5).plan(3)).any()
+    assert (plan != PlainSampler(50, 8, 6).plan(2)).any()
+
+
+def test_kinds() -> None:
+    labels = np.repeat(np.arange(30), 12).tolist()
+    planned = {kind: make_sampler(kind, labels, 4, 4, 0).plan(0) // 12 for kind in ("identity", "plain")}
+    assert {plan.shape[1] for plan in planned.values()} == {16}
+    distinct = {kind: np.mean([len(set(batch)) for batch in plan]) for kind, plan in planned.items()}
+    assert distinct["identity"] == 4
+    assert distinct["plain"] > 11, "as good as any images"
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="16 from 0 images"):
+        PlainSampler(0, 16, 0)
