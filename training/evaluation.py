@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from training.dataset import PoseInputs
+from training.devices import kind_of
 from training.extract import EvaluationSet, Extracted, extract
 from training.metrics import RankMetrics, evaluate_ranking
 from training.records import UNKNOWN, Record
@@ -129,8 +130,7 @@ def evaluate_weights(
     model, card = load_model(weights)
     pose = PoseInputs(**{name: True for name in card.pose_inputs})
     deployed = InferenceModel(model, card).to(device)
-    # torch_npu refuses the layout that is the fastest elsewhere.
-    if device.type != "npu":
+    if kind_of(device).channels_last:
         deployed = deployed.to(memory_format=torch.channels_last)
     sets = [EvaluationSet(records, card.input_size, pose) for records in (query, gallery)]
     return evaluate_model(deployed, sets[0], sets[1], card.metric, batch_size, workers)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from training.devices import kind_of
 from training.recipe import Optimizer
 
 
@@ -16,7 +17,7 @@ def make_optimizer(
     """Make the recipe's optimiser; fused where torch has it fused, which on a CPU too saves a pass over the
     weights."""
     parameters = list(parameters)
-    fused = device.type in ("cpu", "cuda")
+    fused = kind_of(device).fused_optimizer
     if options.name == "sgd":
         return torch.optim.SGD(
             parameters, options.lr, momentum=options.momentum, weight_decay=options.weight_decay, fused=fused

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.dataset import Batch
+from training.devices import kind_of
 from training.losses import batch_hard_triplet, cross_entropy
 from training.recipe import Loss, Recipe
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
@@ -93,5 +94,5 @@ def training_step(
 
 
 def uses_channels_last(recipe: Recipe, device: torch.device) -> bool:
-    """Whether to train in channels_last; torch_npu refuses that layout."""
-    return recipe.channels_last and device.type != "npu"
+    """Whether to train in channels_last: where the recipe wants it and the device can."""
+    return recipe.channels_last and kind_of(device).channels_last

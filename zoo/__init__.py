@@ -1,1 +1,7 @@
 """Vehicle re-identification models: registry, cards, weights, label names and the one image preprocessing."""
+
+import os
+
+# A torch_npu that lacks its CANN libraries would break `import torch` itself. `training.npu` imports it by
+# name when an NPU is wanted. Every command imports from this package before it imports torch.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")

@@ -195,7 +195,7 @@ def test_a_damaged_image_is_named_before_the_first_epoch(
         (["--epochs", "0"], "epochs = 0"),
         (["--seed", "-1"], "--seed -1"),
         (["--threads", "0"], "--threads 0"),
-        (["--cpus", "2"], "2 cpu processes"),
+        (["--cpus", "0"], "--cpus 0"),
         (["--init", "no.safetensors"], "no.safetensors: no weights there"),
     ],
 )
