@@ -1,17 +1,19 @@
-"""Retrieval metrics by VeRi's protocol: mean average precision and the cumulative match characteristic.
+"""Retrieval metrics by VeRi's protocol: mean average precision, cumulative match characteristic, mINP.
 
 Gallery images of the query's own vehicle AND own camera are junk: they are taken out of the ranking before
 it is judged (Liu et al., ECCV 2016; the protocol of Market-1501, Zheng et al., ICCV 2015). Average precision
-is the mean, over a query's matches, of the precision at that match.
+is the mean, over a query's matches, of the precision at that match. The inverse negative penalty is the
+precision at the last match: the share of matches among what has to be looked through to find them all (Ye et
+al., Deep Learning for Person Re-identification, TPAMI 2021).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-DISTANCE_CHUNK_BYTES = 32 * 2**20
-"""Distances held at one time; larger chunks are no faster."""
+from training.distances import Embeddings, check_comparable, direct_distances, distance_rows, rounding
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,12 @@ class RankMetrics:
     Attributes:
         average_precision: float64 [Q]; NaN for a query without any match.
         first_match: int64 [Q], the 0-based rank of each query's first match; -1 for a query without any.
+        inverse_negative_penalty: float64 [Q]; NaN for a query without any match.
     """
 
     average_precision: np.ndarray
     first_match: np.ndarray
+    inverse_negative_penalty: np.ndarray
 
     @property
     def num_queries(self) -> int:
@@ -39,26 +43,74 @@ class RankMetrics:
     @property
     def mean_average_precision(self) -> float:
         """mAP over the queries that have a match; NaN where none has."""
-        valid = self.first_match >= 0
-        return float(self.average_precision[valid].mean()) if valid.any() else float("nan")
+        return _mean(self.average_precision[self.first_match >= 0])
+
+    @property
+    def mean_inverse_negative_penalty(self) -> float:
+        """mINP over the queries that have a match; NaN where none has."""
+        return _mean(self.inverse_negative_penalty[self.first_match >= 0])
 
     def rank(self, k: int) -> float:
         """CMC at `k`: the share of queries with a match among their first `k`; `k` may exceed the gallery."""
-        first = self.first_match[self.first_match >= 0]
-        return float((first < k).mean()) if len(first) else float("nan")
+        return _mean(self.first_match[self.first_match >= 0] < k)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Whose image is where.
+
+    Attributes:
+        query_ids, query_cameras: int [Q].
+        gallery_ids, gallery_cameras: int [G]; of tracks, where tracks are searched.
+    """
+
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
+    query_cameras: np.ndarray
+    gallery_cameras: np.ndarray
+
+    def check(self, num_queries: int, num_gallery: int) -> None:
+        """Raise ValueError for labels of other lengths."""
+        if (len(self.query_ids), len(self.query_cameras)) != (num_queries,) * 2:
+            raise ValueError(
+                f"{num_queries} queries with {len(self.query_ids)} ids and {len(self.query_cameras)} cameras"
+            )
+        if (len(self.gallery_ids), len(self.gallery_cameras)) != (num_gallery,) * 2:
+            raise ValueError(
+                f"{num_gallery} gallery images with {len(self.gallery_ids)} ids, "
+                f"{len(self.gallery_cameras)} cameras"
+            )
+
+    def matches_and_junk(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each query the ascending gallery indices of its matches and of its junk."""
+        order = np.argsort(self.gallery_ids, kind="stable")
+        ordered = self.gallery_ids[order]
+        for vehicle, camera in zip(self.query_ids, self.query_cameras, strict=True):
+            start, end = np.searchsorted(ordered, vehicle, "left"), np.searchsorted(ordered, vehicle, "right")
+            same = order[start:end]
+            own_camera = self.gallery_cameras[same] == camera
+            yield same[~own_camera], same[own_camera]
 
 
 def rank_metrics(match_ranks: Iterable[np.ndarray]) -> RankMetrics:
     """Judge rankings, one entry a query: the ascending 0-based ranks of its matches, junk not counted."""
-    precisions, firsts = [], []
+    precisions, firsts, penalties = [], [], []
     for ranks in match_ranks:
         if len(ranks) == 0:
             precisions.append(np.nan)
             firsts.append(-1)
+            penalties.append(np.nan)
             continue
         precisions.append(float(np.mean(np.arange(1, len(ranks) + 1) / (ranks + 1.0))))
         firsts.append(int(ranks[0]))
-    return RankMetrics(np.array(precisions, np.float64), np.array(firsts, np.int64))
+        penalties.append(len(ranks) / (int(ranks[-1]) + 1))
+    return RankMetrics(
+        np.array(precisions, np.float64), np.array(firsts, np.int64), np.array(penalties, np.float64)
+    )
 
 
 def match_ranks_of_order(order: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
@@ -73,22 +125,51 @@ def match_ranks_of_order(order: np.ndarray, match: np.ndarray, junk: np.ndarray)
     return np.flatnonzero(match[kept])
 
 
-def match_ranks_of_distances(distances: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
+def match_ranks_of_distances(
+    distances: np.ndarray,
+    matches: np.ndarray,
+    junk: np.ndarray,
+    tolerance: float = 0.0,
+    exact: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """The ranks of the matches when the gallery is sorted by distance, equal distances by gallery index.
 
     Sorting the bare values and looking the matches up is several times faster than a stable argsort, and
     equal to it.
+
+    Args:
+        distances: [G]; the junk's are overwritten.
+        matches, junk: gallery indices.
+        tolerance: values no further apart than this are compared by `exact`.
+        exact: distances of some gallery indices as they should be; without it `distances` are.
     """
-    kept = distances[~junk]
-    kept_match = match[~junk]
-    matches = np.flatnonzero(kept_match)
-    ordered = np.sort(kept)
-    values = kept[matches]
-    ranks = np.searchsorted(ordered, values, side="left")
-    ends = np.searchsorted(ordered, values, side="right")
-    for i in np.flatnonzero(ends - ranks > 1):
-        ranks[i] += np.count_nonzero(kept[: matches[i]] == values[i])
+    if len(matches) == 0:
+        return matches
+    distances[junk] = np.inf
+    ordered, values = np.sort(distances), distances[matches]
+    ranks = np.searchsorted(ordered, values - tolerance, side="left")
+    ends = np.searchsorted(ordered, values + tolerance, side="right")
+    doubtful = np.flatnonzero(ends - ranks > 1)
+    if len(doubtful):
+        near = np.zeros(len(distances), bool)
+        for value in np.unique(values[doubtful]):
+            near |= (distances >= value - tolerance) & (distances <= value + tolerance)
+        settled = np.full(len(distances), np.nan)
+        settled[near] = distances[near] if exact is None else exact(np.flatnonzero(near))
+        for i in doubtful:
+            value, own = values[i], settled[matches[i]]
+            rivals = np.flatnonzero((distances >= value - tolerance) & (distances <= value + tolerance))
+            before = (settled[rivals] < own) | ((settled[rivals] == own) & (rivals < matches[i]))
+            ranks[i] += np.count_nonzero(before)
     return np.sort(ranks)
+
+
+def judge_rows(rows: Iterable[np.ndarray], labels: Labels) -> RankMetrics:
+    """Judge distances from any source, taken as they are: one row [G] a query, which is overwritten."""
+    return rank_metrics(
+        match_ranks_of_distances(row, matches, junk)
+        for row, (matches, junk) in zip(rows, labels.matches_and_junk(), strict=True)
+    )
 
 
 def evaluate_ranking(
@@ -102,6 +183,9 @@ def evaluate_ranking(
 ) -> RankMetrics:
     """Rank the gallery for each query by embedding distance and judge the rankings.
 
+    The order is that of distances summed by the definition in float64, whatever the blocks: what block
+    arithmetic cannot tell apart is summed again. The memory needed is some 60 MB, however large the gallery.
+
     Args:
         query: [Q, D] embeddings.
         gallery: [G, D] embeddings.
@@ -112,36 +196,24 @@ def evaluate_ranking(
     Raises:
         ValueError: shapes that do not fit, an unknown metric, or an embedding that is not finite.
     """
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"embeddings of shapes {query.shape} and {gallery.shape} cannot be compared")
-    if (len(query_ids), len(query_cameras)) != (len(query),) * 2:
-        raise ValueError(f"{len(query)} queries with {len(query_ids)} ids and {len(query_cameras)} cameras")
-    if (len(gallery_ids), len(gallery_cameras)) != (len(gallery),) * 2:
-        raise ValueError(
-            f"{len(gallery)} gallery images with {len(gallery_ids)} ids, {len(gallery_cameras)} cameras"
-        )
-    query, gallery = _float64(query, metric), _float64(gallery, metric)
-    squares = np.einsum("gd,gd->g", gallery, gallery)
+    check_comparable(query, gallery)
+    labels = Labels(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    labels.check(len(query), len(gallery))
+    asked, known = Embeddings(query, metric), Embeddings(gallery, metric)
+    tolerances = rounding(asked, known)
 
-    def ranks() -> Iterable[np.ndarray]:
-        chunk = max(1, DISTANCE_CHUNK_BYTES // (8 * max(1, len(gallery))))
-        for start in range(0, len(query), chunk):
-            # |q|^2 is the same for a whole row and so leaves its order alone.
-            distances = squares - 2.0 * (query[start : start + chunk] @ gallery.T)
-            for row, index in zip(distances, range(start, len(query)), strict=False):
-                same = gallery_ids == query_ids[index]
-                own_camera = gallery_cameras == query_cameras[index]
-                yield match_ranks_of_distances(row, same & ~own_camera, same & own_camera)
+    def ranks() -> Iterator[np.ndarray]:
+        rows = zip(distance_rows(asked, known), labels.matches_and_junk(), strict=True)
+        for index, (row, (matches, junk)) in enumerate(rows):
+            yield match_ranks_of_distances(
+                row, matches, junk, tolerances[index], partial(_exact, asked, known, index)
+            )
 
     return rank_metrics(ranks())
 
 
-def _float64(embeddings: np.ndarray, metric: str) -> np.ndarray:
-    values = np.asarray(embeddings, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("an embedding is not finite")
-    if metric == "cosine":
-        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-    if metric != "euclidean":
-        raise ValueError(f"metric {metric!r}: expected euclidean or cosine")
-    return values
+def _exact(query: Embeddings, gallery: Embeddings, index: int, some: np.ndarray) -> np.ndarray:
+    """The distances by definition of a query to some of the gallery."""
+    row = query.rows(slice(index, index + 1))[0]
+    parts = np.array_split(some, 1 + len(some) // 1024)
+    return np.concatenate([direct_distances(row, gallery.rows(part)) for part in parts])
