@@ -20,6 +20,8 @@ class Record:
         color: index into the colour names, `UNKNOWN` where not labelled.
         type: index into the type names, `UNKNOWN` where not labelled.
         frame: frame number in its camera's video; 0 where the data set has none.
+        track: number of the drive past one camera that the image is of, where the data set numbers them.
+        orientation: of the vehicle in degrees, where the data set tells it.
         keypoints: float32 [36, 3] of x, y in pixels of the image file and confidence, or None. Left out of
             comparisons, since the same image may be labelled with and without.
     """
@@ -30,6 +32,8 @@ class Record:
     color: int = UNKNOWN
     type: int = UNKNOWN
     frame: int = 0
+    track: int | None = None
+    orientation: float | None = None
     keypoints: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
