@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from zoo.errors import exit_on_user_error, extra_imports
 
@@ -19,11 +18,11 @@ with extra_imports(__name__):
     from PIL import Image
     from tqdm import tqdm
 
+    from training.datasets import read_split
     from training.evaluation import evaluate_embeddings
     from training.extract import Extracted
     from training.images import load_pixels
     from training.records import UNKNOWN, Record
-    from training.veri import read_split
     from zoo.preprocess import resize
 
 BINS = (16, 8, 8)
@@ -68,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.baseline", description="Retrieve by colour histograms, by VeRi's protocol."
     )
-    parser.add_argument("--data-root", required=True, type=Path, help="a data set in VeRi layout")
+    parser.add_argument(
+        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     arguments = parser.parse_args(argv)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")

@@ -10,10 +10,10 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
+    from training.datasets import read_split
     from training.devices import add_device_arguments, choose_device
     from training.evaluation import evaluate_weights
     from training.rankings import evaluate_rankings
-    from training.veri import read_split
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -22,7 +22,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m training.evaluate",
         description="Measure mAP, Rank-1, Rank-5, colour and type accuracy on queries and gallery.",
     )
-    parser.add_argument("--data-root", required=True, type=Path, help="a data set in VeRi layout")
+    parser.add_argument(
+        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", help="a .safetensors file, or the name of a model of the zoo")
     what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")

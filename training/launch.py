@@ -24,7 +24,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.launch", description="Train a re-identification model."
     )
-    parser.add_argument("--data-root", required=True, type=Path, help="a data set in VeRi layout")
+    parser.add_argument(
+        "--data-root",
+        required=True,
+        action="append",
+        metavar="[NAME:]PATH",
+        help="a data set (docs/datasets.md); given several times, they are joined for training",
+    )
+    parser.add_argument(
+        "--evaluate-on", metavar="[NAME:]PATH", help="the data set to evaluate on [the first --data-root]"
+    )
     parser.add_argument(
         "--recipe", default="pamtri", help=f"{names}, or the path of a .toml file [%(default)s]"
     )
@@ -54,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     recipe = load_recipe(arguments.recipe, epochs=arguments.epochs, init=arguments.init)
     device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
     command = shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)])
-    trainer = Trainer(recipe, arguments.data_root, device, arguments.seed, command)
+    trainer = Trainer(
+        recipe, arguments.data_root, device, arguments.seed, command, evaluate_on=arguments.evaluate_on
+    )
     # Made last, so that a run that cannot start leaves no folder behind.
     folder = RunFolder.create(arguments.out, recipe.name, arguments.overwrite)
     print(

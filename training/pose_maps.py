@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from training.records import Record
-from training.veri import split_of
 from zoo.errors import UserError
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS, visible_segments
 
@@ -18,8 +17,8 @@ COUNTS = {"heatmap": NUM_KEYPOINTS, "segment": NUM_SEGMENTS}
 
 def maps_folder(record: Record, kind: str) -> Path:
     """Where a record's maps of a kind (`heatmap` or `segment`) are."""
-    root = record.path.parent.parent
-    return root / f"{kind}_{split_of(record)}" / record.path.stem
+    root, split = record.path.parent.parent, record.path.parent.name.removeprefix("image_")
+    return root / f"{kind}_{split}" / record.path.stem
 
 
 def read_maps(record: Record, kind: str, size: tuple[int, int]) -> np.ndarray:

@@ -13,9 +13,9 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
+    from training.datasets import read_split
     from training.devices import choose_device, device_name
     from training.evaluation import evaluate_weights
-    from training.veri import read_split
     from zoo.registry import load_model
     from zoo.weights import save_weights
 

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.dataset import PoseInputs, TrainingSet, collate, raise_failures
+from training.datasets import dataset_name, read_split, read_training
 from training.devices import device_name
 from training.evaluation import Evaluation, evaluate_model
 from training.extract import EvaluationSet
@@ -21,7 +23,6 @@ from training.records import label_map
 from training.run_folder import RunFolder, json_text
 from training.sampler import IdentitySampler
 from training.step import training_step, uses_channels_last
-from training.veri import read_split
 from zoo.card import Card
 from zoo.inference import InferenceModel
 from zoo.initialization import initialize
@@ -42,24 +43,35 @@ class EpochFigures:
 
 
 class Trainer:
-    """Trains one model by one recipe on one data set."""
+    """Trains one model by one recipe on one or more data sets."""
 
     def __init__(
         self,
         recipe: Recipe,
-        data_root: str | Path,
+        data_roots: Sequence[str | Path],
         device: torch.device,
         seed: int,
         command: str = "",
+        evaluate_on: str | Path | None = None,
     ) -> None:
         """Read the labels, build the model and load its first weights; the images are not read yet.
+
+        Args:
+            recipe: how to train.
+            data_roots: the data sets to train on, one or more.
+            device: where to train.
+            seed: of weights, sampling and augmentation.
+            command: for the card.
+            evaluate_on: the data set to evaluate on; the first of `data_roots` if None.
 
         Raises:
             UserError: the data set, the recipe or the first weights cannot be used.
         """
         self.recipe, self.device = recipe, device
-        self.dataset = Path(data_root).resolve().name
-        train, query, gallery = (read_split(data_root, split) for split in ("train", "query", "test"))
+        evaluate_on = evaluate_on or data_roots[0]
+        self.dataset = dataset_name(evaluate_on)
+        train = read_training(data_roots)
+        query, gallery = read_split(evaluate_on, "query"), read_split(evaluate_on, "test")
         self.labels = label_map(train)
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
         self.train = TrainingSet(train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose)

@@ -1,0 +1,107 @@
+"""What a file of this package says of its data set, and how the right one is found for a folder."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import training.datasets as package
+from training.records import Record
+from zoo.errors import UserError
+
+Split = Literal["train", "query", "test"]
+"""Training images, queries, and the gallery that queries are searched in."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set as it lies on a disk. A file of this package lists its own in `LAYOUTS`.
+
+    Attributes:
+        name: what stands before the colon in `name:path`.
+        title: for people, one line.
+        read: reads a split of the data set at a path, in a fixed order, opening no image. Raises `UserError`.
+        recognises: tells whether a path holds this data set; None where the name has to be given, as for
+            all but one of several test sets.
+    """
+
+    name: str
+    title: str
+    read: Callable[[Path, Split], list[Record]]
+    recognises: Callable[[Path], bool] | None = None
+
+
+def list_layouts() -> dict[str, Layout]:
+    """All data sets by name, those of one file side by side."""
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(package.__path__)
+    ]
+    return {layout.name: layout for module in modules for layout in getattr(module, "LAYOUTS", ())}
+
+
+def read_split(dataset: str | Path, split: Split) -> list[Record]:
+    """Read one split of a data set, in the order of its label file.
+
+    Only labels and folders' listings are read: no image is opened, and heatmap or segment folders are not
+    needed.
+
+    Args:
+        dataset: a path, or `name:path`.
+        split: which.
+
+    Raises:
+        UserError: the data set is missing, unknown or half-copied, or a label is wrong; the message names
+            the file, the line and the cure.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"split {split!r}: expected one of {get_args(Split)}")
+    layout, path = find_layout(dataset)
+    return layout.read(path, split)
+
+
+def dataset_name(dataset: str | Path) -> str:
+    """The name of a data set's folder or file, for reports."""
+    return _split_name(dataset)[1].resolve().name
+
+
+def find_layout(dataset: str | Path) -> tuple[Layout, Path]:
+    """Tell which data set is meant, and where it lies.
+
+    Raises:
+        UserError: nothing lies there, or nothing known, or what could be two.
+    """
+    layouts = list_layouts()
+    name, path = _split_name(dataset)
+    if not path.exists():
+        hint = f"{dataset}".partition(":")[0]
+        near = difflib.get_close_matches(hint, layouts, n=1) if ":" in f"{dataset}" else []
+        raise UserError(
+            f"{path}: no such folder; "
+            + (f"did you mean {near[0]}:{f'{dataset}'.partition(':')[2]}? Otherwise " if near else "")
+            + "give the data set's root (for VeRi the folder with image_train, image_query, image_test), "
+            "or make one with `python -m training.synthesize --out data/synthetic`"
+        )
+    if name is not None:
+        return layouts[name], path
+    found = [
+        layout for layout in layouts.values() if layout.recognises is not None and layout.recognises(path)
+    ]
+    if len(found) == 1:
+        return found[0], path
+    if found:
+        names = " and ".join(layout.name for layout in found)
+        raise UserError(f"{path}: could be {names}; say which, as in {found[0].name}:{path}")
+    raise UserError(
+        f"{path}: holds none of the data sets known here ({', '.join(layouts)}): is its root another folder? "
+        "Pictures of your own need a table, see docs/datasets.md"
+    )
+
+
+def _split_name(dataset: str | Path) -> tuple[str | None, Path]:
+    """Take `name:path` apart; a colon after anything else belongs to the path."""
+    name, colon, rest = f"{dataset}".partition(":")
+    return (name, Path(rest)) if colon and name in list_layouts() else (None, Path(dataset))
