@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 from tests.training.veri_layout import make_maps
 from training.dataset import Batch, PoseInputs, TrainingSet, collate, raise_failures
+from training.datasets import read_split
 from training.extract import EvaluationSet
 from training.records import label_map
 from training.sampler import Draw, IdentitySampler
 from training.transforms import Augmentation
-from training.veri import read_split
 from zoo.errors import UserError
 from zoo.pose import FLIP_KEYPOINTS, scale_keypoints
 from zoo.preprocess import prepare

@@ -1,15 +1,17 @@
-"""Reading VeRi's layout: what it gives, and what it says of a data set that is not whole."""
+"""Reading VeRi's layouts: what they give, and what is said of a data set that is not whole."""
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.training.veri_layout import label_row, read_rows, write_labels
+from tests.training.datasets.layouts import write_release
+from tests.training.veri_layout import label_row, make_veri, read_rows, write_labels
+from training.datasets import read_split
 from training.records import label_map
-from training.veri import read_split
 from zoo.errors import UserError
 from zoo.labels import TYPES
 
@@ -157,3 +159,89 @@ def test_empty_and_binary_label_files(own_root: Path) -> None:
     (own_root / "label_train.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(UserError, match="not a label file"):
         read_split(own_root, "train")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> tuple[Path, Path]:
+    """The same data set in PAMTRI's layout and in the authors' own."""
+    pamtri = make_veri(tmp_path / "pamtri", train_ids=4, test_ids=2, images=3)
+    return pamtri, write_release(pamtri, tmp_path / "release")
+
+
+@pytest.mark.parametrize("split", ["train", "query", "test"])
+def test_both_layouts_give_equal_records(release: tuple[Path, Path], split) -> None:
+    pamtri, own = release
+    theirs = read_split(own, split)
+    assert theirs == [
+        replace(record, path=own / record.path.relative_to(pamtri)) for record in read_split(pamtri, split)
+    ]
+    assert all(record.keypoints is None for record in theirs)
+
+
+def test_keypoints_are_read_where_both_layouts_lie_together(release: tuple[Path, Path]) -> None:
+    pamtri, own = release
+    for labels in pamtri.glob("label_*.csv"):
+        shutil.copy(labels, own)
+    assert read_split(own, "train")[0].keypoints is not None
+
+
+def test_tracks(release: tuple[Path, Path]) -> None:
+    _, own = release
+    gallery = read_split(own, "test")
+    assert {record.track for record in gallery} == {None}
+    names = [record.path.name for record in gallery]
+    (own / "test_track.txt").write_text(f"{names[1]} {names[0]} \n{names[2]}\n")
+    assert [record.track for record in read_split(own, "test")] == [1, 1, 2, None]
+    assert {record.track for record in read_split(own, "train")} == {None}
+
+
+def test_queries_that_the_release_does_not_label(release: tuple[Path, Path]) -> None:
+    pamtri, own = release
+    text = (own / "test_label.xml").read_text(encoding="gb2312").splitlines(keepends=True)
+    queries = (own / "name_query.txt").read_text().split()
+    (own / "test_label.xml").write_text("".join(line for line in text if not any(q in line for q in queries)))
+    found = [(r.vehicle_id, r.camera_id, r.color, r.type, r.frame) for r in read_split(own, "query")]
+    assert found == [
+        (r.vehicle_id, r.camera_id, r.color, r.type, r.frame) for r in read_split(pamtri, "query")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("train_label.xml", 'typeID="', 'typeID="10', "train_label.xml:4: type 10"),
+        ("train_label.xml", 'colorID="', 'colorID="x', "train_label.xml:4: colorID 'x"),
+        ("train_label.xml", "cameraID=", "camera=", "train_label.xml:4: has no cameraID"),
+        ("train_label.xml", "<Item imageName", "<Item <imageName", "train_label.xml:4: not XML"),
+        (
+            "train_label.xml",
+            'encoding="gb2312"',
+            'encoding="klingon"',
+            "train_label.xml: not in the encoding",
+        ),
+        (
+            "name_train.txt",
+            "0001_c001_00000100_0.jpg",
+            "car.jpg",
+            "name_train.txt:1: 'car.jpg' is not a name",
+        ),
+        ("name_train.txt", "0001_c001_00000100_0", "0099_c001_00000100_0", "name_train.txt:1: 0099_c001"),
+    ],
+)
+def test_a_wrong_line_of_the_release_is_named(
+    release: tuple[Path, Path], file: str, old: str, new: str, message: str
+) -> None:
+    path = release[1] / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as raised:
+        read_split(f"veri:{release[1]}", "train")
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_release_without_its_query_list(release: tuple[Path, Path]) -> None:
+    (release[1] / "name_query.txt").unlink()
+    with pytest.raises(UserError, match=r"name_query.txt: missing"):
+        read_split(release[1], "query")
