@@ -17,6 +17,30 @@ from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.registry import load_model
 
+RANKS = (1, 5, 10)
+"""Where the cumulative match characteristic is told, unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a model says of a data set's queries and gallery; `metric` is the one to compare embeddings by."""
+
+    query: Extracted
+    gallery: Extracted
+    query_records: Sequence[Record]
+    gallery_records: Sequence[Record]
+    metric: str
+
+
+def ranking_figures(ranking: RankMetrics, ranks: Sequence[int] = RANKS) -> dict[str, float | None]:
+    """A ranking's figures by name, as fractions; None where no query has a match."""
+    values = {
+        "mAP": ranking.mean_average_precision,
+        "mINP": ranking.mean_inverse_negative_penalty,
+        **{f"rank{k}": ranking.rank(k) for k in ranks},
+    }
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -28,32 +52,27 @@ class Evaluation:
     type_accuracy: float
     num_gallery: int
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self, ranks: Sequence[int] = RANKS) -> dict[str, Any]:
         """The figures by name, as fractions; None for one that does not exist."""
-        values: dict[str, float] = {
-            "mAP": self.ranking.mean_average_precision,
-            "rank1": self.ranking.rank(1),
-            "rank5": self.ranking.rank(5),
-            "color_accuracy": self.color_accuracy,
-            "type_accuracy": self.type_accuracy,
-        }
+        values = {"color_accuracy": self.color_accuracy, "type_accuracy": self.type_accuracy}
         return {
+            **ranking_figures(self.ranking, ranks),
             **{name: None if np.isnan(value) else value for name, value in values.items()},
             "num_queries": self.ranking.num_queries,
             "num_gallery": self.num_gallery,
             "num_without_match": self.ranking.num_without_match,
         }
 
-    def table(self, title: str) -> str:
+    def table(self, title: str, ranks: Sequence[int] = RANKS) -> str:
         """The figures for a person to read, in percent."""
         names = {
             "mAP": "mAP",
-            "rank1": "Rank-1",
-            "rank5": "Rank-5",
+            "mINP": "mINP",
+            **{f"rank{k}": f"Rank-{k}" for k in ranks},
             "color_accuracy": "colour",
             "type_accuracy": "type",
         }
-        figures = self.figures()
+        figures = self.figures(ranks)
         cells = ["-" if figures[key] is None else f"{100 * figures[key]:.2f}" for key in names]
         head = f"{'':<{len(title)}}" + "".join(f"{name:>9}" for name in names.values())
         lines = [head, title + "".join(f"{cell:>9}" for cell in cells)]
@@ -118,6 +137,27 @@ def evaluate_model(
     return evaluate_embeddings(found, embeddings, query.records, gallery.records, metric)
 
 
+def embed_with_weights(
+    weights: str | Path,
+    query: Sequence[Record],
+    gallery: Sequence[Record],
+    device: torch.device,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> Embedded:
+    """Run a weights file or a model of the zoo, with the pose inputs that its card asks for."""
+    model, card = load_model(weights)
+    pose = PoseInputs(**{name: True for name in card.pose_inputs})
+    deployed = InferenceModel(model, card).to(device)
+    if kind_of(device).channels_last:
+        deployed = deployed.to(memory_format=torch.channels_last)
+    asked, known = (
+        extract(deployed, EvaluationSet(records, card.input_size, pose), batch_size, workers, name)
+        for records, name in ((query, "query"), (gallery, "gallery"))
+    )
+    return Embedded(asked, known, query, gallery, card.metric)
+
+
 def evaluate_weights(
     weights: str | Path,
     query: Sequence[Record],
@@ -126,11 +166,6 @@ def evaluate_weights(
     batch_size: int = 64,
     workers: int = 0,
 ) -> Evaluation:
-    """Evaluate a weights file or a model of the zoo, with the pose inputs that its card asks for."""
-    model, card = load_model(weights)
-    pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    deployed = InferenceModel(model, card).to(device)
-    if kind_of(device).channels_last:
-        deployed = deployed.to(memory_format=torch.channels_last)
-    sets = [EvaluationSet(records, card.input_size, pose) for records in (query, gallery)]
-    return evaluate_model(deployed, sets[0], sets[1], card.metric, batch_size, workers)
+    """Embed and judge."""
+    found = embed_with_weights(weights, query, gallery, device, batch_size, workers)
+    return evaluate_embeddings(found.query, found.gallery.embedding, query, gallery, found.metric)

@@ -13,7 +13,10 @@ from training.launch import main as launch
 from training.recipe import RECIPES
 from zoo.registry import load_model
 
-FIGURES = {"mAP", "rank1", "rank5", "color_accuracy", "type_accuracy", "num_queries", "num_gallery"}
+FIGURES = {
+    *("mAP", "mINP", "rank1", "rank5", "rank10"),
+    *("color_accuracy", "type_accuracy", "num_queries", "num_gallery"),
+}
 
 
 @pytest.fixture(scope="module")
