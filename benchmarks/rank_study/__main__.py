@@ -1,0 +1,71 @@
+"""`python -m benchmarks.rank_study`: train all arms from both starts, and write the table."""
+
+import argparse
+import json
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.rank_study.arms import arms, more_arms
+from benchmarks.rank_study.run import SCHEDULES, Run, Start, train
+
+FOLDER = Path(__file__).parent
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rank_study", description=__doc__)
+    parser.add_argument("--data", type=Path, help="the data set, made by training.synthesize")
+    parser.add_argument("--weights", type=Path, help="best.safetensors of a run of pretraining.toml")
+    parser.add_argument("--results", type=Path, default=FOLDER / "results.jsonl", help="[%(default)s]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="[0 1 2]")
+    parser.add_argument("--starts", nargs="+", choices=list(SCHEDULES), default=list(SCHEDULES))
+    parser.add_argument("--only", nargs="+", help="arms to run, as name@ranks [all]")
+    parser.add_argument("--processes", type=int, default=2, help="trainings at a time, of one thread each")
+    parser.add_argument("--list", action="store_true", help="print what is left to run, and end")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what has no row in the results yet."""
+    arguments = parse_arguments(argv)
+    left = pending(arguments)
+    if arguments.list:
+        for run in left:
+            print(*run.key)
+        return 0
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.processes, context, torch.set_num_threads, (1,)) as pool:
+        for future in tqdm(as_completed([pool.submit(train, run) for run in left]), total=len(left)):
+            row = future.result()
+            with arguments.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            tqdm.write(
+                f"{row['arm']} {row['start']} {row['seed']}: mAP {row['mAP']:.1f}, Rank-1 {row['rank1']:.1f}",
+                file=sys.stderr,
+            )
+    return 0
+
+
+def pending(arguments: argparse.Namespace) -> list[Run]:
+    """The runs without a row of results, seed by seed, so that a study that is cut short has whole rows."""
+    rows = arguments.results.read_text(encoding="utf-8").splitlines() if arguments.results.exists() else []
+    done = {(row["arm"], row["start"], row["seed"]) for row in map(json.loads, rows)}
+    starts: list[Start] = arguments.starts
+    runs = [
+        Run(arm, start, seed, arguments.data, arguments.weights)
+        for chosen in (arms, more_arms)
+        for seed in arguments.seeds
+        for start in starts
+        for arm in chosen(start)
+        if arguments.only is None or arm.key in arguments.only
+    ]
+    return [run for run in runs if run.key not in done]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The arms of the study: recipes for one or more ranks that differ in as little as the question allows."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from training.dealing import Dealing
+from training.sampler import SamplerKind
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the ranks of one training share their work. A rank has `num_identities` x 4 images a step.
+
+    Attributes:
+        name: in tables and results.
+        ranks: processes of the training that is emulated.
+        num_identities: P of one rank.
+        sampler: what the global batch is made of.
+        dealing: how the global batch is dealt to the ranks.
+        mining: where an anchor's hardest positive and negative are looked for.
+        lr_scaling: how the rate follows the number of ranks.
+        warmup: whether the rate rises linearly at first.
+        sync_bn: BatchNorm's statistics from the global batch, not from a rank's images.
+        lone_anchors: what an anchor without another image of its vehicle does in the triplet loss: it is
+            left out, or, as in the original, its own positive at distance 0.
+        ema_decay: of an average of the weights, which is then evaluated; 0 for none.
+        epochs_factor: times the epochs of the other arms.
+    """
+
+    name: str
+    ranks: int = 1
+    num_identities: int = 4
+    sampler: SamplerKind = "identity"
+    dealing: Dealing = "identity"
+    mining: Literal["global", "rank"] = "rank"
+    lr_scaling: Literal["linear", "sqrt", "none"] = "none"
+    warmup: bool = False
+    sync_bn: bool = False
+    lone_anchors: Literal["out", "self"] = "out"
+    ema_decay: float = 0.0
+    epochs_factor: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """Name and number of ranks."""
+        return f"{self.name}@{self.ranks}"
+
+    @property
+    def lr_factor(self) -> float:
+        """What one rank's rate is multiplied by."""
+        return {"linear": float(self.ranks), "sqrt": self.ranks**0.5, "none": 1.0}[self.lr_scaling]
+
+
+ONE = Arm("one")
+ONE_32 = Arm("one-32", num_identities=8)
+# Two groups of 16 whose BatchNorm does not see each other, and nothing else that two ranks would have.
+ONE_32_GROUPS = Arm("one-32-groups", ranks=2, dealing="random", mining="global")
+
+
+def original(ranks: int) -> Arm:
+    """The original eight-card script with this project's losses."""
+    return Arm("original", ranks, sampler="plain", lr_scaling="linear")
+
+
+def lead(ranks: int) -> Arm:
+    """What was found best so far: shuffled dealing, mining across ranks, linear rate with warm-up."""
+    return Arm("lead", ranks, dealing="random", mining="global", lr_scaling="linear", warmup=True)
+
+
+def switched(ranks: int) -> dict[str, Arm]:
+    """The lead with one ingredient changed at a time."""
+    changes: dict[str, dict[str, object]] = {
+        "dealt by identity": {"dealing": "identity"},
+        "mined per rank": {"mining": "rank"},
+        "square-root rate": {"lr_scaling": "sqrt"},
+        "no warm-up": {"warmup": False},
+        "synchronised BatchNorm": {"sync_bn": True},
+        "twice the epochs": {"epochs_factor": 2.0},
+    }
+    return {name: dataclasses.replace(lead(ranks), name=name, **change) for name, change in changes.items()}  # type: ignore[arg-type]
+
+
+def arms(start: str) -> list[Arm]:
+    """The arms that are run from a start, the most telling first."""
+    eight, singles = [lead(8), original(8)], switched(8)
+    if start == "random":
+        return [ONE, ONE_32, *eight, singles["no warm-up"]]
+    true_original = dataclasses.replace(original(8), name="original, lone anchors", lone_anchors="self")
+    fewer = [arm(ranks) for ranks in (2, 4) for arm in (lead, original)]
+    return [ONE, ONE_32, ONE_32_GROUPS, *eight, true_original, *singles.values(), *fewer]
+
+
+def more_arms(start: str) -> list[Arm]:
+    """Arms that are run when all others are done."""
+    if start == "random":
+        return [switched(8)["dealt by identity"]]
+    names = ("dealt by identity", "mined per rank")
+    return [switched(ranks)[name] for ranks in (2, 4) for name in names]
