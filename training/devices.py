@@ -179,6 +179,7 @@ def _count(kind: str) -> int:
     if not count:
         raise UserError(
             f"no usable {kind} device here (torch {torch.__version__} sees "
-            f"{found.type if found else 'none'}); check the driver, {_VISIBILITY[kind]}, or train with --cpus 1"
+            f"{found.type if found else 'none'}); check the driver, "
+            f"{_VISIBILITY[kind]}, or train with --cpus 1"
         )
     return count
