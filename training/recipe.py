@@ -58,6 +58,10 @@ class Loss:
     """Weights of the loss's parts; 0 leaves a part out.
 
     Attributes:
+        circle: circle loss on cosine similarities; beside the triplet part or in its place.
+        margin: of the triplet part, without `soft_margin`.
+        circle_margin: m of the paper.
+        circle_scale: gamma of the paper.
         label_smoothing: of the identity classifier alone.
         triplet_start: epochs before the triplet part sets in. From random weights, batch-hard mining at once
             draws all embeddings to one point, where it and the identity classifier stay.
@@ -65,10 +69,13 @@ class Loss:
 
     identity: float = 1.0
     triplet: float = 1.0
+    circle: float = 0.0
     color: float = 0.125
     type: float = 0.125
     margin: float = 0.3
     soft_margin: bool = False
+    circle_margin: float = 0.25
+    circle_scale: float = 64.0
     label_smoothing: float = 0.0
     triplet_start: int = 0
 
@@ -142,7 +149,7 @@ class Recipe:
 
 
 def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
-    """Read a recipe.
+    """Read a recipe. One whose file says `base = "NAME"` has that recipe's values where it gives none.
 
     Args:
         name_or_path: the name of one that comes with the project, or a path of a `.toml` file.
@@ -151,6 +158,13 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     Raises:
         UserError: no such recipe, or it holds an unknown key or a value that does not fit.
     """
+    path = _find(name_or_path)
+    values = _read(path, ())
+    values = {"name": path.stem, **values, **{k: v for k, v in overrides.items() if v is not None}}
+    return _build(Recipe, values, str(path))
+
+
+def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = RECIPES / f"{name_or_path}.toml"
@@ -159,12 +173,39 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
         raise UserError(
             f"{name_or_path}: no such recipe; known are {names}, or give the path of a .toml file"
         )
+    return path
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a file's values over those of the recipe that it names as its `base`; `above` are the files that
+    led here by their bases."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML ({error}); mend the file") from error
-    values = {"name": path.stem, **values, **{k: v for k, v in overrides.items() if v is not None}}
-    return _build(Recipe, values, str(path))
+    if "base" not in values:
+        return values
+    base, above = values.pop("base"), (*above, path)
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base = {base!r}: expected the name of a recipe")
+    try:
+        # A path is one as seen from the file that gives it.
+        found = _find(path.parent / base if base.endswith(".toml") else base)
+    except UserError as error:
+        raise UserError(f"{path}: base = {base!r}: {error}") from error
+    if found in above:
+        raise UserError(f"{path}: base = {base!r}: a recipe cannot be based on itself; name another")
+    return _over(_read(found, above), values)
+
+
+def _over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Lay one TOML table over another, tables within them too."""
+    both = {
+        key: _over(base[key], value)
+        for key, value in values.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return {**base, **values, **both}
 
 
 def _build(cls: Any, values: dict[str, Any], where: str) -> Any:

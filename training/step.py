@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.circle_loss import circle_loss
 from training.dataset import Batch
 from training.devices import kind_of
-from training.losses import batch_hard_triplet, cross_entropy
-from training.recipe import Loss, Recipe
+from training.losses import ALONE, batch_hard_triplet, cross_entropy
+from training.ranks import Ranks
+from training.recipe import Loss, Mining, Recipe
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
 from zoo.densenet121 import Outputs
 from zoo.errors import UserError
@@ -43,20 +45,36 @@ def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
     return NetworkInputs(planes(batch.image, mean, std), batch.keypoints, *maps)
 
 
-def loss_parts(outputs: Outputs, batch: Batch, weights: Loss) -> dict[str, Tensor]:
+def loss_parts(
+    outputs: Outputs, batch: Batch, weights: Loss, ranks: Ranks = ALONE, mining: Mining = "global"
+) -> dict[str, Tensor]:
     """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left
-    out."""
+    out.
+
+    With `mining` global, the mean of a part over the ranks is that part of one process with all the ranks'
+    images; with `mining` rank, pairs and means are those of a rank's own images.
+    """
+    ranks = ranks if mining == "global" else ALONE
     margin = None if weights.soft_margin else weights.margin
     parts: dict[str, Tensor] = {}
     if weights.triplet:
-        parts["triplet"] = weights.triplet * batch_hard_triplet(outputs.embedding, batch.label, margin)
+        triplet = batch_hard_triplet(outputs.embedding, batch.label, margin, ranks)
+        parts["triplet"] = weights.triplet * triplet
+    if weights.circle:
+        pairs = circle_loss(
+            ranks.gather(outputs.embedding),
+            ranks.gather(batch.label),
+            weights.circle_margin,
+            weights.circle_scale,
+        )
+        parts["circle"] = weights.circle * pairs
     if weights.identity and outputs.id_logits is not None:
-        entropy = cross_entropy(outputs.id_logits, batch.label, weights.label_smoothing)
+        entropy = cross_entropy(outputs.id_logits, batch.label, weights.label_smoothing, ranks)
         parts["identity"] = weights.identity * entropy
     if weights.color and outputs.color_logits is not None:
-        parts["color"] = weights.color * cross_entropy(outputs.color_logits, batch.color)
+        parts["color"] = weights.color * cross_entropy(outputs.color_logits, batch.color, ranks=ranks)
     if weights.type and outputs.type_logits is not None:
-        parts["type"] = weights.type * cross_entropy(outputs.type_logits, batch.type)
+        parts["type"] = weights.type * cross_entropy(outputs.type_logits, batch.type, ranks=ranks)
     return parts
 
 

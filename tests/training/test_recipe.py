@@ -1,5 +1,6 @@
 """Recipes: the shipped ones read, and what is unknown or of the wrong type is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,48 @@ def test_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_no_such_recipe() -> None:
     with pytest.raises(UserError, match=r"pamtry: no such recipe; known are .*pamtri.*smoke"):
         load_recipe("pamtry")
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("pamtri-keypoints", {"keypoints"}),
+        ("pamtri-heatmaps", {"keypoints", "heatmaps"}),
+        ("pamtri-segments", {"keypoints", "segments"}),
+    ],
+)
+def test_pose_recipes_differ_from_pamtri_in_their_inputs_alone(name: str, inputs: set[str]) -> None:
+    recipe, base = load_recipe(name), load_recipe("pamtri")
+    assert {key for key in ("keypoints", "heatmaps", "segments") if getattr(recipe.model, key)} == inputs
+    assert dataclasses.replace(recipe, name=base.name, description=base.description, model=base.model) == base
+    assert dataclasses.replace(recipe.model, keypoints=False, heatmaps=False, segments=False) == base.model
+
+
+def test_a_recipe_on_a_base(tmp_path: Path) -> None:
+    (tmp_path / "lower.toml").write_text('base = "pamtri"\nepochs = 5\n[loss]\ncircle = 0.5\nmargin = 0.1\n')
+    upper = tmp_path / "upper.toml"
+    upper.write_text('base = "lower.toml"\n[loss]\nmargin = 0.2\n')
+    recipe, pamtri = load_recipe(upper, epochs=None), load_recipe("pamtri")
+    assert (recipe.name, recipe.epochs) == ("upper", 5)
+    assert recipe.loss == dataclasses.replace(pamtri.loss, circle=0.5, margin=0.2)
+    assert recipe.optimizer == pamtri.optimizer
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('base = "pamtry"', "base = 'pamtry': pamtry: no such recipe; known are "),
+        ('base = "no.toml"', "no.toml: no such recipe"),
+        ("base = 3", "base = 3: expected the name of a recipe"),
+        ('base = "own.toml"', "cannot be based on itself"),
+        ('base = "pamtri"\nepoch = 3', "unknown key 'epoch'; did you mean epochs?"),
+        ('base = "pamtri"\nloss = 3', "loss = 3: expected Loss"),
+    ],
+)
+def test_faults_of_a_base(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        load_recipe(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
