@@ -4,10 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.ranks import Ranks
 from training.records import UNKNOWN
 
+ALONE = Ranks()
 
-def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float | None = 0.3) -> Tensor:
+
+def batch_hard_triplet(
+    embeddings: Tensor, labels: Tensor, margin: float | None = 0.3, ranks: Ranks = ALONE
+) -> Tensor:
     """Batch-hard triplet loss on Euclidean distances (Hermans et al. 2017, arXiv:1703.07737, equation 5).
 
     Anchors without another image of their identity, or without any image of another, are left out of the
@@ -17,39 +22,51 @@ def batch_hard_triplet(embeddings: Tensor, labels: Tensor, margin: float | None 
         embeddings: [N, D].
         labels: int [N].
         margin: the hinge's margin; None for the soft margin, `log(1 + exp(x))`.
+        ranks: those whose images together are the batch; N of them are on this rank.
 
     Returns:
-        A scalar; 0 with zero gradient where no anchor has both a positive and a negative.
+        A scalar, whose mean over the ranks is the batch's loss; 0 with zero gradient where no anchor has both
+        a positive and a negative.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = _at_least_fp32(embeddings)
-        same = labels[:, None] == labels[None, :]
-        others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        everyone, known = ranks.gather(embeddings), ranks.gather(labels)
+        same = labels[:, None] == known[None, :]
+        itself = ranks.rank * len(labels) + torch.arange(len(labels), device=labels.device)
+        positives = same & (itself[:, None] != torch.arange(len(known), device=labels.device))
         with torch.no_grad():
-            distances = torch.cdist(embeddings, embeddings)
-            positive = distances.masked_fill(~(same & others), -torch.inf).argmax(1)
+            distances = torch.cdist(embeddings, everyone)
+            positive = distances.masked_fill(~positives, -torch.inf).argmax(1)
             negative = distances.masked_fill(same, torch.inf).argmin(1)
-        valid = (same & others).any(1) & (~same).any(1)
-        if not valid.any():
-            return embeddings.sum() * 0.0
-        # Only the mined pairs are measured with gradient, and directly: exact, and cheap.
+        valid = positives.any(1) & (~same).any(1)
+        # Only the mined pairs are measured with gradient, and directly: exact, and cheap. Without any, the
+        # sum is an empty one: a rank whose graph left the gathering out would keep the others waiting.
         anchor = embeddings[valid]
-        gap = _distance(anchor, embeddings[positive[valid]]) - _distance(anchor, embeddings[negative[valid]])
-        return (F.softplus(gap) if margin is None else F.relu(gap + margin)).mean()
+        gap = _distance(anchor, everyone[positive[valid]]) - _distance(anchor, everyone[negative[valid]])
+        losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
+        return _mean(losses.sum(), valid.sum(), ranks)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, ranks: Ranks = ALONE
+) -> Tensor:
     """Cross-entropy over the labelled rows; a row labelled `UNKNOWN` does not count.
 
     Returns:
-        A scalar; 0 with zero gradient where nothing is labelled.
+        A scalar, whose mean over the ranks is the mean over all their labelled rows; 0 with zero gradient
+        where nothing is labelled.
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits = _at_least_fp32(logits)
-        known = labels != UNKNOWN
-        if not known.any():
-            return logits.sum() * 0.0
-        return F.cross_entropy(logits[known], labels[known], label_smoothing=label_smoothing)
+        total = F.cross_entropy(
+            logits, labels, ignore_index=UNKNOWN, reduction="sum", label_smoothing=label_smoothing
+        )
+        return _mean(total, (labels != UNKNOWN).sum(), ranks)
+
+
+def _mean(total: Tensor, count: Tensor, ranks: Ranks) -> Tensor:
+    """This rank's share in a mean over all ranks' `count`, so scaled that the ranks' own mean is that."""
+    return total * ranks.world_size / ranks.total(count).clamp(min=1)
 
 
 def _at_least_fp32(values: Tensor) -> Tensor:
