@@ -1,5 +1,7 @@
 """Losses of re-identification training. All run in at least fp32, whatever precision the network runs in."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,9 +11,15 @@ from training.records import UNKNOWN
 
 ALONE = Ranks()
 
+LoneAnchors = Literal["out", "self"]
+
 
 def batch_hard_triplet(
-    embeddings: Tensor, labels: Tensor, margin: float | None = 0.3, ranks: Ranks = ALONE
+    embeddings: Tensor,
+    labels: Tensor,
+    margin: float | None = 0.3,
+    ranks: Ranks = ALONE,
+    lone_anchors: LoneAnchors = "out",
 ) -> Tensor:
     """Batch-hard triplet loss on Euclidean distances (Hermans et al. 2017, arXiv:1703.07737, equation 5).
 
@@ -23,6 +31,8 @@ def batch_hard_triplet(
         labels: int [N].
         margin: the hinge's margin; None for the soft margin, `log(1 + exp(x))`.
         ranks: those whose images together are the batch; N of them are on this rank.
+        lone_anchors: `self` makes an anchor without another image of its identity its own positive, at
+            distance 0, as PAMTRI does.
 
     Returns:
         A scalar, whose mean over the ranks is the batch's loss; 0 with zero gradient where no anchor has both
@@ -33,7 +43,10 @@ def batch_hard_triplet(
         everyone, known = ranks.gather(embeddings), ranks.gather(labels)
         same = labels[:, None] == known[None, :]
         itself = ranks.rank * len(labels) + torch.arange(len(labels), device=labels.device)
-        positives = same & (itself[:, None] != torch.arange(len(known), device=labels.device))
+        others = itself[:, None] != torch.arange(len(known), device=labels.device)
+        positives = same & others
+        if lone_anchors == "self":
+            positives |= ~others & ~positives.any(1, keepdim=True)
         with torch.no_grad():
             distances = torch.cdist(embeddings, everyone)
             positive = distances.masked_fill(~positives, -torch.inf).argmax(1)

@@ -56,6 +56,17 @@ def test_a_lone_anchor_is_not_its_own_positive() -> None:
     )
 
 
+def test_a_lone_anchor_may_be_its_own_positive() -> None:
+    embeddings = torch.tensor([[0.0], [1.0], [5.0]], requires_grad=True)
+    # Anchors 0 and 1 as before; anchor 2: gap 0 - 4, which a margin of 4.5 lifts over zero.
+    loss = batch_hard_triplet(embeddings, torch.tensor([0, 0, 1]), 4.5, lone_anchors="self")
+    assert loss.item() == pytest.approx((0.5 + 1.5 + 0.5) / 3)
+    loss.backward()
+    assert torch.isfinite(embeddings.grad).all()
+    one_identity = batch_hard_triplet(embeddings, torch.tensor([0, 0, 0]), 4.5, lone_anchors="self")
+    assert one_identity.item() == 0, "without a negative there is nothing to say"
+
+
 @pytest.mark.parametrize("labels", [[3, 3, 3, 3], [0, 1, 2, 3]])
 def test_batches_without_a_valid_anchor(labels: list[int]) -> None:
     embeddings = torch.randn(4, 3, requires_grad=True)
