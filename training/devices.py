@@ -147,6 +147,11 @@ def loader_context(device: torch.device, workers: int) -> str | None:
     return kind_of(device).loader_start if workers else None
 
 
+def overflow_flag(device: torch.device) -> npu.OverflowFlag | None:
+    """The overflow flag of a card whose arithmetic saturates, so that no Inf tells of it; else None."""
+    return npu.OverflowFlag() if device.type == "npu" and npu.saturates() else None
+
+
 _VISIBILITY = {
     "cuda": "`nvidia-smi` and CUDA_VISIBLE_DEVICES",
     "npu": "`npu-smi info` and ASCEND_RT_VISIBLE_DEVICES",

@@ -58,6 +58,24 @@ def settle() -> None:
     torch.get_device_module("npu").set_compile_mode(jit_compile=False)
 
 
+def saturates() -> bool:
+    """Whether the present device is of the first generation (910A), which yields 65504 where others yield
+    Inf."""
+    return not torch.get_device_module("npu").utils.is_support_inf_nan()
+
+
+class OverflowFlag:
+    """A saturating device's own record of overflows. By the vendor's description; not run on such a card."""
+
+    def clear(self) -> None:
+        """Forget what was, before the forward pass."""
+        torch.get_device_module("npu").utils.clear_npu_overflow_flag()
+
+    def is_raised(self) -> bool:
+        """Whether something has overflowed since."""
+        return bool(torch.get_device_module("npu").utils.get_npu_overflow_flag())
+
+
 def _installed_version() -> str | None:
     """The release of the torch_npu package; None where it tells none."""
     try:

@@ -1,7 +1,9 @@
 """Recipes: how a model is trained, as a small TOML file that refuses what it does not know."""
 
+import contextlib
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -9,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from training.amp import Level
+from training.losses import LoneAnchors
+from training.pose_maps import MapSource
+from training.rank_options import RankOptions
 from training.sampler import SamplerKind
 from training.transforms import Augmentation
 from zoo.errors import UserError
@@ -19,21 +25,26 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Model:
-    """What is trained: an architecture of the zoo and its options."""
+    """What is trained: an architecture of the zoo and its options; None leaves one at the architecture's
+    default. An architecture refuses an option that it does not have."""
 
     arch: str = "densenet121"
     multitask: bool = True
     keypoints: bool = False
     heatmaps: bool = False
     segments: bool = False
-    embedding_dim: int = 1024
-    attribute_dim: int = 512
+    embedding_dim: int | None = None
+    attribute_dim: int | None = None
+    neck: str | None = None
+    pool: str | None = None
+    last_stride: int | None = None
+    ibn: bool | None = None
 
     def options(self) -> dict[str, Any]:
-        """The architecture's options."""
-        options = dataclasses.asdict(self)
-        del options["arch"]
-        return options
+        """The architecture's options, as far as they are given."""
+        given = dataclasses.asdict(self)
+        del given["arch"]
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class Loss:
     Attributes:
         circle: circle loss on cosine similarities; beside the triplet part or in its place.
         margin: of the triplet part, without `soft_margin`.
+        lone_anchors: in the triplet part, an anchor without another image of its identity is left `out`, or
+            is its own positive (`self`), as in PAMTRI.
         circle_margin: m of the paper.
         circle_scale: gamma of the paper.
         label_smoothing: of the identity classifier alone.
@@ -74,6 +87,7 @@ class Loss:
     type: float = 0.125
     margin: float = 0.3
     soft_margin: bool = False
+    lone_anchors: LoneAnchors = "out"
     circle_margin: float = 0.25
     circle_scale: float = 64.0
     label_smoothing: float = 0.0
@@ -89,11 +103,12 @@ class Recipe:
         description: one line.
         size: (height, width) of the input.
         epochs: passes over the data.
-        num_identities: P, identities a batch.
+        num_identities: P, identities in the batch of one rank.
         num_instances: K, images of each.
         sampler: `identity` for batches of P x K, `plain` for as many images of any identity.
         init: `imagenet`, `none`, or weights to start from.
-        amp: `none` for fp32, `bf16` for bfloat16 autocast.
+        amp: the precision of training, as `training.amp` tells: `O0` is fp32.
+        loss_scale: a number, or `dynamic`; used at O1 and O2.
         channels_last: memory layout; faster on CPUs and GPUs.
         ema_decay: of the average of weights that is evaluated and saved in place of the last ones; 0 for
             none.
@@ -101,6 +116,8 @@ class Recipe:
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         cache: keep the decoded training images in memory.
         workers: processes that load images, where they are not cached.
+        pose_maps: where heatmaps and segments come from: `folders`, `drawn` from the keypoints, or `auto` for
+            the folders of a split that has them.
     """
 
     name: str = ""
@@ -111,28 +128,43 @@ class Recipe:
     num_instances: int = 4
     sampler: SamplerKind = "identity"
     init: str = "imagenet"
-    amp: Literal["none", "bf16"] = "none"
+    amp: Level = "O0"
+    loss_scale: float | Literal["dynamic"] = "dynamic"
     channels_last: bool = True
     ema_decay: float = 0.0
     progressive: tuple[tuple[int, int], ...] = ()
     eval_every: int = 1
     cache: bool = False
     workers: int = 0
+    pose_maps: MapSource = "auto"
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     loss: Loss = field(default_factory=Loss)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    ranks: RankOptions = field(default_factory=RankOptions)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "num_identities", "num_instances", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.loss_scale != "dynamic" and not 0.0 < self.loss_scale < math.inf:
+            raise ValueError(f"loss_scale = {self.loss_scale}: must be above 0, or 'dynamic'")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay = {self.ema_decay}: must be in 0..1, 1 left out")
         if min(self.size) < 32 or any(side < 32 for _, side in self.progressive):
             raise ValueError(
                 f"size = {self.size}, progressive = {self.progressive}: the network needs 32 pixels"
             )
+
+    def over_ranks(self, world_size: int) -> "Recipe":
+        """The recipe as so many ranks follow it: with their learning rate and warm-up."""
+        if world_size == 1:
+            return self
+        warmup = max(self.optimizer.warmup_epochs, min(self.ranks.warmup_epochs, self.epochs / 6))
+        rate = self.optimizer.lr * self.ranks.rate_factor(world_size)
+        return dataclasses.replace(
+            self, optimizer=dataclasses.replace(self.optimizer, lr=rate, warmup_epochs=warmup)
+        )
 
     def loss_at(self, epoch: int) -> Loss:
         """The loss's weights in an epoch, which counts from 0."""
@@ -225,6 +257,8 @@ def _build(cls: Any, values: dict[str, Any], where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert_union(arguments, value, where)
     if dataclasses.is_dataclass(hint):
         if dataclasses.is_dataclass(value):
             return value
@@ -239,9 +273,25 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
             if len(inner) == len(value):
                 return tuple(_convert(h, v, where) for h, v in zip(inner, value, strict=True))
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is hint:
-        return value
-    name = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
-    raise UserError(f"{where} = {value!r}: expected {name}")
+    elif type(value) is hint or (hint is float and type(value) is int):
+        return hint(value)
+    raise UserError(f"{where} = {value!r}: expected {_name(hint)}")
+
+
+def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    # None is what a file leaves out, because TOML has no null.
+    named = [choice for choice in choices if choice is not types.NoneType]
+    if value is None and len(named) < len(choices):
+        return None
+    if len(named) == 1:
+        return _convert(named[0], value, where)
+    for choice in named:
+        with contextlib.suppress(UserError):
+            return _convert(choice, value, where)
+    raise UserError(f"{where} = {value!r}: expected {' or '.join(map(_name, named))}")
+
+
+def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)

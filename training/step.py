@@ -3,18 +3,23 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from training.amp import Amp
 from training.circle_loss import circle_loss
 from training.dataset import Batch
 from training.devices import kind_of
 from training.losses import ALONE, batch_hard_triplet, cross_entropy
+from training.rank_options import Mining
 from training.ranks import Ranks
-from training.recipe import Loss, Mining, Recipe
+from training.recipe import Loss, Recipe
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
-from zoo.densenet121 import Outputs
 from zoo.errors import UserError
+from zoo.network import Outputs
 from zoo.pose import POSE_MEAN, POSE_STD
+
+PATIENCE = 20
+"""Steps that may be skipped in a row; a dynamic loss scale falls to a millionth meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,19 @@ class NetworkInputs:
     keypoints: Tensor | None
     heatmaps: Tensor | None
     segments: Tensor | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did.
+
+    Attributes:
+        parts: the loss's weighted parts.
+        taken: whether the weights moved; a step that is not finite is skipped.
+    """
+
+    parts: dict[str, float]
+    taken: bool
 
 
 def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
@@ -58,7 +76,7 @@ def loss_parts(
     margin = None if weights.soft_margin else weights.margin
     parts: dict[str, Tensor] = {}
     if weights.triplet:
-        triplet = batch_hard_triplet(outputs.embedding, batch.label, margin, ranks)
+        triplet = batch_hard_triplet(outputs.metric_feature, batch.label, margin, ranks, weights.lone_anchors)
         parts["triplet"] = weights.triplet * triplet
     if weights.circle:
         pairs = circle_loss(
@@ -79,36 +97,40 @@ def loss_parts(
 
 
 def training_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, weights: Loss
-) -> dict[str, float]:
-    """Take one optimiser step on a batch that is on the model's device; return the loss's weighted parts.
+    amp: Amp, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, weights: Loss
+) -> Step:
+    """Take one optimiser step on a batch that is on the model's device.
 
     `weights` are those of the present epoch.
 
     Raises:
-        UserError: the loss is not finite; the weights are those of before the step.
+        UserError: too many steps in a row had to be skipped; the weights are those of before them.
     """
-    device = batch.image.device
-    inputs = normalise(batch, uses_channels_last(recipe, device))
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp == "bf16"):
-        outputs = model(inputs.image, inputs.keypoints, inputs.heatmaps, inputs.segments)
-    parts = loss_parts(outputs, batch, weights)
+    inputs = normalise(batch, uses_channels_last(recipe, batch.image.device))
+    outputs = amp.forward(inputs.image, inputs.keypoints, inputs.heatmaps, inputs.segments)
+    parts = loss_parts(outputs, batch, weights, amp.ranks, recipe.ranks.mining)
     if not parts:
         raise UserError(f"recipe {recipe.name}: no part of the loss has a weight now; give one in [loss]")
     total = torch.stack(list(parts.values())).sum()
     figures = {name: float(part.detach()) for name, part in parts.items()}
-    if not torch.isfinite(total):
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        raise UserError(
-            f"recipe {recipe.name}: the loss is not finite ({shown}); lower [optimizer] lr, "
-            'lengthen warmup_epochs, or set amp = "none"'
-        )
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    if recipe.optimizer.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
-    optimizer.step()
-    return figures
+    step = Step(figures, amp.step(total, optimizer, recipe.optimizer.clip_norm))
+    if amp.scale.skipped_in_a_row > PATIENCE:
+        raise divergence(amp, recipe, step)
+    return step
+
+
+def divergence(amp: Amp, recipe: Recipe, last: Step) -> UserError:
+    """What to say when steps are skipped without end; `last` is one of them."""
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in last.parts.items())
+    scale = "" if amp.level in ("O0", "bf16") else f", loss scale {amp.scale.value:g}"
+    cures = {"O0": "", "bf16": ", or train with --amp O0"}.get(
+        amp.level, f"{'' if amp.scale.dynamic else ', train with --loss-scale dynamic'}, or with --amp bf16"
+    )
+    return UserError(
+        f"recipe {recipe.name}: {amp.scale.skipped_in_a_row} steps in a row were skipped, because the loss "
+        f"or its gradient is not finite (the last: {shown}; amp {amp.level}{scale}); lower [optimizer] lr, "
+        f"lengthen warmup_epochs{cures}"
+    )
 
 
 def uses_channels_last(recipe: Recipe, device: torch.device) -> bool:

@@ -1,55 +1,74 @@
-"""A whole training in one process: epochs, evaluation, the best and the last weights."""
+"""A whole training as one rank sees it: epochs, evaluation, the best and the last weights, checkpoints."""
 
 import dataclasses
+import hashlib
+import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.dataset import PoseInputs, TrainingSet, collate, raise_failures
+from training.checkpoint import decode, encode, read_checkpoint, write_checkpoint
+from training.dataset import PoseInputs, TrainingSet
 from training.datasets import dataset_name, read_split, read_training
 from training.devices import device_name
-from training.evaluation import Evaluation, evaluate_model
+from training.evaluation import Evaluation, evaluate_embeddings
 from training.extract import EvaluationSet
-from training.optim import WeightAverage, learning_rate, make_optimizer
+from training.extract_ranks import extract_shared, own_share
+from training.learner import Learner
+from training.loop import EpochFigures, EpochSums, train_epoch
+from training.ranks import Ranks
 from training.recipe import Recipe
-from training.records import label_map
-from training.run_folder import RunFolder, json_text
-from training.sampler import IdentitySampler
-from training.step import training_step, uses_channels_last
+from training.records import Record, label_map
+from training.run_folder import RunFolder
+from training.sampler import make_sampler
+from training.warm_start import first_weights
 from zoo.card import Card
+from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.initialization import initialize
-from zoo.registry import create_model, make_card, weights_path
+from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
 
 
-@dataclass(frozen=True)
-class EpochFigures:
-    """An epoch's training: mean loss parts, the last rate, images, seconds and the share of them waited for
-    data."""
+@dataclass
+class Position:
+    """How far a training has come.
 
-    parts: dict[str, float]
-    lr: float
-    images: int
-    seconds: float
-    data_wait: float
+    Attributes:
+        epoch: the present one, from 0; in the end the number of epochs.
+        sums: of the present epoch.
+        history: the lines of metrics.jsonl.
+        images: trained on, in whole epochs.
+        training_seconds: spent on them.
+        seconds: in all, evaluation and saving included.
+        best: figures of the best epoch; None before the first evaluation.
+    """
+
+    epoch: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    images: int = 0
+    training_seconds: float = 0.0
+    seconds: float = 0.0
+    best: dict[str, Any] | None = None
 
 
 class Trainer:
-    """Trains one model by one recipe on one or more data sets."""
+    """Trains one model by one recipe on one or more data sets.
+
+    All ranks do the same on their shares of the data; the first one alone prints, judges and writes.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
         data_roots: Sequence[str | Path],
-        device: torch.device,
+        ranks: Ranks,
         seed: int,
         command: str = "",
         evaluate_on: str | Path | None = None,
@@ -59,7 +78,7 @@ class Trainer:
         Args:
             recipe: how to train.
             data_roots: the data sets to train on, one or more.
-            device: where to train.
+            ranks: who trains, and where.
             seed: of weights, sampling and augmentation.
             command: for the card.
             evaluate_on: the data set to evaluate on; the first of `data_roots` if None.
@@ -67,77 +86,77 @@ class Trainer:
         Raises:
             UserError: the data set, the recipe or the first weights cannot be used.
         """
-        self.recipe, self.device = recipe, device
+        self.recipe, self.ranks, self.seed = recipe, ranks, seed
         evaluate_on = evaluate_on or data_roots[0]
         self.dataset = dataset_name(evaluate_on)
         train = read_training(data_roots)
-        query, gallery = read_split(evaluate_on, "query"), read_split(evaluate_on, "test")
+        self.query_records, self.gallery_records = (
+            read_split(evaluate_on, "query"),
+            read_split(evaluate_on, "test"),
+        )
         self.labels = label_map(train)
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
         self.train = TrainingSet(train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose)
-        self.query = EvaluationSet(query, recipe.size, pose)
-        self.gallery = EvaluationSet(gallery, recipe.size, pose)
-        identities = [self.labels[record.vehicle_id] for record in train]
-        self.sampler = IdentitySampler(identities, recipe.num_identities, recipe.num_instances, seed)
-
-        torch.manual_seed(seed)
-        self.model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
-        initialize(self.model, recipe.init)
-        self._settle_identity_classifier()
-        layout = torch.channels_last if uses_channels_last(recipe, device) else torch.contiguous_format
-        self.model.to(memory_format=layout).to(device)
-        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
-        self.optimizer = make_optimizer(self.model.parameters(), recipe.optimizer, device)
-        self.card = make_card(
-            self.model, f"{recipe.model.arch}.{recipe.name}", recipe.size, recipe=recipe.name, command=command
+        self.query = EvaluationSet(own_share(self.query_records, ranks), recipe.size, pose)
+        self.gallery = EvaluationSet(own_share(self.gallery_records, ranks), recipe.size, pose)
+        self.sampler = make_sampler(
+            recipe.sampler,
+            [self.labels[record.vehicle_id] for record in train],
+            self._global_identities(),
+            recipe.num_instances,
+            seed,
         )
 
-    def run(self, folder: RunFolder) -> dict[str, Any]:
+        torch.manual_seed(seed)
+        model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
+        first_weights(model, recipe.init, self._label_names(), ranks)
+        self.card = make_card(
+            model, f"{recipe.model.arch}.{recipe.name}", recipe.size, recipe=recipe.name, command=command
+        )
+        self.learner = Learner(model, recipe.over_ranks(ranks.world_size), ranks)
+
+    def run(self, folder: RunFolder | None) -> dict[str, Any]:
         """Train, and write the run folder as it goes.
 
+        Args:
+            folder: of the run, for the first rank; None for the others.
+
         Returns:
-            What metrics.json holds: the best epoch's figures, speed, device, seconds.
+            What metrics.json holds: the best epoch's figures, speed, device, seconds; of the first rank only.
 
         Raises:
             UserError: an image cannot be used, the loss is not finite, or the disk is full.
         """
-        folder.write_json("labels.json", self._label_names())
-        folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
-        start, images, training_seconds = time.monotonic(), 0, 0.0
-        best: dict[str, Any] | None = None
+        if folder:
+            folder.write_json("labels.json", self._label_names())
+            folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
+        position = Position()
+        start = time.monotonic()
         if self.recipe.cache:
             # Before the first epoch, so that a damaged image is reported at once.
             for data, name in ((self.query, "query"), (self.gallery, "gallery")):
                 data.images.preload([data.size], description=f"decode {name}")
-        for epoch in range(self.recipe.epochs):
-            figures = self.train_epoch(epoch)
-            images += figures.images
-            training_seconds += figures.seconds
-            entry = {
-                "epoch": epoch + 1,
-                "loss": sum(figures.parts.values()),
-                **{f"loss_{name}": value for name, value in figures.parts.items()},
-                "lr": figures.lr,
-                "fps": figures.images / figures.seconds,
-                "data_wait": figures.data_wait,
-                "seconds": time.monotonic() - start,
-            }
-            save_weights(self.model, self.card, folder.path / "last.safetensors")
-            if (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs:
-                evaluation = self.evaluate()
-                entry |= evaluation.figures()
-                if best is None or (entry["mAP"] or 0.0) > (best["mAP"] or 0.0):
-                    best = {"best_epoch": epoch + 1, **evaluation.figures()}
-                    self._save_best(best, folder)
-                tqdm.write(evaluation.table(f"epoch {epoch + 1:>3}"), file=sys.stderr)
-            folder.append_metrics(entry)
-        assert best is not None, "the last epoch is always evaluated"
+        for epoch in range(position.epoch, self.recipe.epochs):
+            figures = train_epoch(self.learner, self.train, self.sampler, epoch, position.sums, lambda: None)
+            self.learner.average_statistics()
+            judged = (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs
+            evaluation = self.evaluate() if judged else None
+            position.images += figures.images
+            position.training_seconds += figures.seconds
+            if folder:
+                self._conclude(folder, position, figures, evaluation, time.monotonic() - start)
+            position.epoch, position.sums = epoch + 1, EpochSums()
+        if not folder:
+            return {}
+        assert position.best is not None, "the last epoch is always evaluated"
         summary = {
-            **best,
-            "fps": images / training_seconds,
+            **position.best,
+            "fps": position.images / position.training_seconds,
             "epochs": self.recipe.epochs,
             "amp": self.recipe.amp,
-            "device": device_name(self.device),
+            "device": device_name(self.ranks.device),
+            "world_size": self.ranks.world_size,
+            "skipped_steps": self.learner.amp.scale.skipped,
             "dataset": self.dataset,
             "recipe": self.recipe.name,
             "seconds": time.monotonic() - start,
@@ -145,77 +164,66 @@ class Trainer:
         folder.write_json("metrics.json", summary)
         return summary
 
-    def train_epoch(self, epoch: int) -> EpochFigures:
-        """Train one epoch, which counts from 0."""
-        recipe, weights = self.recipe, self.recipe.loss_at(epoch)
-        self.train.size = recipe.size_at(epoch)
-        if recipe.cache:
-            self.train.preload()
-        loader: DataLoader[Any] = DataLoader(
-            self.train,
-            batch_sampler=list(self.sampler.draws(epoch)),  # type: ignore[arg-type]
-            num_workers=0 if recipe.cache else recipe.workers,
-            collate_fn=collate,
-        )
-        self.model.train()
-        sums: dict[str, float] = {}
-        rate, waited, images = 0.0, 0.0, 0
-        start = asked = time.monotonic()
-        with tqdm(total=len(self.sampler) * self.sampler.batch_size, unit="img", leave=False) as bar:
-            bar.set_description(
-                f"epoch {epoch + 1}/{recipe.epochs} at {self.train.size[0]}x{self.train.size[1]}"
+    def evaluate(self) -> Evaluation | None:
+        """Evaluate the weights that would be saved as best, at full precision; the first rank judges."""
+        model = InferenceModel(self.learner.evaluated, self.card).to(self.ranks.device)
+        found, known = (
+            extract_shared(model, share, len(records), self.ranks, self.recipe.workers, name)
+            for share, records, name in (
+                (self.query, self.query_records, "query"),
+                (self.gallery, self.gallery_records, "gallery"),
             )
-            for step, batch in enumerate(raise_failures(loader)):
-                waited += time.monotonic() - asked
-                rate = learning_rate(recipe.optimizer, epoch + step / len(self.sampler), recipe.epochs)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rate
-                parts = training_step(self.model, self.optimizer, batch.to(self.device), recipe, weights)
-                if self.average is not None:
-                    self.average.update(self.model)
-                for name, value in parts.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                images += len(batch)
-                bar.set_postfix(
-                    {name: f"{value / (step + 1):.3f}" for name, value in sums.items()}, refresh=False
-                )
-                bar.update(len(batch))
-                asked = time.monotonic()
-        seconds = time.monotonic() - start
-        means = {name: value / len(self.sampler) for name, value in sums.items()}
-        return EpochFigures(means, rate, images, seconds, waited / seconds)
-
-    def evaluate(self) -> Evaluation:
-        """Evaluate the weights that would be saved as best, at full precision."""
-        model = InferenceModel(self._evaluated(), self.card).to(self.device)
-        return evaluate_model(model, self.query, self.gallery, self.card.metric, workers=self.recipe.workers)
-
-    def _settle_identity_classifier(self) -> None:
-        """Start the identity classifier afresh, unless it was trained on the very vehicles of this run.
-
-        An equal number of vehicles does not make them the same: the labels.json beside the weights tells.
-        """
-        init = self.recipe.init
-        if init in ("imagenet", "none") or Path(init).suffix in (".pth", ".pt"):
-            return
-        known = weights_path(init).with_name("labels.json")
-        if known.is_file() and known.read_text(encoding="utf-8") == json_text(self._label_names()):
-            tqdm.write(f"{init}: trunk, branches and identity classifier loaded", file=sys.stderr)
-            return
-        getattr(self.model, str(self.model.identity_classifier)).reset_parameters()
-        tqdm.write(
-            f"{init}: trunk and branches loaded; the identity classifier starts afresh, "
-            "the vehicles are others",
-            file=sys.stderr,
         )
+        if not self.ranks.is_first:
+            return None
+        return evaluate_embeddings(
+            found, known.embedding, self.query_records, self.gallery_records, self.card.metric
+        )
+
+    def _conclude(
+        self,
+        folder: RunFolder,
+        position: Position,
+        figures: EpochFigures,
+        evaluation: Evaluation | None,
+        seconds: float,
+    ) -> None:
+        """Write an epoch's line and weights."""
+        entry = {
+            "epoch": position.epoch + 1,
+            "loss": sum(figures.parts.values()),
+            **{f"loss_{name}": value for name, value in figures.parts.items()},
+            "lr": figures.lr,
+            "fps": figures.images / figures.seconds,
+            "data_wait": figures.data_wait,
+            "skipped": figures.skipped,
+            "seconds": seconds,
+        }
+        save_weights(self.learner.model, self.card, folder.path / "last.safetensors")
+        if evaluation is not None:
+            entry |= evaluation.figures()
+            if position.best is None or (entry["mAP"] or 0.0) > (position.best["mAP"] or 0.0):
+                position.best = {"best_epoch": position.epoch + 1, **evaluation.figures()}
+                self._save_best(position.best, folder)
+            tqdm.write(evaluation.table(f"epoch {position.epoch + 1:>3}"), file=sys.stderr)
+        position.history.append(entry)
+        folder.append_metrics(entry)
+
+    def _global_identities(self) -> int:
+        """Identities of the global batch."""
+        wanted = self.ranks.world_size * self.recipe.num_identities
+        if self.recipe.sampler == "identity" and self.ranks.world_size > 1 and wanted > len(self.labels):
+            raise UserError(
+                f"{self.ranks.world_size} ranks of {self.recipe.num_identities} identities want {wanted}, and "
+                f"the training data has {len(self.labels)}: start fewer ranks, lower num_identities in the "
+                "recipe, or give more vehicles"
+            )
+        return wanted
 
     def _label_names(self) -> dict[str, int]:
         return {str(vehicle): label for vehicle, label in self.labels.items()}
 
-    def _evaluated(self) -> torch.nn.Module:
-        return self.model if self.average is None else self.average.model
-
     def _save_best(self, figures: dict[str, Any], folder: RunFolder) -> Card:
-        measured = {"dataset": self.dataset, "device": device_name(self.device), **figures}
+        measured = {"dataset": self.dataset, "device": device_name(self.ranks.device), **figures}
         card = self.card.replace(metrics=[measured])
-        return save_weights(self._evaluated(), card, folder.path / "best.safetensors")
+        return save_weights(self.learner.evaluated, card, folder.path / "best.safetensors")

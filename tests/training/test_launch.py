@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(stripes: Path, tmp_path: Path, c
     recipe.write_text((RECIPES / "smoke.toml").read_text().replace("lr = 1e-3", "lr = 1e30"))
     argv = [*arguments(stripes, tmp_path / "run"), "--recipe", str(recipe)]
     message = fails(argv, capsys)
-    assert "the loss is not finite" in message
+    assert "steps in a row were skipped" in message
     assert "lower [optimizer] lr" in message
     assert not (tmp_path / "run" / "best.safetensors").exists()
 
