@@ -5,12 +5,14 @@ Names are `arch.tag`. Listing and showing read cards only; torch is imported whe
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import zoo
 from zoo.cache import models_folder
@@ -24,16 +26,30 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Where the shipped weights and cards are."""
 
-_builders: dict[str, Callable[..., nn.Module]] = {}
+
+@dataclass(frozen=True)
+class _Architecture:
+    builder: Callable[..., nn.Module]
+    options: type
 
 
-def register(arch: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Make a function the builder of an architecture; its keyword arguments are the card's `options`."""
+_architectures: dict[str, _Architecture] = {}
 
-    def decorate(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        if arch in _builders:
+Builder = TypeVar("Builder", bound="Callable[..., nn.Module]")
+
+
+def register(arch: str, options: type) -> Callable[[Builder], Builder]:
+    """Make a class or function the builder of an architecture.
+
+    Args:
+        arch: its name.
+        options: a dataclass; the builder's keyword arguments, and the card's `options`, are its fields.
+    """
+
+    def decorate(builder: Builder) -> Builder:
+        if arch in _architectures:
             raise ValueError(f"two builders for the architecture {arch!r}")
-        _builders[arch] = builder
+        _architectures[arch] = _Architecture(builder, options)
         return builder
 
     return decorate
@@ -44,7 +60,23 @@ def list_archs() -> list[str]:
     for module in pkgutil.iter_modules(zoo.__path__):
         if module.name != "__main__":
             importlib.import_module(f"zoo.{module.name}")
-    return sorted(_builders)
+    return sorted(_architectures)
+
+
+def default_options(arch: str) -> dict[str, Any]:
+    """Name the options that an architecture knows, with their defaults.
+
+    Raises:
+        UserError: no such architecture.
+    """
+    return {field.name: field.default for field in dataclasses.fields(_find_architecture(arch).options)}
+
+
+def _find_architecture(arch: str) -> _Architecture:
+    archs = list_archs()
+    if arch not in archs:
+        raise UserError(f"{arch}: no such architecture; known are {', '.join(archs)}")
+    return _architectures[arch]
 
 
 def create_model(model: str | Card, **options: Any) -> nn.Module:
@@ -55,26 +87,29 @@ def create_model(model: str | Card, **options: Any) -> nn.Module:
         options: of the architecture; over those of a card.
 
     Raises:
-        UserError: no such architecture or option.
+        UserError: no such architecture or option, or a value that an option does not take.
     """
     arch = model
     if isinstance(model, Card):
         arch = model.name.split(".")[0]
         options = {**model.options, **options}
-    archs = list_archs()
-    if arch not in archs:
-        raise UserError(f"{arch}: no such architecture; known are {', '.join(archs)}")
+    known = default_options(str(arch))
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+            raise UserError(f"{arch}: the architecture has no option {name!r}; {hint}")
     try:
-        return _builders[str(arch)](**options)
-    except TypeError as error:
-        raise UserError(f"{arch}: the model cannot be built with these options ({error})") from error
+        return _find_architecture(str(arch)).builder(**options)
+    except ValueError as error:
+        raise UserError(f"{arch}: {error}") from error
 
 
 def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any) -> Card:
     """Write the card of a model that `create_model` built.
 
     Args:
-        model: the model; it tells its options, pose inputs and outputs.
+        model: the model; it tells its options, pose inputs, outputs and metric.
         name: `arch.tag`.
         input_size: (height, width).
         fields: any others of the card's, e.g. `recipe`, `command`, `metrics`, `licence`.
@@ -85,6 +120,7 @@ def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any)
         input_size=input_size,
         outputs=model.outputs(),
         pose_inputs=model.pose_inputs(input_size),
+        metric=model.metric,
         **fields,
     )
 

@@ -13,6 +13,7 @@ from zoo.__main__ import main
 from zoo.cache import models_folder
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.network import Options
 from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
 from zoo.remote import list_remote
 from zoo.weights import save_weights
@@ -34,13 +35,13 @@ def test_architectures_are_found_without_being_listed() -> None:
 def test_two_builders_of_one_name_are_a_mistake() -> None:
     list_archs()
     with pytest.raises(ValueError, match="two builders"):
-        register("densenet121")(nn.Identity)
+        register("densenet121", Options)(nn.Identity)
 
 
 def test_unknown_architecture_and_option() -> None:
     with pytest.raises(UserError, match=r"^densenet: no such architecture; known are .*densenet121"):
         create_model("densenet")
-    with pytest.raises(UserError, match=r"^densenet121: .*these options .*'depth'"):
+    with pytest.raises(UserError, match=r"^densenet121: .*no option 'depth'; it has "):
         create_model("densenet121", depth=3)
 
 
