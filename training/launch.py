@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
-    import torch
-
-    from training.devices import add_device_arguments, choose_device
+    from training.devices import add_device_arguments, choose_devices, enter_device
+    from training.elastic import Nodes, RankError, run_ranks, set_threads
+    from training.job import Job
+    from training.ranks import Ranks
     from training.recipe import RECIPES, load_recipe
-    from training.run_folder import RunFolder
-    from training.trainer import Trainer
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -38,6 +36,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--recipe", default="pamtri", help=f"{names}, or the path of a .toml file [%(default)s]"
     )
     add_device_arguments(parser)
+    nodes = parser.add_argument_group("several machines", "start the same command on each")
+    nodes.add_argument("--nnodes", type=int, default=1, metavar="M", help="number of machines [%(default)s]")
+    nodes.add_argument(
+        "--rdzv-endpoint", default="", metavar="HOST:PORT", help="where they meet: one of them"
+    )
+    nodes.add_argument(
+        "--rdzv-id", default="training", help="tells runs apart that meet at one place [%(default)s]"
+    )
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument(
         "--seed", type=int, default=0, help="of weights, sampling and augmentation [%(default)s]"
@@ -45,7 +51,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--init", help="imagenet, none, or weights to start from; instead of the recipe's")
     parser.add_argument("--out", type=Path, help="folder of the run [a fresh runs/<recipe>-<number>]")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads of torch [all cores, shared out to the ranks]"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     return parser.parse_args(argv)
 
@@ -54,33 +62,50 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train; exit code 0 when the run is complete."""
     arguments = parse_arguments(argv)
-    if arguments.seed < 0:
-        raise UserError(f"--seed {arguments.seed}: must not be negative")
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise UserError(f"--threads {arguments.threads}: must be at least 1")
-        torch.set_num_threads(arguments.threads)
-    recipe = load_recipe(arguments.recipe, epochs=arguments.epochs, init=arguments.init)
-    device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
-    command = shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)])
-    trainer = Trainer(
-        recipe, arguments.data_root, device, arguments.seed, command, evaluate_on=arguments.evaluate_on
+    _check(arguments)
+    job = Job(
+        recipe=load_recipe(arguments.recipe, epochs=arguments.epochs, init=arguments.init),
+        data_roots=tuple(arguments.data_root),
+        evaluate_on=arguments.evaluate_on,
+        seed=arguments.seed,
+        command=shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)]),
+        out=arguments.out,
+        overwrite=arguments.overwrite,
     )
-    # Made last, so that a run that cannot start leaves no folder behind.
-    folder = RunFolder.create(arguments.out, recipe.name, arguments.overwrite)
-    print(
-        f"{recipe.name}: {len(trainer.train)} images of {len(trainer.labels)} vehicles, "
-        f"{len(trainer.sampler)} batches of {trainer.sampler.batch_size} an epoch, on {device}; run "
-        f"{folder.path}",
-        file=sys.stderr,
-    )
-    metrics = trainer.run(folder)
+    devices = choose_devices(arguments.gpus, arguments.npus, arguments.cpus)
+    nodes = Nodes(arguments.nnodes, arguments.rdzv_endpoint, arguments.rdzv_id)
+    if devices.count == nodes.count == 1:
+        set_threads(arguments.threads)
+        metrics = job.run(Ranks(device=enter_device(devices.kind)))
+    else:
+        try:
+            metrics = run_ranks(job.run, devices, nodes, arguments.threads)
+        except RankError as error:
+            print(error, file=sys.stderr)
+            return 1
+    if not metrics:
+        print("trained; the first machine has the run's folder", file=sys.stderr)
+        return 0
     percent = "-" if metrics["mAP"] is None else f"{100 * metrics['mAP']:.2f}"
     print(f"mAP {percent} at epoch {metrics['best_epoch']}, {metrics['fps']:.1f} images/s")
-    print(f"weights: {folder.path / 'best.safetensors'}")
+    print(f"weights: {Path(metrics['run']) / 'best.safetensors'}")
     if arguments.json:
-        print(json.dumps({"run": os.fspath(folder.path), **metrics}))
+        print(json.dumps(metrics))
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.seed < 0:
+        raise UserError(f"--seed {arguments.seed}: must not be negative")
+    for name in ("threads", "nnodes"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: must be at least 1")
+    if arguments.nnodes > 1 and not arguments.rdzv_endpoint:
+        raise UserError(
+            f"--nnodes {arguments.nnodes}: the machines need a place to meet; give each --rdzv-endpoint "
+            "HOST:PORT, with one of them as HOST"
+        )
 
 
 if __name__ == "__main__":

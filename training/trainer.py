@@ -1,11 +1,9 @@
 """A whole training as one rank sees it: epochs, evaluation, the best and the last weights, checkpoints."""
 
 import dataclasses
-import hashlib
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from training.checkpoint import decode, encode, read_checkpoint, write_checkpoint
 from training.dataset import PoseInputs, TrainingSet
 from training.datasets import dataset_name, read_split, read_training
 from training.devices import device_name
@@ -24,7 +21,7 @@ from training.learner import Learner
 from training.loop import EpochFigures, EpochSums, train_epoch
 from training.ranks import Ranks
 from training.recipe import Recipe
-from training.records import Record, label_map
+from training.records import label_map
 from training.run_folder import RunFolder
 from training.sampler import make_sampler
 from training.warm_start import first_weights
@@ -214,9 +211,9 @@ class Trainer:
         wanted = self.ranks.world_size * self.recipe.num_identities
         if self.recipe.sampler == "identity" and self.ranks.world_size > 1 and wanted > len(self.labels):
             raise UserError(
-                f"{self.ranks.world_size} ranks of {self.recipe.num_identities} identities want {wanted}, and "
-                f"the training data has {len(self.labels)}: start fewer ranks, lower num_identities in the "
-                "recipe, or give more vehicles"
+                f"{self.ranks.world_size} ranks of {self.recipe.num_identities} identities want {wanted}, "
+                f"and the training data has {len(self.labels)}: start fewer ranks, lower num_identities in "
+                "the recipe, or give more vehicles"
             )
         return wanted
 
