@@ -44,13 +44,13 @@ class InstanceBatchNorm2d(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
-        self.instance = nn.InstanceNorm2d(self.half, affine=True)
-        self.batch = nn.BatchNorm2d(channels - self.half)
+        self.sizes = (channels // 2, channels - channels // 2)
+        self.instance = nn.InstanceNorm2d(self.sizes[0], affine=True)
+        self.batch = nn.BatchNorm2d(self.sizes[1])
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise float [N, C, H, W]."""
-        first, second = maps.split((self.half, maps.shape[1] - self.half), dim=1)
+        first, second = maps.split(self.sizes, dim=1)
         return torch.cat((self.instance(first), self.batch(second)), dim=1)
 
 
