@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,28 +11,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.images import ImageStore
-from training.pose_maps import read_maps
-from training.records import Record
+from training.pose_drawing import draw_heatmaps, draw_segments
+from training.pose_maps import MapSource, PoseInputs, PoseMaps
+from training.records import Record, keypoints_of
 from training.sampler import Draw
 from training.transforms import Augmentation, draw_geometry, vary_pixels
 from zoo.errors import UserError
-from zoo.pose import FLIP_KEYPOINTS, FLIP_SEGMENTS, scale_keypoints
+from zoo.pose import scale_keypoints
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class PoseInputs:
-    """The pose inputs that a model takes."""
-
-    keypoints: bool = False
-    heatmaps: bool = False
-    segments: bool = False
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Tensors of N images. Pixels travel as bytes; normalisation is the device's work.
+    """Tensors of N images. Pixels travel as bytes, maps that are not read as keypoints; drawing and
+    normalisation are the device's work.
 
     Attributes:
         image: uint8 [N, H, W, 3] RGB.
@@ -42,6 +35,10 @@ class Batch:
         keypoints: float32 [N, 108] or None.
         heatmaps: uint8 [N, H, W, 36] or None.
         segments: uint8 [N, H, W, 13] or None.
+        heatmap_points: float32 [N, 36, 3] of x, y in pixels of `image` and confidence, which `to` draws
+            `heatmaps` from, or None.
+        segment_points: likewise for `segments`.
+        spread: float32 [N, 2], see `training.pose_drawing.spread`; there with either of them.
     """
 
     image: Tensor
@@ -51,16 +48,27 @@ class Batch:
     keypoints: Tensor | None = None
     heatmaps: Tensor | None = None
     segments: Tensor | None = None
+    heatmap_points: Tensor | None = None
+    segment_points: Tensor | None = None
+    spread: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        """Copy to a device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self, **{k: v.to(device, non_blocking=True) for k, v in tensors.items() if v is not None}
-        )
+        """Copy to a device, where maps that travelled as keypoints are drawn."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _DRAWN_FROM}
+        moved = {k: v.to(device, non_blocking=True) for k, v in tensors.items() if v is not None}
+        size = (self.image.shape[1], self.image.shape[2])
+        if self.heatmap_points is not None:
+            assert self.spread is not None
+            moved["heatmaps"] = draw_heatmaps(self.heatmap_points, self.spread, size, device)
+        if self.segment_points is not None:
+            moved["segments"] = draw_segments(self.segment_points, size, device)
+        return Batch(**moved)
 
     def __len__(self) -> int:
         return len(self.image)
+
+
+_DRAWN_FROM = ("heatmap_points", "segment_points", "spread")
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class TrainingSet(Dataset[Sample | Failure]):
         augmentation: Augmentation,
         seed: int,
         pose: PoseInputs | None = None,
+        map_source: MapSource = "auto",
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -97,11 +106,13 @@ class TrainingSet(Dataset[Sample | Failure]):
             augmentation: how images are varied.
             seed: the run's seed.
             pose: the pose inputs wanted.
+            map_source: where heatmaps and segments come from.
         """
         self.records, self.labels = list(records), labels
         self.size, self.augmentation, self.seed = size, augmentation, seed
         self.pose = pose or PoseInputs()
-        self.images = ImageStore([record.path for record in self.records])
+        self.images = ImageStore([record.path for record in self.records], quick=True)
+        self.maps = PoseMaps(self.records, self.pose, map_source)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -133,27 +144,7 @@ class TrainingSet(Dataset[Sample | Failure]):
         if self.pose.keypoints:
             keypoints = geometry.apply_to_keypoints(keypoints_of(record), source_size)
             sample["keypoints"] = scale_keypoints(keypoints, self.size, self.size)
-        for wanted, kind, mirrored in (
-            (self.pose.heatmaps, "heatmap", FLIP_KEYPOINTS),
-            (self.pose.segments, "segment", FLIP_SEGMENTS),
-        ):
-            if wanted:
-                maps = geometry.apply(read_maps(record, kind, geometry.resized))
-                sample[f"{kind}s"] = maps[..., mirrored] if geometry.flip else maps
-        return sample
-
-
-def keypoints_of(record: Record) -> np.ndarray:
-    """A record's keypoints, float32 [36, 3].
-
-    Raises:
-        UserError: it has none.
-    """
-    if record.keypoints is None:
-        raise UserError(
-            f"{record.path}: has no keypoint labels, and the model takes keypoints; use one without"
-        )
-    return record.keypoints
+        return sample | self.maps.sample(record, geometry, source_size)
 
 
 def collate(samples: list[Sample | Failure]) -> Batch | Failure:

@@ -8,10 +8,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.dataset import Failure, PoseInputs, Sample, collate, keypoints_of, raise_failures
+from training.dataset import Failure, Sample, collate, raise_failures
 from training.images import ImageStore
-from training.pose_maps import read_maps
-from training.records import UNKNOWN, Record
+from training.pose_maps import MapSource, PoseInputs, PoseMaps
+from training.records import UNKNOWN, Record, keypoints_of
+from training.transforms import Geometry
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.pose import scale_keypoints
@@ -43,11 +44,13 @@ class EvaluationSet(Dataset[Sample | Failure]):
         size: Size,
         pose: PoseInputs | None = None,
         images: ImageStore | None = None,
+        map_source: MapSource = "auto",
     ) -> None:
         """Prepare; `images` are those of the records, where a caller keeps them from one evaluation to the
         next."""
         self.records, self.size, self.pose = list(records), size, pose or PoseInputs()
         self.images = images or ImageStore([record.path for record in self.records])
+        self.maps = PoseMaps(self.records, self.pose, map_source)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -59,11 +62,7 @@ class EvaluationSet(Dataset[Sample | Failure]):
             sample: Sample = {"image": pixels, "label": index, "color": record.color, "type": record.type}
             if self.pose.keypoints:
                 sample["keypoints"] = scale_keypoints(keypoints_of(record), source_size, self.size)
-            if self.pose.heatmaps:
-                sample["heatmaps"] = read_maps(record, "heatmap", self.size)
-            if self.pose.segments:
-                sample["segments"] = read_maps(record, "segment", self.size)
-            return sample
+            return sample | self.maps.sample(record, Geometry(self.size, self.size), source_size)
         except UserError as error:
             return Failure(str(error))
 

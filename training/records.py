@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.errors import UserError
+
 UNKNOWN = -1
 """The class index of a colour or type that nobody labelled."""
 
@@ -43,3 +45,17 @@ def label_map(records: list[Record]) -> dict[int, int]:
     Sorted, so that every process and every run over the same data agrees.
     """
     return {vehicle: index for index, vehicle in enumerate(sorted({r.vehicle_id for r in records}))}
+
+
+def keypoints_of(record: Record) -> np.ndarray:
+    """A record's keypoints, float32 [36, 3].
+
+    Raises:
+        UserError: it has none.
+    """
+    if record.keypoints is None:
+        raise UserError(
+            f"{record.path}: has no keypoint labels, and the model takes keypoints or maps drawn from them; "
+            "use one without"
+        )
+    return record.keypoints

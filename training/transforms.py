@@ -3,6 +3,7 @@ generator."""
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from zoo.card import IMAGENET_MEAN
@@ -59,7 +60,8 @@ class Geometry:
         if pixels.shape[:2] != self.resized:
             raise ValueError(f"pixels of {pixels.shape[:2]} where {self.resized} are expected")
         cut = pixels[self.top : self.top + self.size[0], self.left : self.left + self.size[1]]
-        return np.array(cut[:, ::-1] if self.flip else cut, order="C")
+        # numpy mirrors an image forty times slower.
+        return cv2.flip(cut, 1).reshape(cut.shape) if self.flip else np.array(cut, order="C")
 
     def apply_to_keypoints(self, keypoints: np.ndarray, source_size: Size) -> np.ndarray:
         """Carry keypoints [36, 3] from pixels of the source image to pixels of the result.
@@ -67,12 +69,21 @@ class Geometry:
         A point that the crop cut off loses its confidence; one that lay outside of the image before keeps
         what its label says. A mirrored vehicle's left and right keypoints swap.
         """
-        inside = _inside(keypoints, source_size)
+        moved = self._move(keypoints, source_size)
+        moved[_inside(keypoints, source_size) & ~_inside(moved, self.size), 2] = 0.0
+        return flip_keypoints(moved, self.size[1]) if self.flip else moved
+
+    def apply_to_points(self, keypoints: np.ndarray, source_size: Size) -> np.ndarray:
+        """As `apply_to_keypoints`, all confidences kept: what maps are drawn from, since a map is cut as the
+        picture is, with the rest of a Gaussian or quad still on it."""
+        moved = self._move(keypoints, source_size)
+        return flip_keypoints(moved, self.size[1]) if self.flip else moved
+
+    def _move(self, keypoints: np.ndarray, source_size: Size) -> np.ndarray:
         moved = keypoints.astype(np.float32)
         moved[:, 0] = moved[:, 0] * (self.resized[1] / source_size[1]) - self.left
         moved[:, 1] = moved[:, 1] * (self.resized[0] / source_size[0]) - self.top
-        moved[inside & ~_inside(moved, self.size), 2] = 0.0
-        return flip_keypoints(moved, self.size[1]) if self.flip else moved
+        return moved
 
 
 def draw_geometry(rng: np.random.Generator, size: Size, augmentation: Augmentation) -> Geometry:

@@ -1,5 +1,6 @@
 """Batches: the same whatever the workers, the encoder's where nothing is varied, clear on bad images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.training.veri_layout import make_maps
 from training.dataset import Batch, PoseInputs, TrainingSet, collate, raise_failures
 from training.datasets import read_split
 from training.extract import EvaluationSet
+from training.pose_maps import MapSource
 from training.records import label_map
 from training.sampler import Draw, IdentitySampler
 from training.transforms import Augmentation
@@ -18,17 +20,20 @@ from zoo.errors import UserError
 from zoo.pose import FLIP_KEYPOINTS, scale_keypoints
 from zoo.preprocess import prepare
 
+CPU = torch.device("cpu")
 SIZE = (32, 40)
 PLAIN = Augmentation(crop=0.0, flip=0.0)
 
 
 def training_set(
-    root: Path, augmentation: Augmentation | None = None, pose: PoseInputs | None = None
+    root: Path,
+    augmentation: Augmentation | None = None,
+    pose: PoseInputs | None = None,
+    map_source: MapSource = "auto",
 ) -> TrainingSet:
     records = read_split(root, "train")
-    return TrainingSet(
-        records, label_map(records), SIZE, augmentation or Augmentation(erasing=0.5, jitter=0.2), 3, pose
-    )
+    augmentation = augmentation or Augmentation(erasing=0.5, jitter=0.2)
+    return TrainingSet(records, label_map(records), SIZE, augmentation, 3, pose, map_source)
 
 
 def batches(data: TrainingSet, workers: int = 0) -> list[Batch]:
@@ -75,8 +80,11 @@ def test_unvaried_images_are_the_encoders(veri_root: Path) -> None:
         expected = prepare(record.path.read_bytes(), SIZE)
         assert record.keypoints is not None
         numbers = scale_keypoints(record.keypoints, (48, 56), SIZE)
+        assert (evaluation[index]["image"] == expected).all()  # type: ignore[index]
+        # Training resizes with weights of less precision.
+        quick = data[Draw(0, 0, index)]["image"].astype(int)  # type: ignore[index,union-attr]
+        assert np.abs(quick - expected).max() <= 1
         for sample in (data[Draw(0, 0, index)], evaluation[index]):
-            assert (sample["image"] == expected).all()  # type: ignore[index]
             assert sample["keypoints"] == pytest.approx(numbers, abs=1e-5)  # type: ignore[index]
 
 
@@ -100,6 +108,56 @@ def test_a_missing_map_is_named(own_root: Path) -> None:
     make_maps(own_root, "train", "heatmap", 35)
     with pytest.raises(UserError, match=r"35.jpg: missing or damaged \(35 of 36 maps"):
         batches(training_set(own_root, pose=PoseInputs(heatmaps=True)))
+
+
+def test_maps_are_drawn_where_there_are_no_folders(veri_root: Path) -> None:
+    pose = PoseInputs(heatmaps=True, segments=True)
+    kept = training_set(veri_root, pose=pose)
+    kept.preload()
+    plain = [batch.to(CPU) for batch in batches(training_set(veri_root, pose=pose))]
+    for others in (batches(training_set(veri_root, pose=pose), workers=2), batches(kept)):
+        for one, other in zip(plain, others, strict=True):
+            # Little travels from a worker; the maps are there after the step to the device.
+            assert (other.heatmaps, other.segments) == (None, None)
+            drawn = other.to(CPU)
+            assert one.heatmaps is not None and drawn.heatmaps is not None
+            assert one.segments is not None and drawn.segments is not None
+            assert torch.equal(one.heatmaps, drawn.heatmaps)
+            assert torch.equal(one.segments, drawn.segments)
+    assert (plain[0].heatmaps.shape, plain[0].segments.shape) == ((8, *SIZE, 36), (8, *SIZE, 13))  # type: ignore[union-attr]
+
+
+def test_a_drawn_heatmap_peaks_at_its_keypoint(veri_root: Path) -> None:
+    pose = PoseInputs(keypoints=True, heatmaps=True)
+    for batch in batches(training_set(veri_root, Augmentation(crop=0.5, flip=0.5), pose)):
+        drawn = batch.to(CPU)
+        assert drawn.heatmaps is not None and drawn.keypoints is not None
+        points = (drawn.keypoints.view(-1, 36, 3) + 0.5).numpy() * (SIZE[1], SIZE[0], 1.0)
+        found = 0
+        for maps, keypoints in zip(drawn.heatmaps.numpy(), points, strict=True):
+            for index, (x, y, confidence) in enumerate(keypoints):
+                if confidence > 0.3 and 1 < x < SIZE[1] - 2 and 1 < y < SIZE[0] - 2:
+                    row, column = np.unravel_index(maps[..., index].argmax(), SIZE)
+                    assert abs(row - y) <= 1 and abs(column - x) <= 1
+                    found += 1
+        assert found > 50
+
+
+def test_the_source_of_maps_can_be_chosen(own_root: Path) -> None:
+    make_maps(own_root, "train", "heatmap", 36)
+    pose = PoseInputs(heatmaps=True)
+    assert "heatmaps" in training_set(own_root, pose=pose)[Draw(0, 0, 0)]  # type: ignore[operator]
+    drawn = training_set(own_root, pose=pose, map_source="drawn")[Draw(0, 0, 0)]
+    assert "heatmap_points" in drawn  # type: ignore[operator]
+    with pytest.raises(UserError, match=r"\d\d.jpg: missing or damaged .* pose_maps = "):
+        batches(training_set(own_root, pose=PoseInputs(segments=True), map_source="folders"))
+
+
+def test_maps_without_folders_and_keypoints_are_refused(veri_root: Path) -> None:
+    data = training_set(veri_root, pose=PoseInputs(segments=True))
+    data.records = [replace(record, keypoints=None) for record in data.records]
+    with pytest.raises(UserError, match=r"\d_0.jpg: has no keypoint labels"):
+        batches(data)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -64,6 +64,9 @@ def test_cropped_out_points_lose_their_confidence_alone() -> None:
     keypoints[1, :2] = -3.0, 15.0  # outside of the image already
     moved = Geometry(SIZE, (36, 45), top=0, left=4).apply_to_keypoints(keypoints, (36, 45))
     assert moved[:3, 2].tolist() == pytest.approx([0.0, 0.8, 0.8])
+    kept = Geometry(SIZE, (36, 45), top=0, left=4).apply_to_points(keypoints, (36, 45))
+    assert kept[:, 2].tolist() == pytest.approx([0.8] * 36)
+    assert (kept[:, :2] == moved[:, :2]).all()
 
 
 def test_crop_and_flip_come_as_often_as_asked() -> None:
