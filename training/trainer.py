@@ -93,9 +93,14 @@ class Trainer:
         )
         self.labels = label_map(train)
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
-        self.train = TrainingSet(train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose)
-        self.query = EvaluationSet(own_share(self.query_records, ranks), recipe.size, pose)
-        self.gallery = EvaluationSet(own_share(self.gallery_records, ranks), recipe.size, pose)
+        source = recipe.pose_maps
+        self.train = TrainingSet(
+            train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose, source
+        )
+        self.query, self.gallery = (
+            EvaluationSet(own_share(records, ranks), recipe.size, pose, map_source=source)
+            for records in (self.query_records, self.gallery_records)
+        )
         self.sampler = make_sampler(
             recipe.sampler,
             [self.labels[record.vehicle_id] for record in train],
