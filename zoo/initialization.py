@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet121_Weights
 
 from zoo.errors import UserError
+from zoo.layers import InstanceBatchNorm2d
 from zoo.weights import apply_weights, load_weights
 
 IMAGENET_URL: str = DenseNet121_Weights.IMAGENET1K_V1.url
@@ -76,6 +77,9 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
     rgb, extra = first[:, :3], first[:, 3:]
     if "conv0.weight" in fitted and fitted["conv0.weight"].shape == rgb.shape:
         fitted["conv0.weight"] = torch.cat((fitted["conv0.weight"].to(extra), extra), dim=1)
+    for name, module in trunk.named_modules():
+        if isinstance(module, InstanceBatchNorm2d) and f"{name}.running_var" in fitted:
+            module.share_out(fitted, name)
     apply_weights(trunk, fitted, str(source))
 
 

@@ -53,6 +53,16 @@ class InstanceBatchNorm2d(nn.Module):
         first, second = maps.split(self.sizes, dim=1)
         return torch.cat((self.instance(first), self.batch(second)), dim=1)
 
+    def share_out(self, state: dict[str, Tensor], name: str) -> None:
+        """Replace the values of `name`, a batch normalisation over all channels, by those of this module's
+        two: so a network with instance normalisation starts from the weights of one without."""
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            first, second = state.pop(f"{name}.{key}").split(self.sizes)
+            state[f"{name}.batch.{key}"] = second
+            if key in ("weight", "bias"):
+                state[f"{name}.instance.{key}"] = first
+        state.pop(f"{name}.num_batches_tracked", None)
+
 
 def make_pool(kind: Pool) -> nn.Module:
     """Make the pooling from maps [N, C, H, W] to [N, C, 1, 1]."""

@@ -128,3 +128,15 @@ def test_none_changes_nothing() -> None:
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(UserError, match="imagnet: neither a model of the zoo nor"):
         initialize(create_model("densenet121"), "imagnet")
+
+
+def test_imagenet_trunk_with_instance_normalisation(released: Path) -> None:
+    model = create_model("densenet121", ibn=True)
+    initialize(model, str(released))
+    state, after = torch.load(released, weights_only=True), model.state_dict()
+    plain, own = "features.denseblock2.denselayer3.norm.2", "base.denseblock2.denselayer3.norm2"
+    for key in ("weight", "bias"):
+        both = torch.cat((after[f"{own}.instance.{key}"], after[f"{own}.batch.{key}"]))
+        assert torch.equal(both, state[f"{plain}.{key}"])
+    half = len(after[f"{own}.batch.running_var"])
+    assert torch.equal(after[f"{own}.batch.running_var"], state[f"{plain}.running_var"][-half:])
