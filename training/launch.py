@@ -5,15 +5,18 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import get_args
 
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
+    from training.amp import Level
     from training.devices import add_device_arguments, choose_devices, enter_device
     from training.elastic import Nodes, RankError, run_ranks, set_threads
     from training.job import Job
     from training.ranks import Ranks
     from training.recipe import RECIPES, load_recipe
+    from training.resume import MINUTES
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -45,12 +48,32 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--rdzv-id", default="training", help="tells runs apart that meet at one place [%(default)s]"
     )
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--amp", choices=get_args(Level), help="precision, instead of the recipe's")
+    parser.add_argument(
+        "--loss-scale",
+        type=_loss_scale,
+        metavar="S",
+        help="a number such as 128, or `dynamic`; of O1 and O2, instead of the recipe's",
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of weights, sampling and augmentation [%(default)s]"
     )
     parser.add_argument("--init", help="imagenet, none, or weights to start from; instead of the recipe's")
     parser.add_argument("--out", type=Path, help="folder of the run [a fresh runs/<recipe>-<number>]")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
+    existing.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, or with the recipe's newest unfinished one under runs/",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=int,
+        metavar="STEPS",
+        help=f"save the state for --resume so often within an epoch [every {MINUTES} minutes]; it is saved "
+        "after each epoch in any case",
+    )
     parser.add_argument(
         "--threads", type=int, help="CPU threads of torch [all cores, shared out to the ranks]"
     )
@@ -64,13 +87,21 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     _check(arguments)
     job = Job(
-        recipe=load_recipe(arguments.recipe, epochs=arguments.epochs, init=arguments.init),
+        recipe=load_recipe(
+            arguments.recipe,
+            epochs=arguments.epochs,
+            init=arguments.init,
+            amp=arguments.amp,
+            loss_scale=arguments.loss_scale,
+        ),
         data_roots=tuple(arguments.data_root),
         evaluate_on=arguments.evaluate_on,
         seed=arguments.seed,
         command=shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)]),
         out=arguments.out,
         overwrite=arguments.overwrite,
+        resume=arguments.resume,
+        checkpoint_every=arguments.checkpoint_every,
     )
     devices = choose_devices(arguments.gpus, arguments.npus, arguments.cpus)
     nodes = Nodes(arguments.nnodes, arguments.rdzv_endpoint, arguments.rdzv_id)
@@ -94,13 +125,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _loss_scale(text: str) -> float | str:
+    return text if text == "dynamic" else float(text)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         raise UserError(f"--seed {arguments.seed}: must not be negative")
-    for name in ("threads", "nnodes"):
+    for name in ("threads", "nnodes", "checkpoint_every"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     if arguments.nnodes > 1 and not arguments.rdzv_endpoint:
         raise UserError(
             f"--nnodes {arguments.nnodes}: the machines need a place to meet; give each --rdzv-endpoint "
