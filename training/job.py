@@ -24,6 +24,8 @@ class Job:
         command: for the card.
         out: the run's folder; None for a fresh one.
         overwrite: whether to replace a run that it holds.
+        resume: whether to go on with a run: of `out`, or else the newest unfinished one.
+        checkpoint_every: steps between checkpoints within an epoch; None for every few minutes.
     """
 
     recipe: Recipe
@@ -32,7 +34,9 @@ class Job:
     seed: int
     command: str
     out: Path | None
-    overwrite: bool
+    overwrite: bool = False
+    resume: bool = False
+    checkpoint_every: int | None = None
 
     def run(self, ranks: Ranks) -> dict[str, Any] | None:
         """Train on one rank.
@@ -44,10 +48,13 @@ class Job:
             self.recipe, self.data_roots, ranks, self.seed, self.command, evaluate_on=self.evaluate_on
         )
         if not ranks.is_first:
-            trainer.run(None)
+            trainer.run(None, self.resume, self.checkpoint_every)
             return None
         # Made last, so that a run that cannot start leaves no folder behind.
-        folder = RunFolder.create(self.out, self.recipe.name, self.overwrite)
+        if self.resume:
+            folder = RunFolder.resume(self.out, self.recipe.name)
+        else:
+            folder = RunFolder.create(self.out, self.recipe.name, self.overwrite)
         places = f"{ranks.world_size} x {ranks.device.type}" if ranks.world_size > 1 else str(ranks.device)
         print(
             f"{self.recipe.name}: {len(trainer.train)} images of {len(trainer.labels)} vehicles, "
@@ -55,4 +62,4 @@ class Job:
             f"{folder.path}",
             file=sys.stderr,
         )
-        return {"run": os.fspath(folder.path), **trainer.run(folder)}
+        return {"run": os.fspath(folder.path), **trainer.run(folder, self.resume, self.checkpoint_every)}

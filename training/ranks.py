@@ -70,6 +70,19 @@ class Ranks:
         if self.world_size > 1:
             dist.broadcast(values, 0)
 
+    def share_bytes(self, data: bytes) -> bytes:
+        """Get the first rank's bytes, whatever the others bring."""
+        if self.world_size == 1:
+            return data
+        length = torch.tensor(len(data))
+        self.share(length)
+        values = torch.frombuffer(bytearray(data), dtype=torch.uint8) if self.is_first and data else None
+        if values is None:
+            values = torch.empty(int(length), dtype=torch.uint8)
+        if len(values):
+            self.share(values)
+        return values.numpy().tobytes()
+
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors with their mean over the ranks, in the precision that they have; one collective
         for each dtype."""

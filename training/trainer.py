@@ -2,9 +2,7 @@
 
 import dataclasses
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from training.loop import EpochFigures, EpochSums, train_epoch
 from training.ranks import Ranks
 from training.recipe import Recipe
 from training.records import label_map
+from training.resume import Checkpoints, Position, run_facts
 from training.run_folder import RunFolder
 from training.sampler import make_sampler
 from training.warm_start import first_weights
@@ -30,29 +29,6 @@ from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
-
-
-@dataclass
-class Position:
-    """How far a training has come.
-
-    Attributes:
-        epoch: the present one, from 0; in the end the number of epochs.
-        sums: of the present epoch.
-        history: the lines of metrics.jsonl.
-        images: trained on, in whole epochs.
-        training_seconds: spent on them.
-        seconds: in all, evaluation and saving included.
-        best: figures of the best epoch; None before the first evaluation.
-    """
-
-    epoch: int = 0
-    sums: EpochSums = field(default_factory=EpochSums)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    images: int = 0
-    training_seconds: float = 0.0
-    seconds: float = 0.0
-    best: dict[str, Any] | None = None
 
 
 class Trainer:
@@ -117,54 +93,57 @@ class Trainer:
         )
         self.learner = Learner(model, recipe.over_ranks(ranks.world_size), ranks)
 
-    def run(self, folder: RunFolder | None) -> dict[str, Any]:
+    def run(
+        self, folder: RunFolder | None, resume: bool = False, checkpoint_every: int | None = None
+    ) -> dict[str, Any]:
         """Train, and write the run folder as it goes.
 
         Args:
             folder: of the run, for the first rank; None for the others.
+            resume: go on from the folder's newest checkpoint, where it has one.
+            checkpoint_every: steps between checkpoints within an epoch; None for every few minutes.
 
         Returns:
             What metrics.json holds: the best epoch's figures, speed, device, seconds; of the first rank only.
 
         Raises:
-            UserError: an image cannot be used, the loss is not finite, or the disk is full.
+            UserError: an image cannot be used, the loss is not finite, the disk is full, or the run cannot be
+                gone on with.
         """
+        path = folder.path if folder else None
+        checkpoints = Checkpoints(self.learner, self._facts(), path, checkpoint_every)
+        position = (checkpoints.restore() if resume else None) or Position()
         if folder:
             folder.write_json("labels.json", self._label_names())
             folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
-        position = Position()
-        start = time.monotonic()
+            if resume:
+                # Lines of after the checkpoint come once more.
+                folder.write_metrics(position.history)
+                done = f"{position.sums.steps} of {len(self.sampler)} steps of epoch {position.epoch + 1}"
+                tqdm.write(f"resumed: {position.epoch} epochs and {done} are done", file=sys.stderr)
         if self.recipe.cache:
             # Before the first epoch, so that a damaged image is reported at once.
             for data, name in ((self.query, "query"), (self.gallery, "gallery")):
                 data.images.preload([data.size], description=f"decode {name}")
         for epoch in range(position.epoch, self.recipe.epochs):
-            figures = train_epoch(self.learner, self.train, self.sampler, epoch, position.sums, lambda: None)
+            figures = train_epoch(
+                self.learner,
+                self.train,
+                self.sampler,
+                epoch,
+                position.sums,
+                lambda: checkpoints.after_step(position),
+            )
             self.learner.average_statistics()
             judged = (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs
             evaluation = self.evaluate() if judged else None
+            if folder:
+                self._conclude(folder, position, figures, evaluation)
             position.images += figures.images
             position.training_seconds += figures.seconds
-            if folder:
-                self._conclude(folder, position, figures, evaluation, time.monotonic() - start)
             position.epoch, position.sums = epoch + 1, EpochSums()
-        if not folder:
-            return {}
-        assert position.best is not None, "the last epoch is always evaluated"
-        summary = {
-            **position.best,
-            "fps": position.images / position.training_seconds,
-            "epochs": self.recipe.epochs,
-            "amp": self.recipe.amp,
-            "device": device_name(self.ranks.device),
-            "world_size": self.ranks.world_size,
-            "skipped_steps": self.learner.amp.scale.skipped,
-            "dataset": self.dataset,
-            "recipe": self.recipe.name,
-            "seconds": time.monotonic() - start,
-        }
-        folder.write_json("metrics.json", summary)
-        return summary
+            checkpoints.save(position)
+        return self._summary(folder, position) if folder else {}
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the weights that would be saved as best, at full precision; the first rank judges."""
@@ -188,7 +167,6 @@ class Trainer:
         position: Position,
         figures: EpochFigures,
         evaluation: Evaluation | None,
-        seconds: float,
     ) -> None:
         """Write an epoch's line and weights."""
         entry = {
@@ -199,7 +177,7 @@ class Trainer:
             "fps": figures.images / figures.seconds,
             "data_wait": figures.data_wait,
             "skipped": figures.skipped,
-            "seconds": seconds,
+            "seconds": position.seconds,
         }
         save_weights(self.learner.model, self.card, folder.path / "last.safetensors")
         if evaluation is not None:
@@ -210,6 +188,28 @@ class Trainer:
             tqdm.write(evaluation.table(f"epoch {position.epoch + 1:>3}"), file=sys.stderr)
         position.history.append(entry)
         folder.append_metrics(entry)
+
+    def _summary(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Write metrics.json, which tells a complete run from one that was broken off."""
+        assert position.best is not None, "the last epoch is always evaluated"
+        summary = {
+            **position.best,
+            "fps": position.images / position.training_seconds,
+            "epochs": self.recipe.epochs,
+            "amp": self.recipe.amp,
+            "device": device_name(self.ranks.device),
+            "world_size": self.ranks.world_size,
+            "skipped_steps": self.learner.amp.scale.skipped,
+            "dataset": self.dataset,
+            "recipe": self.recipe.name,
+            "seconds": position.seconds,
+        }
+        folder.write_json("metrics.json", summary)
+        return summary
+
+    def _facts(self) -> dict[str, Any]:
+        evaluate = (*self.query_records, *self.gallery_records)
+        return run_facts(self.recipe, self.seed, self.ranks.world_size, self.train.records, evaluate)
 
     def _global_identities(self) -> int:
         """Identities of the global batch."""
