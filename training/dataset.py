@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from training.images import ImageStore
 from training.pose_drawing import draw_heatmaps, draw_segments
@@ -154,7 +154,8 @@ def collate(samples: list[Sample | Failure]) -> Batch | Failure:
         if isinstance(sample, Failure):
             return sample
         good.append(sample)
-    return Batch(**{name: torch.from_numpy(np.stack([s[name] for s in good])) for name in good[0]})
+    # torch's own stacks straight into the memory that a worker shares with the main process.
+    return Batch(**default_collate(good))
 
 
 def raise_failures(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
