@@ -9,8 +9,8 @@ import pytest
 
 from training.baseline import color_histogram, describe
 from training.baseline import main as baseline
+from training.datasets import read_split
 from training.evaluate import main as evaluate
-from training.veri import read_split
 from zoo.labels import COLORS, TYPES
 
 
