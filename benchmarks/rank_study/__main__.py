@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks.rank_study.arms import arms, more_arms
+from benchmarks.rank_study.arms import passes
 from benchmarks.rank_study.run import SCHEDULES, Run, Start, train
 
 FOLDER = Path(__file__).parent
@@ -58,10 +58,10 @@ def pending(arguments: argparse.Namespace) -> list[Run]:
     starts: list[Start] = arguments.starts
     runs = [
         Run(arm, start, seed, arguments.data, arguments.weights)
-        for chosen in (arms, more_arms)
+        for number in range(max(len(passes(start)) for start in starts))
         for seed in arguments.seeds
         for start in starts
-        for arm in chosen(start)
+        for arm in passes(start)[number]
         if arguments.only is None or arm.key in arguments.only
     ]
     return [run for run in runs if run.key not in done]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from training.dealing import Dealing
 from training.sampler import SamplerKind
@@ -53,47 +53,64 @@ class Arm:
 
 
 ONE = Arm("one")
-ONE_32 = Arm("one-32", num_identities=8)
+ONE_32 = Arm("one, batch 32", num_identities=8)
 # Two groups of 16 whose BatchNorm does not see each other, and nothing else that two ranks would have.
-ONE_32_GROUPS = Arm("one-32-groups", ranks=2, dealing="random", mining="global")
+ONE_32_GROUPS = Arm("one, batch 32 in shuffled groups", ranks=2, dealing="random", mining="global")
 
 
 def original(ranks: int) -> Arm:
-    """The original eight-card script with this project's losses."""
-    return Arm("original", ranks, sampler="plain", lr_scaling="linear")
+    """The original eight-card script."""
+    return Arm("original", ranks, sampler="plain", lr_scaling="linear", lone_anchors="self")
 
 
-def lead(ranks: int) -> Arm:
-    """What was found best so far: shuffled dealing, mining across ranks, linear rate with warm-up."""
-    return Arm("lead", ranks, dealing="random", mining="global", lr_scaling="linear", warmup=True)
+def ours(ranks: int) -> Arm:
+    """Shuffled dealing, mining across ranks, square-root rate with warm-up."""
+    return Arm("ours", ranks, dealing="random", mining="global", lr_scaling="sqrt", warmup=True)
 
 
 def switched(ranks: int) -> dict[str, Arm]:
-    """The lead with one ingredient changed at a time."""
-    changes: dict[str, dict[str, object]] = {
+    """Ours with one ingredient changed at a time."""
+    changes: dict[str, dict[str, Any]] = {
+        "linear rate": {"lr_scaling": "linear"},
         "dealt by identity": {"dealing": "identity"},
         "mined per rank": {"mining": "rank"},
-        "square-root rate": {"lr_scaling": "sqrt"},
         "no warm-up": {"warmup": False},
+        "one rank's rate": {"lr_scaling": "none"},
         "synchronised BatchNorm": {"sync_bn": True},
         "twice the epochs": {"epochs_factor": 2.0},
     }
-    return {name: dataclasses.replace(lead(ranks), name=name, **change) for name, change in changes.items()}  # type: ignore[arg-type]
+    return {name: dataclasses.replace(ours(ranks), name=name, **change) for name, change in changes.items()}
 
 
-def arms(start: str) -> list[Arm]:
-    """The arms that are run from a start, the most telling first."""
-    eight, singles = [lead(8), original(8)], switched(8)
+ORIGINAL_WITHOUT = dataclasses.replace(original(8), name="original, lone anchors out", lone_anchors="out")
+
+
+def passes(start: str) -> list[list[Arm]]:
+    """The arms from a start; all seeds of a pass are run before the next one, the most telling first."""
+    eight = switched(8)
     if start == "random":
-        return [ONE, ONE_32, *eight, singles["no warm-up"]]
-    true_original = dataclasses.replace(original(8), name="original, lone anchors", lone_anchors="self")
-    fewer = [arm(ranks) for ranks in (2, 4) for arm in (lead, original)]
-    return [ONE, ONE_32, ONE_32_GROUPS, *eight, true_original, *singles.values(), *fewer]
-
-
-def more_arms(start: str) -> list[Arm]:
-    """Arms that are run when all others are done."""
-    if start == "random":
-        return [switched(8)["dealt by identity"]]
-    names = ("dealt by identity", "mined per rank")
-    return [switched(ranks)[name] for ranks in (2, 4) for name in names]
+        return [
+            [ONE, ours(8), original(8)],
+            [ONE_32, eight["linear rate"], eight["no warm-up"]],
+            [eight["dealt by identity"]],
+        ]
+    return [
+        [
+            ONE,
+            ONE_32,
+            ours(8),
+            original(8),
+            *(eight[name] for name in ("linear rate", "dealt by identity", "mined per rank", "no warm-up")),
+            ONE_32_GROUPS,
+        ],
+        [
+            *(arm(ranks) for ranks in (2, 4) for arm in (ours, original)),
+            eight["synchronised BatchNorm"],
+            ORIGINAL_WITHOUT,
+        ],
+        [
+            eight["twice the epochs"],
+            eight["one rank's rate"],
+            *(switched(ranks)[name] for ranks in (2, 4) for name in ("dealt by identity", "mined per rank")),
+        ],
+    ]

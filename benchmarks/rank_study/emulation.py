@@ -15,7 +15,7 @@ from training.dataset import Batch
 from training.losses import batch_hard_triplet
 from training.recipe import Loss
 from training.step import loss_parts
-from zoo.densenet121 import Outputs
+from zoo.network import Outputs
 
 
 class RankBatchNorm2d(nn.BatchNorm2d):
@@ -56,20 +56,10 @@ def rank_loss_parts(outputs: Outputs, batch: Batch, weights: Loss, arm: Arm) -> 
     if arm.mining == "global" or arm.ranks == 1:
         return loss_parts(outputs, batch, weights)
     parts = loss_parts(outputs, batch, dataclasses.replace(weights, triplet=0.0))
-    mine = batch_hard_triplet if arm.lone_anchors == "out" else self_positive_triplet
     slices = zip(outputs.embedding.chunk(arm.ranks), batch.label.chunk(arm.ranks), strict=True)
-    losses = [mine(embedding, label, weights.margin) for embedding, label in slices]
+    losses = [
+        batch_hard_triplet(embedding, label, weights.margin, lone_anchors=weights.lone_anchors)
+        for embedding, label in slices
+    ]
     parts["triplet"] = weights.triplet * torch.stack(losses).mean()
     return parts
-
-
-def self_positive_triplet(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Batch-hard triplet loss in which an anchor may be its own positive, the mean over all anchors: what the
-    original does with a vehicle's only image in a batch."""
-    embeddings = embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings
-    same = labels[:, None] == labels[None, :]
-    # The clamp keeps the root's gradient finite at an anchor's distance to itself.
-    distances = (embeddings[:, None] - embeddings[None, :]).square().sum(2).clamp(min=1e-12).sqrt()
-    positive = distances.masked_fill(~same, -torch.inf).amax(1)
-    negative = distances.masked_fill(same, torch.inf).amin(1)
-    return F.relu(positive - negative + margin).mean()

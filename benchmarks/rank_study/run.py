@@ -15,6 +15,7 @@ from torch import nn
 from benchmarks.rank_study.arms import Arm
 from benchmarks.rank_study.emulation import rank_loss_parts, split_batch_norm
 from training.dataset import Batch, TrainingSet, collate, raise_failures
+from training.datasets import read_split
 from training.dealing import rank_draws
 from training.evaluation import evaluate_model
 from training.extract import EvaluationSet
@@ -23,7 +24,6 @@ from training.recipe import Optimizer, Recipe, load_recipe
 from training.records import Record, label_map
 from training.sampler import Draw, Sampler, make_sampler
 from training.step import normalise
-from training.veri import read_split
 from zoo.inference import InferenceModel
 from zoo.initialization import initialize
 from zoo.registry import create_model, make_card
@@ -88,6 +88,7 @@ def recipe_of(run: Run) -> Recipe:
         amp="bf16",
         ema_decay=arm.ema_decay,
         optimizer=optimizer,
+        loss=dataclasses.replace(base.loss, lone_anchors=arm.lone_anchors),
     )
 
 

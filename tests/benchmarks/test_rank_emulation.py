@@ -1,0 +1,123 @@
+"""Emulated ranks take the very steps of real ones: processes, gloo, the product's gathering and averaging."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmarks.rank_study.arms import Arm, original, ours, switched
+from benchmarks.rank_study.emulation import split_batch_norm
+from benchmarks.rank_study.run import global_draws, training_step
+from training.dataset import Batch, TrainingSet, collate, raise_failures
+from training.dealing import rank_draws
+from training.ranks import joined
+from training.recipe import Recipe, load_recipe
+from training.records import label_map
+from training.sampler import Draw, Sampler, make_sampler
+from training.step import loss_parts, normalise
+from training.veri import read_split
+from zoo.network import Outputs
+from zoo.registry import create_model
+
+RANKS, STEPS = 2, 3
+ARMS = {
+    "ours": ours(RANKS),
+    "original": original(RANKS),
+    "original, lone anchors out": dataclasses.replace(original(RANKS), lone_anchors="out"),
+    "dealt by identity": switched(RANKS)["dealt by identity"],
+    "mined per rank": switched(RANKS)["mined per rank"],
+}
+
+
+class Tiny(nn.Module):
+    """What a model of the zoo has, at a size for seconds."""
+
+    def __init__(self, num_ids: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, stride=4, bias=False), nn.BatchNorm2d(8)
+        self.embed, self.ids = nn.Linear(8, 6), nn.Linear(6, num_ids)
+        self.colors, self.types = nn.Linear(8, 10), nn.Linear(8, 9)
+
+    def forward(self, image: Tensor) -> Outputs:
+        feature = F.relu(self.norm(self.conv(image))).mean((2, 3))
+        embedding = F.leaky_relu(self.embed(feature))
+        return Outputs(embedding, self.colors(feature), self.types(feature), self.ids(embedding))
+
+
+def setting(root: Path, arm: Arm, arch: str) -> tuple[Recipe, TrainingSet, Sampler, nn.Module]:
+    """The same for every process: chance comes from seeds alone."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    recipe = dataclasses.replace(load_recipe("pamtri"), size=(32, 32), num_identities=2, num_instances=2)
+    recipe = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, lone_anchors=arm.lone_anchors))
+    records = read_split(root, "train")
+    data = TrainingSet(records, label_map(records), recipe.size, recipe.augmentation, seed=1)
+    labels = [data.labels[record.vehicle_id] for record in records]
+    sampler = make_sampler(arm.sampler, labels, RANKS * recipe.num_identities, recipe.num_instances, seed=1)
+    torch.manual_seed(1)
+    if arch == "tiny":
+        model: nn.Module = Tiny(len(data.labels))
+    else:
+        model = create_model(arch, num_ids=len(data.labels), embedding_dim=16, attribute_dim=8)
+    return recipe, data, sampler, model.train()
+
+
+def batch_of(data: TrainingSet, draws: list[Draw]) -> Batch:
+    (batch,) = raise_failures([collate([data[draw] for draw in draws])])
+    return batch
+
+
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), 1e-2, weight_decay=5e-4)
+
+
+def real_rank(rank: int, root: Path, arm: Arm, arch: str, folder: Path) -> None:
+    """One process of a training by the product's ranks."""
+    meeting = f"file://{folder / 'meeting'}"
+    with joined(rank, RANKS, torch.device("cpu"), init_method=meeting) as ranks:
+        recipe, data, sampler, model = setting(root, arm, arch)
+        optimizer = adam(model)
+        for draws in rank_draws(sampler, 0, arm.dealing, rank, RANKS)[:STEPS]:
+            batch = batch_of(data, draws)
+            outputs = model(normalise(batch, channels_last=True).image)
+            parts = loss_parts(outputs, batch, recipe.loss, ranks, arm.mining)
+            optimizer.zero_grad()
+            torch.stack(list(parts.values())).sum().backward()
+            ranks.average_gradients(model.parameters())
+            optimizer.step()
+        if ranks.is_first:
+            save_file(model.state_dict(), folder / "real.safetensors")
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arch", ["tiny", pytest.param("densenet121", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("doubles")
+def test_equal_to_real_ranks(arm: str, arch: str, veri_root: Path, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(real_rank, (veri_root, ARMS[arm], arch, tmp_path), nprocs=RANKS)
+    real = load_file(tmp_path / "real.safetensors")
+
+    recipe, data, sampler, model = setting(veri_root, ARMS[arm], arch)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    split_batch_norm(model, RANKS)
+    optimizer = adam(model)
+    for draws in global_draws(sampler, 0, ARMS[arm])[:STEPS]:
+        training_step(model, optimizer, batch_of(data, draws), recipe, ARMS[arm])
+    emulated = model.state_dict()
+    assert emulated.keys() == real.keys()
+    for name, value in emulated.items():
+        torch.testing.assert_close(
+            value, real[name], rtol=1e-9, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+        )
+    moved = [name for name in real if not torch.equal(real[name], start[name])]
+    assert moved == list(real), "everything is trained"
