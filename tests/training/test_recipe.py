@@ -34,6 +34,26 @@ def test_pamtri_is_the_published_one() -> None:
     assert (augmentation.erasing, augmentation.jitter) == (0.0, 0.0)
 
 
+def test_the_original_on_eight_cards() -> None:
+    """Eight times the rate from the first step, plain sampling, each card for itself: nothing else differs."""
+    original, pamtri = load_recipe("pamtri-8p-original"), load_recipe("pamtri")
+    assert (
+        dataclasses.replace(
+            original,
+            name=pamtri.name,
+            description=pamtri.description,
+            sampler=pamtri.sampler,
+            loss=pamtri.loss,
+            ranks=pamtri.ranks,
+        )
+        == pamtri
+    )
+    assert original.loss == dataclasses.replace(pamtri.loss, lone_anchors="self")
+    assert (original.sampler, original.ranks.mining, original.ranks.sync_bn) == ("plain", "rank", False)
+    followed = original.over_ranks(8).optimizer
+    assert followed == dataclasses.replace(pamtri.optimizer, lr=8 * 3e-4, warmup_epochs=0.0)
+
+
 def test_overrides() -> None:
     recipe = load_recipe("smoke", epochs=7, init=None)
     assert (recipe.epochs, recipe.init) == (7, "none")
