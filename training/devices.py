@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from training import npu
+from training.memory import keep_freed_memory
 from zoo.errors import UserError
 
 
@@ -125,6 +126,7 @@ def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
         UserError: the device cannot be used.
     """
     if kind.type == "cpu":
+        keep_freed_memory()
         return torch.device("cpu")
     if kind.type == "npu":
         npu.load()
