@@ -39,6 +39,7 @@ class Model:
     pool: str | None = None
     last_stride: int | None = None
     ibn: bool | None = None
+    width: float | None = None
 
     def options(self) -> dict[str, Any]:
         """The architecture's options, as far as they are given."""

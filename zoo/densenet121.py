@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
-from torchvision.models import densenet121
+from torchvision.models import DenseNet121_Weights, densenet121
 
 from zoo.layers import InstanceBatchNorm2d, widen
-from zoo.network import Options, VehicleNetwork
+from zoo.network import ImageNetTrunk, Options, VehicleNetwork
 from zoo.registry import register
 
 POOLED_DIM = 1024
@@ -31,6 +31,13 @@ class DenseNet121Options(Options):
 @register("densenet121", DenseNet121Options)
 class DenseNet121(VehicleNetwork):
     """The multi-task network; the options are those of `DenseNet121Options`."""
+
+    imagenet = ImageNetTrunk(
+        DenseNet121_Weights.IMAGENET1K_V1.url,
+        prefix="features.",
+        leaves_out="classifier.",
+        first="conv0.weight",
+    )
 
     def __init__(self, **options: Any) -> None:
         chosen = DenseNet121Options(**options)

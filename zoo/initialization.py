@@ -9,14 +9,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import DenseNet121_Weights
 
 from zoo.errors import UserError
 from zoo.layers import InstanceBatchNorm2d
+from zoo.network import ImageNetTrunk
 from zoo.weights import apply_weights, load_weights
-
-IMAGENET_URL: str = DenseNet121_Weights.IMAGENET1K_V1.url
-"""Where torchvision keeps its weights (BSD-3-Clause; ImageNet's own terms apply to their use)."""
 
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
@@ -50,11 +47,17 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
         path: of torchvision's file; None for the cache that torch keeps, which is filled from the network.
 
     Raises:
-        UserError: no file and no network, a damaged file, or another network's weights.
+        UserError: no such weights, no file and no network, a damaged file, or another network's weights.
     """
-    source = imagenet_cache() if path is None else Path(path)
+    known: ImageNetTrunk | None = getattr(model, "imagenet", None)
+    if known is None:
+        raise UserError(
+            f"{type(model).__name__}: torchvision has no ImageNet weights of this trunk; start from chance "
+            "(--init none) or from an earlier model's weights"
+        )
+    source = imagenet_cache(known.url) if path is None else Path(path)
     if path is None and not source.exists():
-        _download(source)
+        _download(known.url, source)
     try:
         # Pickled by others: nothing but tensors is let in.
         state = torch.load(source, map_location="cpu", weights_only=True)
@@ -62,44 +65,48 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
         reason = error.strerror if isinstance(error, OSError) else str(error).strip().partition("\n")[0]
         raise UserError(
             f"{source}: cannot be read as torchvision's weights ({reason or 'it is cut short'}); "
-            f"fetch {IMAGENET_URL} again, or start without it: --init none"
+            f"fetch {known.url} again, or start without it: --init none"
         ) from error
     if not isinstance(state, Mapping):
-        raise UserError(f"{source}: not a state dict; torchvision's is at {IMAGENET_URL}")
+        raise UserError(f"{source}: not a state dict; torchvision's is at {known.url}")
     trunk = getattr(model, str(model.trunk))
     own = trunk.state_dict()
     # Files of before torch 0.4.1 have no batch counters.
     fitted = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
     for key, value in state.items():
-        if key.startswith("features.") and isinstance(value, Tensor):
-            fitted[_OLD_NAME.sub(r"\1\2", key.removeprefix("features."))] = value
-    first = own["conv0.weight"]
+        if (
+            key.startswith(known.prefix)
+            and not key.startswith(known.leaves_out)
+            and isinstance(value, Tensor)
+        ):
+            fitted[_OLD_NAME.sub(r"\1\2", key.removeprefix(known.prefix))] = value
+    first = own[known.first]
     rgb, extra = first[:, :3], first[:, 3:]
-    if "conv0.weight" in fitted and fitted["conv0.weight"].shape == rgb.shape:
-        fitted["conv0.weight"] = torch.cat((fitted["conv0.weight"].to(extra), extra), dim=1)
+    if known.first in fitted and fitted[known.first].shape == rgb.shape:
+        fitted[known.first] = torch.cat((fitted[known.first].to(extra), extra), dim=1)
     for name, module in trunk.named_modules():
         if isinstance(module, InstanceBatchNorm2d) and f"{name}.running_var" in fitted:
             module.share_out(fitted, name)
     apply_weights(trunk, fitted, str(source))
 
 
-def imagenet_cache() -> Path:
+def imagenet_cache(url: str) -> Path:
     """Name the file where torch keeps torchvision's weights, whether it is there or not."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(IMAGENET_URL)
+    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)
 
 
-def _download(target: Path) -> None:
+def _download(url: str, target: Path) -> None:
     sha256_prefix = target.stem.rpartition("-")[2]
     # torch.hub gives no way to set a timeout, and without one a silent network keeps the user waiting.
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(15)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=sha256_prefix)
+        torch.hub.download_url_to_file(url, str(target), hash_prefix=sha256_prefix)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"ImageNet weights cannot be fetched ({reason}); put {IMAGENET_URL} at {target}, "
+            f"ImageNet weights cannot be fetched ({reason}); put {url} at {target}, "
             "or start without them: --init none"
         ) from error
     finally:

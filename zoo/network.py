@@ -84,6 +84,23 @@ class Options:
         return 3 + NUM_KEYPOINTS * self.heatmaps + NUM_SEGMENTS * self.segments
 
 
+@dataclass(frozen=True)
+class ImageNetTrunk:
+    """Which of torchvision's weights fit a trunk.
+
+    Attributes:
+        url: where torchvision keeps them (BSD-3-Clause; ImageNet's own terms apply to their use).
+        prefix: of the trunk's keys in that file.
+        leaves_out: prefix of the keys of the classifier.
+        first: the first convolution's key in the trunk.
+    """
+
+    url: str
+    prefix: str
+    leaves_out: str
+    first: str
+
+
 class VehicleNetwork(nn.Module):
     """A trunk and branches for identity, colour and type, in any combination of the four input variants.
 
@@ -95,6 +112,7 @@ class VehicleNetwork(nn.Module):
 
     trunk = "base"
     identity_classifier = "classifier_vid"
+    imagenet: ImageNetTrunk | None = None
 
     def __init__(self, trunk: nn.Module, pooled_dim: int, options: Options) -> None:
         super().__init__()

@@ -8,10 +8,13 @@ import pytest
 import torch
 from torchvision.models import densenet121
 
+from zoo.densenet121 import DenseNet121
 from zoo.errors import UserError
-from zoo.initialization import IMAGENET_URL, imagenet_cache, initialize
+from zoo.initialization import imagenet_cache, initialize
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
+
+IMAGENET_URL = DenseNet121.imagenet.url
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +49,8 @@ def test_the_cache_is_used_without_a_network(
     released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    imagenet_cache().parent.mkdir(parents=True)
-    imagenet_cache().write_bytes(released.read_bytes())
+    imagenet_cache(IMAGENET_URL).parent.mkdir(parents=True)
+    imagenet_cache(IMAGENET_URL).write_bytes(released.read_bytes())
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("asked the network"))
     model = create_model("densenet121")
     initialize(model, "imagenet")
@@ -63,8 +66,8 @@ def test_no_cache_and_no_network_tell_the_way_on(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     with pytest.raises(UserError, match=r"Name or service not known.*--init none") as caught:
         initialize(create_model("densenet121"), "imagenet")
-    assert f"put {IMAGENET_URL} at {imagenet_cache()}" in str(caught.value)
-    assert not list(imagenet_cache().parent.iterdir())
+    assert f"put {IMAGENET_URL} at {imagenet_cache(IMAGENET_URL)}" in str(caught.value)
+    assert not list(imagenet_cache(IMAGENET_URL).parent.iterdir())
     assert socket.getdefaulttimeout() is None
 
 
