@@ -40,7 +40,16 @@ def write_checkpoint(folder: Path, payload: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if last.exists():
-            last.replace(folder / PREVIOUS)
+            _keep(last, folder / PREVIOUS)
+
+
+def _keep(last: Path, previous: Path) -> None:
+    previous.unlink(missing_ok=True)
+    try:
+        previous.hardlink_to(last)
+    except OSError:
+        # A file system without hard links: for a moment there is no last one.
+        last.replace(previous)
 
 
 def read_checkpoint(folder: Path) -> bytes | None:

@@ -78,7 +78,7 @@ def test_resumed_weights_are_those_of_a_whole_run(
     own, whole, killed = broken_off
     there = position(killed)
     assert there["epoch"] == 0
-    assert there["sums"]["steps"] >= 4
+    assert there["sums"]["steps"] >= 2
     # As a kill between the epoch's line and its checkpoint leaves it.
     (killed / "metrics.jsonl").write_text((whole / "metrics.jsonl").read_text().splitlines()[0] + "\n")
     assert launch([*own, "--out", str(killed), "--resume"]) == 0
