@@ -14,6 +14,7 @@ with extra_imports(__name__):
     from training.devices import add_device_arguments, choose_devices, enter_device
     from training.elastic import Nodes, RankError, run_ranks, set_threads
     from training.job import Job
+    from training.progress import result_table
     from training.ranks import Ranks
     from training.recipe import RECIPES, load_recipe
     from training.resume import MINUTES
@@ -51,7 +52,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--amp", choices=get_args(Level), help="precision, instead of the recipe's")
     parser.add_argument(
         "--loss-scale",
-        type=_loss_scale,
+        type=number_or_dynamic,
         metavar="S",
         help="a number such as 128, or `dynamic`; of O1 and O2, instead of the recipe's",
     )
@@ -120,12 +121,13 @@ def main(argv: list[str] | None = None) -> int:
     percent = "-" if metrics["mAP"] is None else f"{100 * metrics['mAP']:.2f}"
     print(f"mAP {percent} at epoch {metrics['best_epoch']}, {metrics['fps']:.1f} images/s")
     print(f"weights: {Path(metrics['run']) / 'best.safetensors'}")
+    print(result_table(metrics))
     if arguments.json:
         print(json.dumps(metrics))
     return 0
 
 
-def _loss_scale(text: str) -> float | str:
+def number_or_dynamic(text: str) -> float | str:
     return text if text == "dynamic" else float(text)
 
 

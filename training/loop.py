@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from training.dataset import TrainingSet, collate, raise_failures
 from training.dealing import rank_draws
 from training.devices import loader_context
 from training.learner import Learner
+from training.progress import Progress
 from training.ranks import Ranks
 from training.sampler import Sampler
 from training.step import divergence
@@ -58,6 +58,7 @@ def train_epoch(
     sampler: Sampler,
     epoch: int,
     sums: EpochSums,
+    progress: Progress,
     after_step: Callable[[], None],
 ) -> EpochFigures:
     """Train an epoch, or what is left of it.
@@ -68,6 +69,7 @@ def train_epoch(
         sampler: plans the global batch.
         epoch: counts from 0.
         sums: what was done of the epoch before; kept up to date.
+        progress: shows it.
         after_step: called after each step, when all its state is settled.
 
     Raises:
@@ -90,14 +92,7 @@ def train_epoch(
     )
     learner.amp.network.train()
     done = None
-    with tqdm(
-        total=len(sampler) * sampler.batch_size,
-        initial=sums.images,
-        desc=f"epoch {epoch + 1}/{recipe.epochs} at {data.size[0]}x{data.size[1]}",
-        unit="img",
-        leave=False,
-        disable=not ranks.is_first,
-    ) as bar:
+    with progress.epoch(epoch, sums.images):
         asked = time.monotonic()
         for batch in raise_failures(loader):
             got = time.monotonic()
@@ -105,10 +100,8 @@ def train_epoch(
             _count(sums, done.parts if done.taken else None, len(batch) * ranks.world_size)
             sums.waited += got - asked
             sums.seconds += time.monotonic() - asked
-            if done.taken:
-                shown = {name: f"{value / sums.taken:.3f}" for name, value in sums.parts.items()}
-                bar.set_postfix(shown, refresh=False)
-            bar.update(len(batch) * ranks.world_size)
+            means = {name: value / sums.taken for name, value in sums.parts.items()}
+            progress.step(sums.steps, len(batch) * ranks.world_size, means, sums.seconds, sums.waited)
             after_step()
             asked = time.monotonic()
     if not sums.taken and done is not None:

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from training.checkpoint import LAST, PREVIOUS
+from training.progress import CURVES
 from zoo.errors import UserError
 from zoo.files import write_text
 
@@ -30,7 +32,7 @@ def json_text(content: Any) -> str:
 
 class RunFolder:
     """A run's files: best and last weights with their cards, metrics.json, metrics.jsonl, labels.json,
-    recipe.json."""
+    recipe.json, checkpoints, and TensorBoard's curves."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,13 +56,15 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             _sweep(path)
             # A run that failed before it learnt anything is not worth asking for.
-            if not overwrite and any(file.name not in FIRST_FILES for file in path.iterdir()):
+            if not overwrite and any(file.name not in (*FIRST_FILES, CURVES) for file in path.iterdir()):
                 raise UserError(
                     f"{path}: holds files already; choose another --out, or give --overwrite, or --resume to "
                     "go on with the run there"
                 )
             for file in RUN_FILES:
                 (path / file).unlink(missing_ok=True)
+            if (path / CURVES).is_dir():
+                shutil.rmtree(path / CURVES)
             return cls(path)
         except OSError as error:
             raise _unusable(error) from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from training.extract import EvaluationSet
 from training.extract_ranks import extract_shared, own_share
 from training.learner import Learner
 from training.loop import EpochFigures, EpochSums, train_epoch
+from training.progress import Progress
 from training.ranks import Ranks
 from training.recipe import Recipe
 from training.records import label_map
@@ -125,6 +127,9 @@ class Trainer:
             # Before the first epoch, so that a damaged image is reported at once.
             for data, name in ((self.query, "query"), (self.gallery, "gallery")):
                 data.images.preload([data.size], description=f"decode {name}")
+        steps = len(self.sampler)
+        done_steps = position.epoch * steps + position.sums.steps
+        progress = Progress(self.recipe, steps, steps * self.sampler.batch_size, path, done_steps)
         for epoch in range(position.epoch, self.recipe.epochs):
             figures = train_epoch(
                 self.learner,
@@ -132,17 +137,22 @@ class Trainer:
                 self.sampler,
                 epoch,
                 position.sums,
+                progress,
                 lambda: checkpoints.after_step(position),
             )
             self.learner.average_statistics()
             judged = (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs
+            began = time.monotonic()
             evaluation = self.evaluate() if judged else None
+            if judged:
+                progress.judged(time.monotonic() - began)
             if folder:
-                self._conclude(folder, position, figures, evaluation)
+                progress.conclude(self._conclude(folder, position, figures, evaluation))
             position.images += figures.images
             position.training_seconds += figures.seconds
             position.epoch, position.sums = epoch + 1, EpochSums()
             checkpoints.save(position)
+        progress.close()
         return self._summary(folder, position) if folder else {}
 
     def evaluate(self) -> Evaluation | None:
@@ -167,8 +177,8 @@ class Trainer:
         position: Position,
         figures: EpochFigures,
         evaluation: Evaluation | None,
-    ) -> None:
-        """Write an epoch's line and weights."""
+    ) -> dict[str, Any]:
+        """Write an epoch's line and weights; return the line."""
         entry = {
             "epoch": position.epoch + 1,
             "loss": sum(figures.parts.values()),
@@ -188,6 +198,7 @@ class Trainer:
             tqdm.write(evaluation.table(f"epoch {position.epoch + 1:>3}"), file=sys.stderr)
         position.history.append(entry)
         folder.append_metrics(entry)
+        return entry
 
     def _summary(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Write metrics.json, which tells a complete run from one that was broken off."""
@@ -198,6 +209,7 @@ class Trainer:
             "epochs": self.recipe.epochs,
             "amp": self.recipe.amp,
             "device": device_name(self.ranks.device),
+            "device_type": self.ranks.device.type,
             "world_size": self.ranks.world_size,
             "skipped_steps": self.learner.amp.scale.skipped,
             "dataset": self.dataset,

@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
-
-from zoo.preprocess import ImageError
+from types import FrameType
 
 EXTRA_OF = {
     "torch": "train",
@@ -16,6 +18,7 @@ EXTRA_OF = {
     "onnxscript": "train",
     "cv2": "train",
     "numba": "train",
+    "tensorboard": "train",
 }
 """Top-level module -> the extra of this project that installs it, for modules that commands import."""
 
@@ -35,11 +38,8 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
     def wrapper(*args: object, **kwargs: object) -> int:
         try:
             return main(*args, **kwargs)
-        except (UserError, ImageError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except ModuleNotFoundError as error:
-            if (message := _missing_extra(error)) is None:
+        except Exception as error:
+            if (message := _explanation(error)) is None:
                 raise
             print(f"error: {message}", file=sys.stderr)
             return 2
@@ -55,23 +55,45 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
 def extra_imports(importer: str) -> Iterator[None]:
     """Surround a command's imports that need an extra: without it, the command ends like on a `UserError`.
 
-    They take seconds, so that Ctrl-C ends them as it ends the command.
+    They take seconds, in which Ctrl-C ends the process at once: nothing is there yet to be tidied up, and an
+    exception can get lost in a library that is half imported.
 
     Args:
         importer: `__name__` of the module. One that is imported raises as ever.
     """
+    if importer != "__main__" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, _leave)
     try:
         yield
     except ModuleNotFoundError as error:
-        if importer != "__main__" or (message := _missing_extra(error)) is None:
+        if (message := _missing_extra(error)) is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        if importer != "__main__":
-            raise
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+def _explanation(error: Exception) -> str | None:
+    """What to tell the user; None for an error that is not theirs to mend."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_extra(error)
+    # Here alone, because it brings NumPy: a command should be quick to say --help, and to end on Ctrl-C.
+    from zoo.preprocess import ImageError
+
+    return str(error) if isinstance(error, ImageError) else None
 
 
 def _let_go(error: BaseException) -> None:

@@ -54,11 +54,14 @@ def test_what_a_run_writes(run: Path, stripes: Path) -> None:
         "best.json",
         "best.safetensors",
         "labels.json",
+        "last.ckpt",
         "last.json",
         "last.safetensors",
         "metrics.json",
         "metrics.jsonl",
+        "previous.ckpt",
         "recipe.json",
+        "tensorboard",
     ]
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics.keys() >= FIGURES | {"fps", "epochs", "device", "seconds", "amp", "best_epoch"}
