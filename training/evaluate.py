@@ -12,15 +12,19 @@ with extra_imports(__name__):
 
     from training.datasets import read_split
     from training.devices import add_device_arguments, choose_device
-    from training.evaluation import evaluate_weights
+    from training.evaluation import RANKS, embed_with_weights, evaluate_embedded
+    from training.query_expansion import Expansion
+    from training.query_results import write_query_results
+    from training.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
     from training.rankings import evaluate_rankings
+    from training.reranking import Reranking
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
-        description="Measure mAP, Rank-1, Rank-5, colour and type accuracy on queries and gallery.",
+        description="Measure mAP, mINP, CMC, colour and type accuracy on queries and gallery.",
     )
     parser.add_argument(
         "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
@@ -32,6 +36,21 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
+    parser.add_argument(
+        "--ranks", type=int, nargs="+", default=list(RANKS), metavar="K", help="of the CMC [1 5 10]"
+    )
+    parser.add_argument("--save-queries", type=Path, metavar="FILE", help="write each query's figures too")
+    rows = parser.add_argument_group("other ways to search, in rows of their own")
+    rows.add_argument("--query-expansion", action="store_true", help="search with queries and first results")
+    rows.add_argument("--results", type=int, default=5, help="that a query is expanded by [%(default)s]")
+    rows.add_argument(
+        "--alpha", type=float, default=3.0, help="power of their weights; 0: equal [%(default)s]"
+    )
+    rows.add_argument("--rerank", action="store_true", help="re-rank by mutual neighbours")
+    rows.add_argument("--k1", type=int, default=20, help="neighbours that describe an image [%(default)s]")
+    rows.add_argument("--k2", type=int, default=6, help="descriptions that are averaged [%(default)s]")
+    rows.add_argument("--lambda", type=float, default=0.3, help="share of the plain distance [%(default)s]")
+    rows.add_argument("--tracks", action="store_true", help="search for tracks (VeRi's HIT protocol)")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     return parser.parse_args(argv)
 
@@ -44,22 +63,50 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--batch-size and --threads must be at least 1, --workers at least 0")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if min(arguments.ranks) < 1:
+        raise UserError("--ranks count from 1")
+    options = _row_options(arguments)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
+    rows: list[Row] = []
     if arguments.rankings is not None:
+        if options.wanted:
+            raise UserError(
+                "--query-expansion, --rerank and --tracks need embeddings: give --weights, not --rankings"
+            )
         evaluation = evaluate_rankings(arguments.rankings, query, gallery)
         title = arguments.rankings.name
     else:
         device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
-        evaluation = evaluate_weights(
+        found = embed_with_weights(
             arguments.weights, query, gallery, device, arguments.batch_size, arguments.workers
         )
+        evaluation = evaluate_embedded(found)
+        if options.wanted:
+            rows = rank_in_rows(found, options)
         title = (
             Path(arguments.weights).stem if arguments.weights.endswith(".safetensors") else arguments.weights
         )
-    print(evaluation.table(title))
+    print(evaluation.table(title, arguments.ranks))
+    if rows:
+        print(rows_table(rows, arguments.ranks))
+    if arguments.save_queries is not None:
+        write_query_results(arguments.save_queries, evaluation, query, gallery)
     if arguments.json:
-        print(json.dumps(evaluation.figures()))
+        others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows}
+        print(json.dumps({**evaluation.figures(arguments.ranks), **others}))
     return 0
+
+
+def _row_options(arguments: argparse.Namespace) -> RowOptions:
+    """What the command line wants beside the plain figures."""
+    try:
+        return RowOptions(
+            Expansion(arguments.results, arguments.alpha) if arguments.query_expansion else None,
+            Reranking(arguments.k1, arguments.k2, vars(arguments)["lambda"]) if arguments.rerank else None,
+            arguments.tracks,
+        )
+    except ValueError as error:
+        raise UserError(f"{error}; see --help") from error
 
 
 if __name__ == "__main__":

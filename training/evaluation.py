@@ -44,13 +44,29 @@ def ranking_figures(ranking: RankMetrics, ranks: Sequence[int] = RANKS) -> dict[
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation. Accuracies are over the query images; NaN where model or labels have no such
-    attribute."""
+    """One evaluation.
+
+    Attributes:
+        ranking: of the gallery, for each query.
+        color_right, type_right: float64 [Q], 1 where the query's colour (type) was told right and 0 where
+            wrong; NaN where model or labels have no such attribute.
+        num_gallery: images searched.
+    """
 
     ranking: RankMetrics
-    color_accuracy: float
-    type_accuracy: float
+    color_right: np.ndarray
+    type_right: np.ndarray
     num_gallery: int
+
+    @property
+    def color_accuracy(self) -> float:
+        """Over the query images; NaN where no colour is labelled or told."""
+        return share(self.color_right)
+
+    @property
+    def type_accuracy(self) -> float:
+        """Over the query images; NaN where no type is labelled or told."""
+        return share(self.type_right)
 
     def figures(self, ranks: Sequence[int] = RANKS) -> dict[str, Any]:
         """The figures by name, as fractions; None for one that does not exist."""
@@ -82,10 +98,16 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def accuracy(predicted: np.ndarray, labelled: np.ndarray) -> float:
-    """The share of labelled rows that are predicted right; NaN where nothing is labelled or predicted."""
+def told_right(predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """1 for a row that is predicted as labelled, 0 for one that is not, NaN where either is `UNKNOWN`."""
     known = (labelled != UNKNOWN) & (predicted != UNKNOWN)
-    return float((predicted[known] == labelled[known]).mean()) if known.any() else float("nan")
+    return np.where(known, predicted == labelled, np.nan)
+
+
+def share(right: np.ndarray) -> float:
+    """The mean of the values that are not NaN; NaN where none is."""
+    known = right[~np.isnan(right)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def evaluate_embeddings(
@@ -117,8 +139,8 @@ def evaluate_embeddings(
         ) from error
     return Evaluation(
         ranking,
-        accuracy(query.color, column(query_records, "color")),
-        accuracy(query.type, column(query_records, "type")),
+        told_right(query.color, column(query_records, "color")),
+        told_right(query.type, column(query_records, "type")),
         len(gallery_records),
     )
 
@@ -167,5 +189,11 @@ def evaluate_weights(
     workers: int = 0,
 ) -> Evaluation:
     """Embed and judge."""
-    found = embed_with_weights(weights, query, gallery, device, batch_size, workers)
-    return evaluate_embeddings(found.query, found.gallery.embedding, query, gallery, found.metric)
+    return evaluate_embedded(embed_with_weights(weights, query, gallery, device, batch_size, workers))
+
+
+def evaluate_embedded(found: Embedded) -> Evaluation:
+    """Judge what a model says of a data set."""
+    return evaluate_embeddings(
+        found.query, found.gallery.embedding, found.query_records, found.gallery_records, found.metric
+    )

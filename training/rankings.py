@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation import Evaluation, accuracy
+from training.evaluation import Evaluation, told_right
 from training.metrics import match_ranks_of_order, rank_metrics
 from training.records import UNKNOWN, Record
 from zoo.errors import UserError
@@ -45,13 +45,11 @@ def evaluate_rankings(path: str | Path, query: Sequence[Record], gallery: Sequen
             own_camera = cameras == record.camera_id
             yield match_ranks_of_order(answer.order, same & ~own_camera, same & own_camera)
 
-    def attribute_accuracy(name: str) -> float:
+    def right(name: str) -> np.ndarray:
         predicted = np.array([getattr(answer, name) for answer in ranked])
-        return accuracy(predicted, np.array([getattr(record, name) for record in query]))
+        return told_right(predicted, np.array([getattr(record, name) for record in query]))
 
-    return Evaluation(
-        rank_metrics(match_ranks()), attribute_accuracy("color"), attribute_accuracy("type"), len(gallery)
-    )
+    return Evaluation(rank_metrics(match_ranks()), right("color"), right("type"), len(gallery))
 
 
 def read_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[Record]) -> list[RankedQuery]:
