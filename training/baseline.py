@@ -22,7 +22,7 @@ with extra_imports(__name__):
     from training.evaluation import evaluate_embeddings
     from training.extract import Extracted
     from training.images import load_pixels
-    from training.records import UNKNOWN, Record
+    from training.records import Record
     from zoo.preprocess import resize
 
 BINS = (16, 8, 8)
@@ -73,8 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     arguments = parser.parse_args(argv)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
-    unknown = np.full(len(query), UNKNOWN, np.int64)
-    found = Extracted(describe(query, "query"), unknown, unknown)
+    found = Extracted(describe(query, "query"))
     evaluation = evaluate_embeddings(found, describe(gallery, "gallery"), query, gallery)
     print(evaluation.table("colour histogram"))
     if arguments.json:

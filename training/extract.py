@@ -26,13 +26,28 @@ class Extracted:
 
     Attributes:
         embedding: float32 [N, D].
-        color: int64 [N], the likeliest colour's index; `UNKNOWN` where the model tells no colours.
-        type: int64 [N], likewise.
+        color_probs: float32 [N, 10], or None where the model tells no colours.
+        type_probs: float32 [N, 9], likewise.
     """
 
     embedding: np.ndarray
-    color: np.ndarray
-    type: np.ndarray
+    color_probs: np.ndarray | None = None
+    type_probs: np.ndarray | None = None
+
+    @property
+    def color(self) -> np.ndarray:
+        """The likeliest colour's index, int64 [N]; `UNKNOWN` where the model tells no colours."""
+        return self._likeliest(self.color_probs)
+
+    @property
+    def type(self) -> np.ndarray:
+        """The likeliest type's index, likewise."""
+        return self._likeliest(self.type_probs)
+
+    def _likeliest(self, probabilities: np.ndarray | None) -> np.ndarray:
+        if probabilities is None:
+            return np.full(len(self.embedding), UNKNOWN, np.int64)
+        return probabilities.argmax(1)
 
 
 class EvaluationSet(Dataset[Sample | Failure]):
@@ -87,17 +102,16 @@ def extract(
         UserError: an image cannot be used.
     """
     device = model.mean.device
-    embeddings: list[np.ndarray] = []
-    colors: list[np.ndarray] = []
-    types: list[np.ndarray] = []
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
     loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
     with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
         for loaded in raise_failures(loader):
             batch = loaded.to(device)
             predictions = model(batch.image, batch.keypoints, batch.heatmaps, batch.segments)
-            embeddings.append(predictions.embedding.cpu().numpy())
-            unknown = np.full(len(batch), UNKNOWN, np.int64)
-            for kept, probabilities in ((colors, predictions.color_probs), (types, predictions.type_probs)):
-                kept.append(unknown if probabilities is None else probabilities.argmax(1).cpu().numpy())
+            for part, values in zip(parts, predictions, strict=True):
+                if values is not None:
+                    part.append(values.cpu().numpy())
             bar.update(len(batch))
-    return Extracted(np.concatenate(embeddings), np.concatenate(colors), np.concatenate(types))
+    embedding, *attributes = (np.concatenate(part) if part else None for part in parts)
+    assert embedding is not None, "every model gives an embedding"
+    return Extracted(embedding, *attributes)

@@ -35,5 +35,9 @@ def extract_shared(
         UserError: an image cannot be used.
     """
     own = extract(model, share, workers=workers, description=description)
-    parts = (own.embedding, own.color, own.type)
-    return Extracted(*(ranks.gather(torch.from_numpy(part))[:total].numpy() for part in parts))
+
+    def whole(part: np.ndarray) -> np.ndarray:
+        return ranks.gather(torch.from_numpy(part))[:total].numpy()
+
+    attributes = (own.color_probs, own.type_probs)
+    return Extracted(whole(own.embedding), *(None if part is None else whole(part) for part in attributes))

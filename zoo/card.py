@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,8 @@ class Card:
         metric: how embeddings are compared; `cosine` for models that give normalised embeddings.
         colors: colour names in class order.
         types: type names in class order.
+        temperature: what `color` and `type` logits are divided by before softmax, so that a probability says
+            how often it is right (Guo et al., ICML 2017); `training.calibrate` fits it.
         options: what the architecture's builder was called with.
         recipe: name of the training recipe; empty for weights that no recipe of ours made.
         command: the command that made the weights.
@@ -49,6 +52,7 @@ class Card:
     metric: Literal["euclidean", "cosine"] = "euclidean"
     colors: tuple[str, ...] = COLORS
     types: tuple[str, ...] = TYPES
+    temperature: dict[str, float] = field(default_factory=lambda: {"color": 1.0, "type": 1.0})
     options: dict[str, Any] = field(default_factory=dict)
     recipe: str = ""
     command: str = ""
@@ -71,7 +75,7 @@ class Card:
         """Read a card; `source` names it in error messages.
 
         Raises:
-            UserError: not JSON, an unknown field, or a missing one.
+            UserError: not JSON, an unknown field, a missing one, or a temperature that is none.
         """
         try:
             values = json.loads(text)
@@ -90,6 +94,11 @@ class Card:
                 values[name] = tuple(values[name])
         if "pose_inputs" in values:
             values["pose_inputs"] = {name: tuple(shape) for name, shape in values["pose_inputs"].items()}
+        if "temperature" in values and not _are_temperatures(values["temperature"]):
+            raise UserError(
+                f"{source}: the temperature must be a positive number each for color and type, "
+                f"not {values['temperature']!r}"
+            )
         try:
             return cls(**values)
         except TypeError as error:
@@ -111,3 +120,11 @@ class Card:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: no card can be read there ({error})") from error
         return cls.from_json(text, str(path))
+
+
+def _are_temperatures(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"color", "type"}
+        and all(isinstance(t, int | float) and 0 < t < math.inf for t in value.values())
+    )

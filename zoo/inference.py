@@ -24,13 +24,13 @@ class Predictions(NamedTuple):
 
 
 class InferenceModel(nn.Module):
-    """Normalisation, network and softmax in one module.
+    """Normalisation, network, temperature and softmax in one module.
 
     Evaluation runs it and export traces it, so that both give the same numbers by construction.
 
     Args:
         model: from `zoo.registry`; it is put into evaluation mode.
-        card: tells mean, std and channel order.
+        card: tells mean, std, channel order and temperature.
     """
 
     mean: Tensor
@@ -40,6 +40,7 @@ class InferenceModel(nn.Module):
         super().__init__()
         self.model = model
         self.channels = card.channels
+        self.temperature = dict(card.temperature)
         # Not persistent: they are the card's, not the weights'.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
@@ -71,6 +72,14 @@ class InferenceModel(nn.Module):
         outputs = self.model((pixels - self.mean) / self.std, keypoints, *maps)
         return Predictions(
             outputs.embedding.float(),
-            None if outputs.color_logits is None else outputs.color_logits.float().softmax(dim=1),
-            None if outputs.type_logits is None else outputs.type_logits.float().softmax(dim=1),
+            self._probabilities(outputs.color_logits, "color"),
+            self._probabilities(outputs.type_logits, "type"),
         )
+
+    def _probabilities(self, logits: Tensor | None, attribute: str) -> Tensor | None:
+        if logits is None:
+            return None
+        temperature = self.temperature[attribute]
+        # An uncalibrated model's graph has no division in it.
+        scaled = logits.float() if temperature == 1.0 else logits.float() / temperature
+        return scaled.softmax(dim=1)

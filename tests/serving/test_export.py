@@ -7,13 +7,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from torch import Tensor, nn
 
 from serving.bundle import CARD_KEY, Bundle
 from serving.export import export_bundle, main
 from zoo.card import Card
-from zoo.densenet121 import Outputs
+from zoo.network import Outputs
 from zoo.errors import UserError
+from zoo.inference import InferenceModel
 from zoo.weights import save_weights
 
 from .conftest import make_model
@@ -50,6 +52,22 @@ def test_parity_is_reported_for_both_batches(bundle: Bundle) -> None:
     assert {check["batch"] for check in report["checks"]} == {1, 5}
     assert {check["output"] for check in report["checks"]} == {"embedding", "color_probs", "type_probs"}
     assert all(check["relative"] < 1e-4 for check in report["checks"])
+
+
+def test_the_temperature_is_in_the_graph(bundle: Bundle, tmp_path: Path) -> None:
+    model, card = make_model()
+    card = card.replace(temperature={"color": 0.02, "type": 3.0})
+    warm = export_bundle(model, card, tmp_path / "warm")
+    image = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = InferenceModel(model, card)(torch.from_numpy(image))
+    plain, found = (
+        onnxruntime.InferenceSession(each.onnx_file).run(["color_probs", "type_probs"], {"image": image})
+        for each in (bundle, warm)
+    )
+    for cold, served, torch_probs in zip(plain, found, expected[1:], strict=True):
+        np.testing.assert_allclose(served, torch_probs.numpy(), rtol=1e-3, atol=1e-6)
+        assert np.abs(served - cold).max() > 1e-3
 
 
 def test_same_weights_give_the_same_hash(bundle: Bundle, tmp_path: Path) -> None:

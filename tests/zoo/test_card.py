@@ -16,6 +16,7 @@ def card() -> Card:
         outputs={"embedding": 1024, "color_probs": 10},
         pose_inputs={"keypoints": (108,), "heatmaps": (192, 256, 36)},
         channels="BGR",
+        temperature={"color": 0.8, "type": 1.7},
         metrics=[{"dataset": "VeRi-776", "device": "CPU", "mAP": 0.5}],
         notes="合成车辆",
     )
@@ -36,6 +37,14 @@ def test_round_trip(card: Card, tmp_path: Path) -> None:
         ("[]", "a JSON object is expected"),
         ('{"name": "a.b"}', "incomplete"),
         ('{"name": "a.b", "input_size": [1, 1], "outputs": {}, "colour": 1}', r"unknown fields \['colour'\]"),
+        (
+            '{"name": "a.b", "input_size": [1, 1], "outputs": {}, "temperature": {"color": 0, "type": 1}}',
+            "temperature must be a positive number",
+        ),
+        (
+            '{"name": "a.b", "input_size": [1, 1], "outputs": {}, "temperature": {"color": 1}}',
+            "temperature must be a positive number",
+        ),
     ],
 )
 def test_broken_cards_are_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -44,6 +53,11 @@ def test_broken_cards_are_named(tmp_path: Path, text: str, complaint: str) -> No
     with pytest.raises(UserError, match=rf"card\.json: .*{complaint}") as caught:
         Card.read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_from_before_temperatures_has_them_at_one() -> None:
+    old = Card.from_json('{"name": "a.b", "input_size": [1, 1], "outputs": {}}')
+    assert old.temperature == {"color": 1.0, "type": 1.0}
 
 
 def test_missing_card_is_named(tmp_path: Path) -> None:

@@ -29,6 +29,21 @@ def test_normalisation_and_softmax(multitask_model: nn.Module, image: torch.Tens
     assert predictions.type_probs.shape == (3, 9)
 
 
+def test_the_cards_temperature(multitask_model: nn.Module, image: torch.Tensor) -> None:
+    card = make_card(multitask_model, "densenet121.test", (64, 64))
+    warm = card.replace(temperature={"color": 0.25, "type": 4.0})
+    with torch.no_grad():
+        plain, found = (InferenceModel(multitask_model, each)(image) for each in (card, warm))
+    assert torch.equal(plain.embedding, found.embedding)
+    for before, after, temperature in (
+        (plain.color_probs, found.color_probs, 0.25),
+        (plain.type_probs, found.type_probs, 4.0),
+    ):
+        assert before is not None and after is not None
+        torch.testing.assert_close(after, (before.log() / temperature).softmax(1))
+        assert torch.equal(after.argmax(1), before.argmax(1))
+
+
 def test_the_cards_channel_order_is_for_the_network_alone(
     multitask_model: nn.Module, image: torch.Tensor
 ) -> None:

@@ -1,0 +1,112 @@
+"""`python -m training.calibrate`: fit the temperatures of colour and type, and store them in the card."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from zoo.errors import UserError, exit_on_user_error, extra_imports
+
+with extra_imports(__name__):
+    import torch
+
+    from training.attributes import AttributeQuality
+    from training.calibration import (
+        Fit,
+        calibrated,
+        extract_uncalibrated,
+        fit_attributes,
+        spread_sample,
+    )
+    from training.datasets import dataset_name, read_split
+    from training.devices import add_device_arguments, choose_device
+    from zoo.inference import InferenceModel
+    from zoo.registry import load_model, weights_path
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.calibrate",
+        description="Fit one temperature each for colour and type by the likelihood of the labels, and write "
+        "them into the card beside the weights, which stay as they are.",
+    )
+    parser.add_argument(
+        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
+    )
+    parser.add_argument(
+        "--weights", required=True, help="a .safetensors file, or the name of a model of the zoo"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "query", "test"),
+        default="train",
+        help="fit on these; query and test only of a data set that no figure is told for [%(default)s]",
+    )
+    parser.add_argument("--images", type=int, default=4000, help="use at most so many [%(default)s]")
+    parser.add_argument("--dry-run", action="store_true", help="print, and leave the card as it is")
+    add_device_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
+    return parser.parse_args(argv)
+
+
+def table(fits: dict[str, Fit]) -> str:
+    """The fits for a person to read."""
+
+    def cells(quality: AttributeQuality) -> str:
+        assert quality.reliability is not None
+        return f"{100 * quality.reliability.expected_error:>8.2f}{quality.likelihood:>8.3f}"
+
+    lines = [f"{'':<8}{'T':>8}{'ECE, %':>8}{'NLL':>8}{'fitted':>8}{'NLL':>8}"]
+    for name, fit in fits.items():
+        title = "colour" if name == "color" else name
+        lines.append(f"{title:<8}{fit.temperature:>8.3f}{cells(fit.before)}{cells(fit.after)}")
+    return "\n".join(lines)
+
+
+def figures(fits: dict[str, Fit]) -> dict[str, Any]:
+    """The fits by name."""
+    return {
+        name: {
+            "temperature": fit.temperature,
+            "num_images": fit.before.num_images,
+            **{
+                f"{figure}_{when}": quality.figures()[figure]
+                for when, quality in (("before", fit.before), ("after", fit.after))
+                for figure in ("ece", "nll")
+            },
+        }
+        for name, fit in fits.items()
+    }
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Fit, print, and write the card."""
+    arguments = parse_arguments(argv)
+    if min(arguments.batch_size, arguments.images, arguments.threads or 1) < 1 or arguments.workers < 0:
+        raise UserError("--batch-size, --images and --threads must be at least 1, --workers at least 0")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    records = spread_sample(read_split(arguments.data_root, arguments.split), arguments.images)
+    model, card = load_model(arguments.weights)
+    device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
+    deployed = InferenceModel(model, card).to(device)
+    found = extract_uncalibrated(deployed, card, records, arguments.batch_size, arguments.workers)
+    fits = fit_attributes(card, found, records)
+    print(table(fits))
+    path = weights_path(arguments.weights).with_suffix(".json")
+    if not arguments.dry_run:
+        calibrated(card, fits).write(path)
+        print(f"{path}: written")
+    if arguments.json:
+        data = {"dataset": dataset_name(arguments.data_root), "split": arguments.split}
+        print(json.dumps({**data, **figures(fits)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
