@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from serving.bundle import CARD_KEY, Bundle
 from serving.export import export_bundle, main
 from zoo.card import Card
-from zoo.network import Outputs
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
+from zoo.network import Outputs
 from zoo.weights import save_weights
 
 from .conftest import make_model
