@@ -99,7 +99,13 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         )
         try:
             answers: dict[int, dict[str, Any] | None] = elastic_launch(config, _run_rank)(
-                work, devices.kind.type, nodes.count == 1, threads, folder, os.getpid()
+                work,
+                devices.kind.type,
+                nodes.count == 1,
+                threads,
+                folder,
+                os.getpid(),
+                multiprocessing.get_start_method(),
             )
         except SignalException as error:
             if error.sigval == signal.SIGINT:
@@ -111,10 +117,18 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
 
 
 def _run_rank(
-    work: Work, device_type: str, one_machine: bool, threads: int | None, folder: str, launcher: int
+    work: Work,
+    device_type: str,
+    one_machine: bool,
+    threads: int | None,
+    folder: str,
+    launcher: int,
+    start_method: str,
 ) -> dict[str, Any] | None:
     """A rank's whole life, in its own process."""
     threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    # That of this process's own children, such as a loader's: it would be the one that it was started by.
+    multiprocessing.set_start_method(start_method, force=True)
     rank, here, local_rank, world_size = (
         int(os.environ[name]) for name in ("RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK", "WORLD_SIZE")
     )
