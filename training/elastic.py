@@ -57,7 +57,7 @@ class Nodes:
 def set_threads(threads: int | None, ranks_here: int = 1) -> None:
     """Settle torch's CPU threads: as many as asked for, else each rank its share of the cores."""
     if threads is None and ranks_here > 1 and "OMP_NUM_THREADS" not in os.environ:
-        threads = max(1, len(os.sched_getaffinity(0)) // ranks_here)
+        threads = max(1, torch.get_num_threads() // ranks_here)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -184,8 +184,8 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
     elif first is not None:
         rank, how = first["rank"], "lost its connection to another rank, which ended without a report"
     return UserError(
-        f"rank {rank} {how}; is there enough memory for {len(os.sched_getaffinity(0))} cores' ranks? "
-        "See the kernel's log, and the other machines'; go on with --resume"
+        f"rank {rank} {how}; was memory short? See the kernel's log, here and on the other machines, start "
+        "fewer ranks, or go on with --resume"
     )
 
 

@@ -10,6 +10,7 @@ import safetensors.torch
 from tests.training.veri_layout import make_maps, make_veri
 from training.evaluate import main as evaluate
 from training.launch import main as launch
+from training.query_results import read_query_results
 from training.recipe import RECIPES
 from zoo.registry import load_model
 
@@ -60,12 +61,15 @@ def test_what_a_run_writes(run: Path, stripes: Path) -> None:
         "metrics.json",
         "metrics.jsonl",
         "previous.ckpt",
+        "queries.jsonl",
         "recipe.json",
         "tensorboard",
     ]
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics.keys() >= FIGURES | {"fps", "epochs", "device", "seconds", "amp", "best_epoch"}
     assert metrics["mAP"] == max(entry["mAP"] for entry in lines(run))
+    told = read_query_results(run).values["average_precision"]
+    assert np.nanmean(told) == pytest.approx(metrics["mAP"], abs=1e-12)
     assert metrics["fps"] > 0
     assert json.loads((run / "labels.json").read_text()) == {str(n): n - 1 for n in range(1, 17)}
     model, card = load_model(run / "best.safetensors")
@@ -210,3 +214,14 @@ def test_faults_of_the_command_line(
 ) -> None:
     assert message in fails([*arguments(own_root, tmp_path / "run"), *extra], capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_learnt_nothing_does_not_stand_in_the_way(own_root: Path, tmp_path: Path, capsys) -> None:
+    path = sorted((own_root / "image_train").iterdir())[0]
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    argv = [*arguments(own_root, tmp_path / "run"), "--epochs", "1"]
+    assert str(path) in fails(argv, capsys)
+    path.write_bytes(whole)
+    assert launch(argv) == 0
+    assert "--overwrite" in fails(argv, capsys)
