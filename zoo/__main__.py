@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.cache import models_folder
+from zoo.cache import models_folder, verify_weights
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
-from zoo.registry import PRETRAINED, list_models, read_card
+from zoo.registry import PRETRAINED, list_models, read_card, weights_path
 from zoo.remote import Entry, find_remote, list_remote, recognise
 
 
@@ -62,11 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("folder", type=Path)
     push.set_defaults(run=_push)
 
+    table = commands.add_parser("table", help="print the README's table of models, made of their cards")
+    table.add_argument("--write", type=Path, metavar="README.md", help="put it between its marks there")
+    table.set_defaults(run=_table)
+
     for command in (fetch, importing):
         command.add_argument(
             "--accept-licence", action="store_true", help="keep to the licence of non-commercial weights"
         )
-    for command in (listing, show, fetch, importing, push):
+    for command in (listing, show, fetch, importing, push, table):
         command.add_argument("--json", action="store_true", help="end with one JSON object on one line")
     return parser
 
@@ -102,12 +106,15 @@ def _describe(card: Card) -> str:
 
 
 def _show(arguments: argparse.Namespace) -> dict[str, Any]:
-    card = dataclasses.asdict(read_card(arguments.name))
+    found = read_card(arguments.name)
+    card = dataclasses.asdict(found)
     for name, value in card.items():
         if arguments.json or value in ("", (), [], {}):
             continue
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
         print(f"{name:<16} {text}")
+    # Of the card alone one would think that the model is here.
+    verify_weights(weights_path(arguments.name), found.weights_sha256)
     return card
 
 
@@ -163,6 +170,17 @@ def _push(arguments: argparse.Namespace) -> dict[str, Any]:
     for path in written:
         print(path)
     return {"name": arguments.name, "files": [str(path) for path in written]}
+
+
+def _table(arguments: argparse.Namespace) -> dict[str, Any]:
+    from zoo.table import render_table, write_table
+
+    if arguments.write is None:
+        print(render_table())
+        return {"written": None}
+    changed = write_table(arguments.write)
+    print(f"{arguments.write}: {'written' if changed else 'is as the cards have it'}")
+    return {"written": str(arguments.write), "changed": changed}
 
 
 def _show_licence(entry: Entry) -> None:

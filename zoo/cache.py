@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zoo.errors import UserError
+
 _CHUNK = 1 << 20
 
 
@@ -53,6 +55,25 @@ class Digest:
     def __str__(self) -> str:
         name = "git blob id" if self.algorithm == "git" else "sha256"
         return f"{name} {self.value}"
+
+
+def verify_weights(path: Path, sha256: str) -> None:
+    """Hold a model's weights against what its card says of them.
+
+    Args:
+        path: of the weights.
+        sha256: the card's `weights_sha256`; a card that was read from inside the weights has none.
+
+    Raises:
+        UserError: no file, or another one.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no weights there; check the path, or see `python -m zoo list`")
+    if sha256 and (found := Digest("sha256", "").of(path).value) != sha256:
+        raise UserError(
+            f"{path}: damaged, or not the weights of {path.with_suffix('.json').name} "
+            f"(sha256 {found[:12]}..., the card has {sha256[:12]}...); copy both files again"
+        )
 
 
 def cache_root() -> Path:

@@ -36,6 +36,9 @@ class Card:
         recipe: name of the training recipe; empty for weights that no recipe of ours made.
         command: the command that made the weights.
         metrics: measured figures, each entry with `dataset`, `device` and the figures by name.
+        parameters: of the deployed model, the identity classifier left out; 0 where nobody counted.
+        costs: one entry for each input `size` (height, width): `macs` of one image (1 MAC is 2 FLOPs), the
+            `device`, and `latency` by `threads` and `batch` in ms a batch.
         source: where the weights come from.
         licence: SPDX identifier or a plain sentence.
         notes: what the model is good for, and what it is not.
@@ -57,6 +60,8 @@ class Card:
     recipe: str = ""
     command: str = ""
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    parameters: int = 0
+    costs: list[dict[str, Any]] = field(default_factory=list)
     source: str = ""
     licence: str = ""
     notes: str = ""

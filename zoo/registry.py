@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Where the shipped weights and cards are."""
 
+MEASURED = Path(__file__).parent / "measured"
+"""Cards without weights: models that were trained and measured side by side, and are not shipped."""
+
 
 @dataclass(frozen=True)
 class _Architecture:

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from zoo.cache import verify_weights
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import replacing
@@ -81,14 +82,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], Card]:
         raise UserError(f"{path}: no weights there; check the path, or see `python -m zoo list`")
     beside = path.with_suffix(".json")
     card = Card.read(beside) if beside.exists() else read_embedded_card(path)
-    if card.weights_sha256:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != card.weights_sha256:
-            raise UserError(
-                f"{path}: damaged, or not the weights of {beside.name} (sha256 {found[:12]}..., the card has "
-                f"{card.weights_sha256[:12]}...); copy both files again"
-            )
+    verify_weights(path, card.weights_sha256)
     try:
         state = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:

@@ -130,6 +130,24 @@ def test_show_command(shipped: Card, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("error: nothing: neither")
 
 
+def test_show_command_on_damaged_weights(
+    shipped: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "densenet121.test.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert main(["show", "densenet121.test", "--json"]) == 2
+    answer = capsys.readouterr()
+    assert answer.out == ""
+    assert "densenet121.test.safetensors: damaged, or not the weights of densenet121.test.json" in answer.err
+    weights.unlink()
+    assert main(["show", "densenet121.test"]) == 2
+    answer = capsys.readouterr()
+    assert "0.8123" in answer.out, "the card is shown all the same"
+    assert "densenet121.test.safetensors: no weights there" in answer.err
+
+
 def test_an_empty_zoo_is_said_to_be_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
