@@ -9,6 +9,7 @@ from typing import Any
 
 from training.checkpoint import LAST, PREVIOUS
 from training.progress import CURVES
+from training.query_results import FILE_NAME
 from zoo.errors import UserError
 from zoo.files import write_text
 
@@ -19,6 +20,7 @@ RUN_FILES = (
     *(f"{stem}.{suffix}" for stem in ("best", "last") for suffix in ("safetensors", "json")),
     "metrics.json",
     "metrics.jsonl",
+    FILE_NAME,
     *FIRST_FILES,
     LAST,
     PREVIOUS,

@@ -19,6 +19,7 @@ from training.extract_ranks import extract_shared, own_share
 from training.learner import Learner
 from training.loop import EpochFigures, EpochSums, train_epoch
 from training.progress import Progress
+from training.query_results import FILE_NAME, write_query_results
 from training.ranks import Ranks
 from training.recipe import Recipe
 from training.records import label_map
@@ -195,6 +196,9 @@ class Trainer:
             if position.best is None or (entry["mAP"] or 0.0) > (position.best["mAP"] or 0.0):
                 position.best = {"best_epoch": position.epoch + 1, **evaluation.figures()}
                 self._save_best(position.best, folder)
+                write_query_results(
+                    folder.path / FILE_NAME, evaluation, self.query.records, self.gallery.records
+                )
             tqdm.write(evaluation.table(f"epoch {position.epoch + 1:>3}"), file=sys.stderr)
         position.history.append(entry)
         folder.append_metrics(entry)
