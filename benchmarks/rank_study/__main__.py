@@ -11,9 +11,14 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.rank_study.arms import passes
+from benchmarks.rank_study.plot import svg
+from benchmarks.rank_study.report import fill, read
 from benchmarks.rank_study.run import SCHEDULES, Run, Start, train
+from zoo.files import write_text
 
 FOLDER = Path(__file__).parent
+DOCS = FOLDER.parents[1] / "docs"
+PAGE, PLOT = DOCS / "many-cards.md", DOCS / "images" / "many-cards.svg"
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -26,6 +31,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--starts", nargs="+", choices=list(SCHEDULES), default=list(SCHEDULES))
     parser.add_argument("--only", nargs="+", help="arms to run, as name@ranks [all]")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time, of one thread each")
+    parser.add_argument("--table", action="store_true", help="write docs/many-cards.md and its plot, and end")
     parser.add_argument("--list", action="store_true", help="print what is left to run, and end")
     return parser.parse_args(argv)
 
@@ -33,6 +39,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run what has no row in the results yet."""
     arguments = parse_arguments(argv)
+    if arguments.table:
+        results = read(arguments.results)
+        write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), results))
+        write_text(PLOT, svg(results))
+        return 0
     left = pending(arguments)
     if arguments.list:
         for run in left:

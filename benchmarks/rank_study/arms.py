@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.dealing import Dealing
+from training.losses import LoneAnchors
+from training.rank_options import Mining
 from training.sampler import SamplerKind
 
 
@@ -22,6 +24,8 @@ class Arm:
         lr_scaling: how the rate follows the number of ranks.
         warmup: whether the rate rises linearly at first.
         sync_bn: BatchNorm's statistics from the global batch, not from a rank's images.
+        statistics: the running statistics that are evaluated: `first` rank's, as DistributedDataParallel
+            has it, or the `mean` over the ranks, taken each epoch.
         lone_anchors: what an anchor without another image of its vehicle does in the triplet loss: it is
             left out, or, as in the original, its own positive at distance 0.
         ema_decay: of an average of the weights, which is then evaluated; 0 for none.
@@ -33,11 +37,12 @@ class Arm:
     num_identities: int = 4
     sampler: SamplerKind = "identity"
     dealing: Dealing = "identity"
-    mining: Literal["global", "rank"] = "rank"
+    mining: Mining = "rank"
     lr_scaling: Literal["linear", "sqrt", "none"] = "none"
     warmup: bool = False
     sync_bn: bool = False
-    lone_anchors: Literal["out", "self"] = "out"
+    statistics: Literal["first", "mean"] = "first"
+    lone_anchors: LoneAnchors = "out"
     ema_decay: float = 0.0
     epochs_factor: float = 1.0
 
@@ -74,9 +79,11 @@ def switched(ranks: int) -> dict[str, Arm]:
         "linear rate": {"lr_scaling": "linear"},
         "dealt by identity": {"dealing": "identity"},
         "mined per rank": {"mining": "rank"},
+        "dealt by identity, mined per rank": {"dealing": "identity", "mining": "rank"},
         "no warm-up": {"warmup": False},
         "one rank's rate": {"lr_scaling": "none"},
         "synchronised BatchNorm": {"sync_bn": True},
+        "averaged statistics": {"statistics": "mean"},
         "twice the epochs": {"epochs_factor": 2.0},
     }
     return {name: dataclasses.replace(ours(ranks), name=name, **change) for name, change in changes.items()}
@@ -100,17 +107,20 @@ def passes(start: str) -> list[list[Arm]]:
             ONE_32,
             ours(8),
             original(8),
-            *(eight[name] for name in ("linear rate", "dealt by identity", "mined per rank", "no warm-up")),
+            eight["linear rate"],
+            eight["dealt by identity"],
+            eight["dealt by identity, mined per rank"],
             ONE_32_GROUPS,
         ],
+        [arm(ranks) for ranks in (2, 4) for arm in (ours, original)],
         [
-            *(arm(ranks) for ranks in (2, 4) for arm in (ours, original)),
             eight["synchronised BatchNorm"],
+            eight["averaged statistics"],
+            eight["no warm-up"],
+            eight["mined per rank"],
             ORIGINAL_WITHOUT,
-        ],
-        [
-            eight["twice the epochs"],
             eight["one rank's rate"],
-            *(switched(ranks)[name] for ranks in (2, 4) for name in ("dealt by identity", "mined per rank")),
+            eight["twice the epochs"],
+            *(switched(ranks)["dealt by identity"] for ranks in (2, 4)),
         ],
     ]

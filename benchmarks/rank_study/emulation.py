@@ -19,33 +19,50 @@ from zoo.network import Outputs
 
 
 class RankBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm of `ranks` equal slices of the batch, each by its own statistics.
+    """BatchNorm of equal slices of the batch, each by its own statistics.
 
-    The running statistics are rank 0's: DistributedDataParallel sends its buffers to all.
+    The module's running statistics are rank 0's, those of the other ranks are beside them.
     """
 
-    ranks = 1
+    others: list[tuple[Tensor, Tensor]]
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [ranks * n, C, H, W]."""
-        if not self.training or self.ranks == 1:
+        if not self.training:
             return super().forward(input)
-        first, *others = input.chunk(self.ranks)
+        first, *rest = input.chunk(1 + len(self.others))
         normalised = [super().forward(first)]
-        normalised += [
-            F.batch_norm(slice_, None, None, self.weight, self.bias, training=True, eps=self.eps)
-            for slice_ in others
-        ]
+        for images, (mean, variance) in zip(rest, self.others, strict=True):
+            normalised.append(
+                F.batch_norm(images, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+            )
         return torch.cat(normalised)
+
+    def average_statistics(self) -> None:
+        """Overwrite every rank's running statistics with their mean."""
+        for own, others in zip(
+            (self.running_mean, self.running_var), zip(*self.others, strict=True), strict=True
+        ):
+            mean = torch.stack((own, *others)).mean(0)
+            for statistic in (own, *others):
+                statistic.copy_(mean)
 
 
 def split_batch_norm(model: nn.Module, ranks: int) -> None:
     """Let every BatchNorm of a model see a rank's images only; weights and names stay."""
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) is nn.BatchNorm2d and ranks > 1:
             # The same object under another class: whoever holds its parameters goes on to hold them.
             module.__class__ = RankBatchNorm2d
-            module.ranks = ranks
+            statistics = module.running_mean, module.running_var
+            module.others = [tuple(value.clone() for value in statistics) for _ in range(ranks - 1)]
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Average BatchNorm's running statistics over the ranks."""
+    for module in model.modules():
+        if isinstance(module, RankBatchNorm2d):
+            module.average_statistics()
 
 
 def rank_loss_parts(outputs: Outputs, batch: Batch, weights: Loss, arm: Arm) -> dict[str, Tensor]:

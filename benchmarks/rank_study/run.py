@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.rank_study.arms import Arm
-from benchmarks.rank_study.emulation import rank_loss_parts, split_batch_norm
+from benchmarks.rank_study.emulation import average_statistics, rank_loss_parts, split_batch_norm
 from training.dataset import Batch, TrainingSet, collate, raise_failures
 from training.datasets import read_split
 from training.dealing import rank_draws
@@ -126,6 +126,8 @@ def train(run: Run) -> dict[str, Any]:
             correct, images = correct + right, images + len(batch)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value / len(sampler)
+        if arm.statistics == "mean":
+            average_statistics(model)
         epochs.append({**sums, "accuracy": correct / images})
     trained = time.monotonic()
     card = make_card(model, f"{recipe.model.arch}.study", SIZE)

@@ -11,16 +11,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.rank_study.arms import Arm, original, ours, switched
-from benchmarks.rank_study.emulation import split_batch_norm
+from benchmarks.rank_study.emulation import average_statistics, split_batch_norm
 from benchmarks.rank_study.run import global_draws, training_step
 from training.dataset import Batch, TrainingSet, collate, raise_failures
+from training.datasets import read_split
 from training.dealing import rank_draws
 from training.ranks import joined
 from training.recipe import Recipe, load_recipe
 from training.records import label_map
 from training.sampler import Draw, Sampler, make_sampler
 from training.step import loss_parts, normalise
-from training.veri import read_split
+from training.sync_bn import synchronise
 from zoo.network import Outputs
 from zoo.registry import create_model
 
@@ -29,8 +30,10 @@ ARMS = {
     "ours": ours(RANKS),
     "original": original(RANKS),
     "original, lone anchors out": dataclasses.replace(original(RANKS), lone_anchors="out"),
+    "synchronised BatchNorm": switched(RANKS)["synchronised BatchNorm"],
+    "averaged statistics": switched(RANKS)["averaged statistics"],
     "dealt by identity": switched(RANKS)["dealt by identity"],
-    "mined per rank": switched(RANKS)["mined per rank"],
+    "dealt by identity, mined per rank": switched(RANKS)["dealt by identity, mined per rank"],
 }
 
 
@@ -64,6 +67,7 @@ def setting(root: Path, arm: Arm, arch: str) -> tuple[Recipe, TrainingSet, Sampl
         model: nn.Module = Tiny(len(data.labels))
     else:
         model = create_model(arch, num_ids=len(data.labels), embedding_dim=16, attribute_dim=8)
+    model.register_forward_pre_hook(lambda module, inputs: (inputs[0].double(),))
     return recipe, data, sampler, model.train()
 
 
@@ -81,6 +85,8 @@ def real_rank(rank: int, root: Path, arm: Arm, arch: str, folder: Path) -> None:
     meeting = f"file://{folder / 'meeting'}"
     with joined(rank, RANKS, torch.device("cpu"), init_method=meeting) as ranks:
         recipe, data, sampler, model = setting(root, arm, arch)
+        if arm.sync_bn:
+            synchronise(model, ranks)
         optimizer = adam(model)
         for draws in rank_draws(sampler, 0, arm.dealing, rank, RANKS)[:STEPS]:
             batch = batch_of(data, draws)
@@ -90,6 +96,8 @@ def real_rank(rank: int, root: Path, arm: Arm, arch: str, folder: Path) -> None:
             torch.stack(list(parts.values())).sum().backward()
             ranks.average_gradients(model.parameters())
             optimizer.step()
+        if arm.statistics == "mean":
+            ranks.average(buffer for buffer in model.buffers() if buffer.is_floating_point())
         if ranks.is_first:
             save_file(model.state_dict(), folder / "real.safetensors")
 
@@ -109,10 +117,13 @@ def test_equal_to_real_ranks(arm: str, arch: str, veri_root: Path, tmp_path: Pat
 
     recipe, data, sampler, model = setting(veri_root, ARMS[arm], arch)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    split_batch_norm(model, RANKS)
+    if not ARMS[arm].sync_bn:
+        split_batch_norm(model, RANKS)
     optimizer = adam(model)
     for draws in global_draws(sampler, 0, ARMS[arm])[:STEPS]:
         training_step(model, optimizer, batch_of(data, draws), recipe, ARMS[arm])
+    if ARMS[arm].statistics == "mean":
+        average_statistics(model)
     emulated = model.state_dict()
     assert emulated.keys() == real.keys()
     for name, value in emulated.items():

@@ -37,7 +37,7 @@ def test_defaults() -> None:
     assert (ranks.dealing, ranks.mining, ranks.lr_scaling, ranks.sync_bn) == (
         "random",
         "global",
-        "linear",
+        "sqrt",
         False,
     )
 

@@ -1,0 +1,112 @@
+"""The study's table: means, differences seed by seed, and where they are put."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.rank_study.__main__ import FOLDER, PAGE, parse_arguments, pending
+from benchmarks.rank_study.arms import ours, passes, switched
+from benchmarks.rank_study.plot import svg
+from benchmarks.rank_study.report import fill, interval, read, table
+from benchmarks.rank_study.run import Run, recipe_of
+from training.recipe import load_recipe
+
+
+def row(arm: str, seed: int, precision: list[float]) -> dict[str, Any]:
+    """A run on two queries of each test vehicle."""
+    return {
+        "arm": arm,
+        "start": "pretrained",
+        "seed": seed,
+        "mAP": 100 * sum(precision) / len(precision),
+        "rank1": 50.0,
+        "train_accuracy": 0.5,
+        "steps": 96,
+        "global_batch": 128,
+        "lr": 3e-4,
+        "ap_of_vehicles": {str(vehicle): [2 * value, 2] for vehicle, value in enumerate(precision)},
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    rows = [
+        row("one@1", 0, [0.5, 0.7]),
+        row("one@1", 1, [0.6, 0.8]),
+        row("ours@8", 1, [0.7, 0.9]),
+        row("ours@8", 0, [0.5, 0.8]),
+    ]
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in rows))
+    return path
+
+
+def test_table(results: Path) -> None:
+    best, base = table(read(results)["pretrained"]).splitlines()[2:]
+    cells = [cell.strip() for cell in best.split("|")[1:-1]]
+    assert cells[:6] == ["`ours`", "8", "128", "96", "0.0003", "2"]
+    # 65 and 80 against 60 and 70: means 72.5 and 65, standard deviation 15 / sqrt(2).
+    assert cells[6] == "72.5 ± 10.6"
+    assert cells[9] == "+7.5 (+5.0, +10.0)"
+    # Vehicle 0 gains 5 points on the mean of the seeds, vehicle 1 gains 10.
+    assert cells[10] == "+5.0 .. +10.0"
+    assert "| `one` | 1 |" in base
+
+
+def test_the_interval_holds_no_difference_where_there_is_none() -> None:
+    same = [row("a", 0, [0.1, 0.9, 0.4])]
+    assert interval(same, same) == (0.0, 0.0)
+
+
+def test_fill_and_plot(results: Path) -> None:
+    found = read(results)
+    page = (
+        "a\n<!-- pretrained -->\nold\n<!-- end of pretrained -->\nb\n<!-- random --><!-- end of random -->\nc"
+    )
+    filled = fill(page, found)
+    assert table(found["pretrained"]) in filled
+    assert "old" not in filled
+    assert fill(filled, found) == filled
+    with pytest.raises(ValueError, match="no marks"):
+        fill("nothing", found)
+    assert svg(found).count("<circle") == 4
+
+
+def test_the_page_shows_the_results_that_are_there() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert fill(page, read(FOLDER / "results.jsonl")) == page, "run python -m benchmarks.rank_study --table"
+
+
+def test_a_study_goes_on_where_it_was_broken_off(results: Path) -> None:
+    arguments = parse_arguments(["--results", str(results), "--data", "d", "--weights", "w"])
+    left = [run.key for run in pending(arguments)]
+    assert ("one@1", "pretrained", 0) not in left
+    assert ("one@1", "pretrained", 2) in left
+    everything = 3 * sum(len(arms) for start in ("pretrained", "random") for arms in passes(start))
+    assert len(left) == len(set(left)) == everything - 4
+
+
+def test_ours_is_what_several_ranks_do_by_default() -> None:
+    followed = recipe_of(Run(ours(8), "pretrained", 0, Path("d"), Path("w")))
+    arm, default = ours(8), load_recipe("pamtri")
+    assert (arm.dealing, arm.mining, arm.lr_scaling, arm.sync_bn) == (
+        default.ranks.dealing,
+        default.ranks.mining,
+        default.ranks.lr_scaling,
+        default.ranks.sync_bn,
+    )
+    product = default.over_ranks(8).optimizer
+    assert followed.optimizer.lr == pytest.approx(product.lr)
+    # Warm-up is a sixth of these short trainings.
+    assert followed.optimizer.warmup_epochs == followed.epochs / 6 == min(product.warmup_epochs, 1.0)
+
+
+def test_every_switch_changes_one_ingredient() -> None:
+    changed = switched(8)
+    assert len(set(changed.values())) == len(changed)
+    for name, arm in changed.items():
+        assert sum(getattr(arm, key) != getattr(ours(8), key) for key in vars(arm) if key != "name") == (
+            2 if name == "dealt by identity, mined per rank" else 1
+        )
