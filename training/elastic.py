@@ -72,10 +72,11 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         UserError: a rank raised it, or died without a word.
         RankError: a rank raised anything else.
     """
-    # What the launcher would say of a failed rank: a page, once for each machine.
-    logger = logging.getLogger("torch.distributed.elastic")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    # What they would say of a failed rank: a page, and a line for each rank that is ended because of it.
+    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
     with tempfile.TemporaryDirectory(prefix="training-ranks-") as folder, _ranks_deaf_to_ctrl_c():
         reports = Path(folder)
         meeting: dict[str, Any] = {"rdzv_endpoint": nodes.endpoint}

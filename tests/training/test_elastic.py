@@ -40,8 +40,6 @@ def fail(ranks: Ranks, how: str) -> None:
     ranks.barrier()
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "bad input":
-        raise UserError("pictures: no such folder; make it")
     raise LookupError("a fault of the program")
 
 
@@ -63,10 +61,23 @@ def test_a_fault_is_told_with_the_traceback_of_its_rank_alone(capfd: pytest.Capt
     assert capfd.readouterr().err == ""
 
 
-def test_bad_input_is_told_in_its_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=r"^pictures: no such folder; make it$"):
-        run_ranks(functools.partial(fail, how="bad input"), TWO, Nodes(), threads=1)
-    assert capfd.readouterr().err == ""
+def test_bad_input_is_told_in_its_one_line(own_root: Path, tmp_path: Path) -> None:
+    path = sorted((own_root / "image_train").iterdir())[0]
+    path.write_bytes(b"")
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(
+        (RECIPES / "smoke.toml").read_text().replace("num_identities = 4", "num_identities = 2")
+    )
+    process = ctrl_c.start(
+        "training.launch", "--data-root", own_root, "--out", tmp_path / "run", "--recipe", recipe, "--cpus", 2
+    )
+    output, errors = process.communicate()
+    assert process.returncode == 2, errors
+    assert output == ""
+    first, *bars, last = errors.splitlines()
+    assert "on 2 x cpu" in first
+    assert not [line for line in bars if line.strip() and "img/s" not in line]
+    assert last == f"error: {path}: the image is empty (0 bytes); copy it again"
 
 
 def test_a_rank_that_is_killed_is_named() -> None:
