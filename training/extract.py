@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.dataset import Failure, Sample, collate, raise_failures
+from training.devices import loader_context
 from training.images import ImageStore
 from training.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.records import UNKNOWN, Record, keypoints_of
@@ -103,7 +104,13 @@ def extract(
     """
     device = model.mean.device
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
-    loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
+    loader = DataLoader(
+        data,
+        batch_size,
+        num_workers=workers,
+        collate_fn=collate,
+        multiprocessing_context=loader_context(device, workers),
+    )
     with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
         for loaded in raise_failures(loader):
             batch = loaded.to(device)
