@@ -47,7 +47,6 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[Row]:
 
     Raises:
         ValueError: the embeddings cannot be compared.
-        UserError: the data set's list of tracks cannot be used.
     """
     query, gallery = found.query.embedding, found.gallery.embedding
     labels = Labels(

@@ -7,14 +7,11 @@ import pytest
 
 from training.records import Record
 from training.tracks import evaluate_tracks, track_numbers
-from zoo.errors import UserError
 
 
-def record(
-    vehicle: int, camera: int, frame: int = 0, index: int = 0, track: int | None = None, root: str = "/d"
-):
+def record(vehicle: int, camera: int, frame: int = 0, index: int = 0, track: int | None = None):
     name = f"{vehicle:04d}_c{camera:03d}_{frame:08d}_{index}.jpg"
-    return Record(Path(root) / "image_test" / name, vehicle, camera, frame=frame, track=track)
+    return Record(Path("image_test") / name, vehicle, camera, frame=frame, track=track)
 
 
 def test_frames_tell_drives_apart() -> None:
@@ -35,26 +32,14 @@ def test_records_that_know_their_track_are_believed() -> None:
     assert track_numbers([]).tolist() == []
 
 
-def test_the_list_of_the_data_set_is_believed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gallery = [record(1, 1, frame, root=str(tmp_path)) for frame in (100, 101, 9000, 9001)]
-    names = [r.path.name for r in gallery]
-    (tmp_path / "test_track.txt").write_text(f"{names[0]} {names[2]}\n{names[1]} 0009_c001_00000000_0.jpg\n")
-    assert track_numbers(gallery).tolist() == [0, 1, 0, 2]
-    assert "1 gallery images are in no track" in caplog.text
-
-
-def test_a_list_of_another_data_set_is_refused(tmp_path: Path) -> None:
-    gallery = [record(1, 1, root=str(tmp_path)), record(2, 1, root=str(tmp_path))]
-    path = tmp_path / "test_track.txt"
-    path.write_text("nothing.jpg\n")
-    with pytest.raises(UserError, match=r"test_track.txt: names none of the 2 gallery images"):
-        track_numbers(gallery)
-    path.write_text(" ".join(r.path.name for r in gallery))
-    with pytest.raises(UserError, match=r"test_track.txt:1: .* different vehicles or cameras"):
-        track_numbers(gallery)
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="no list of tracks"):
-        track_numbers(gallery)
+def test_an_image_that_no_list_knows_is_told_by_its_frame() -> None:
+    gallery = [
+        record(1, 1, 0, track=0),
+        record(1, 1, 10, 1),
+        record(1, 1, 20, 2),
+        record(1, 1, 0, 3, track=0),
+    ]
+    assert track_numbers(gallery).tolist() == [0, 1, 1, 0]
 
 
 def by_definition(query, gallery, query_records, gallery_records):
