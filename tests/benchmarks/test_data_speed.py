@@ -8,8 +8,8 @@ from benchmarks.data_speed import main
 
 
 def test_a_small_run(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = "--sides 48 --images 6 --maps 2 --workers 0 --repeats 1 --json".split()
-    assert main(arguments) == 0
+    size = ["--sides", "48", "--images", "6", "--maps", "2"]
+    assert main([*size, "--workers", "0", "--repeats", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["48 px"]
     assert set(found) == {"RGB", "with maps", "decode", "resize"}
     for kind in ("RGB", "with maps"):
