@@ -94,9 +94,9 @@ def write_card(name: str, found: dict[str, Any], arguments: argparse.Namespace) 
 def main(argv: list[str] | None = None) -> int:
     """Train what is not trained yet, and print the table."""
     arguments = parse_arguments(argv)
-    if not (arguments.data / "label_train.csv").is_file():
-        if synthesize(["--out", str(arguments.data), *DATA]) != 0:
-            raise UserError(f"{arguments.data}: the pictures could not be drawn; see above")
+    drawn = (arguments.data / "label_train.csv").is_file()
+    if not drawn and synthesize(["--out", str(arguments.data), *DATA]) != 0:
+        raise UserError(f"{arguments.data}: the pictures could not be drawn; see above")
     results = {}
     for name in arguments.only:
         results[name] = train(name, arguments)
@@ -104,9 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         write_text(arguments.out / "results.json", json.dumps(results, indent=2) + "\n")
         if arguments.write:
             write_card(name, results[name], arguments)
-    print(
-        f"{'model':<28} {'epochs':>6} {'minutes':>7} {'images/s':>8} {'mAP':>6} {'Rank-1':>6} colour   type"
-    )
+    print(f"{'model':<28} {'epochs':>6} {'minutes':>7} {'images/s':>8}    mAP Rank-1 colour   type")
     for name, found in results.items():
         print(
             f"{name:<28} {found['epochs']:>6} {found['seconds'] / 60:>7.1f} {found['fps']:>8.1f} "

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from zoo.cache import models_folder, object_path
+from zoo.cache import models_folder, object_path, verify_weights
 from zoo.card import Card
 from zoo.download import DownloadError, download
 from zoo.errors import UserError
@@ -33,7 +33,10 @@ def fetch(entry: Entry, accept_licence: bool = False, offline: bool = False) -> 
     if weights.exists() and weights.with_suffix(".json").exists():
         card = Card.read(weights.with_suffix(".json"))
         if entry.digest.value in card.source:
-            return weights, ["already imported"]
+            # Damaged since then: it is imported once more.
+            with contextlib.suppress(UserError):
+                verify_weights(weights, card.weights_sha256)
+                return weights, ["already imported"]
     from zoo.importing import import_checkpoint
 
     source = _fetch_object(entry, offline)

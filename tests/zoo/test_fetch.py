@@ -110,6 +110,13 @@ def test_a_checkpoint_becomes_a_model(repository: Repository, capsys: pytest.Cap
     assert main(["list"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in rows if "far" in line] == [[MODEL, "cached"], ["labels.far", "to"]]
+    # Weights that were damaged since are made anew, from the verified file that the cache still has.
+    weights = Path(json.loads(out.splitlines()[-1])["path"])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert fetch(MODEL, "--accept-licence", "--offline") == 0
+    assert "already imported" not in capsys.readouterr().out
+    assert weights.read_bytes() == whole
     # The same bytes brought by hand are known for what they are.
     Path(json.loads(out.splitlines()[-1])["path"]).unlink()
     assert main(["import", str(repository.object)]) == 2

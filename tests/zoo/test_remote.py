@@ -61,3 +61,22 @@ def test_other_files_are_not_recognised(tmp_path: Path) -> None:
     assert recognise(path) is None
     with pytest.raises(UserError, match="cannot be read"):
         recognise(tmp_path / "absent")
+
+
+def test_the_published_files_are_the_ones_meant() -> None:
+    """Path -> git blob id at the pinned commit, written down a second time: a slip in either place shows."""
+    models, labels = "MultiTaskNet/models/densenet121-xent-htri", "MultiTaskNet/data/veri/label"
+    published = {
+        f"{models}-veri-multitask/model_best.pth.tar": "ded6a323480ede987a6950f7c3e2e79360330743",
+        f"{models}-veri-heatmapaware/model_best.pth.tar": "07cea28f5b708b4e2d6a8a77cbad5bcc25be8607",
+        f"{models}-cityflow-multitask/model_best.pth.tar": "fb368a1c622023c60bec3358d13e8a16b327a633",
+        f"{models}-cityflow-heatmapaware/model_best.pth.tar": "11a0fca7f1df7974545eebabf20c58cec4ff623a",
+        f"{labels}_train.csv": "72a95e7f4f7041b70d0e0642cfec2e5a30af9316",
+        f"{labels}_query.csv": "9f086f27dd1d940dcc5a5f547fe656af9e74c707",
+        f"{labels}_test.csv": "bfc30324a5515b19afbfa2c56500e2f693b6a7b2",
+    }
+    entries = [entry for entry in list_remote() if "PAMTRI" in entry.source.home]
+    assert {entry.path: entry.digest.value for entry in entries} == published
+    assert {entry.digest.algorithm for entry in entries} == {"git"}
+    assert {entry.source.commit for entry in entries} == {"25564bbebd3ccf11d853a345522e2d8c221b275d"}
+    assert all(entry.source.non_commercial for entry in entries)
