@@ -104,7 +104,8 @@ def train_epoch(
             progress.step(sums.steps, len(batch) * ranks.world_size, means, sums.seconds, sums.waited)
             after_step()
             asked = time.monotonic()
-    if not sums.taken and done is not None:
+    # A dynamic scale may need more than a short epoch to come down to where the gradients fit.
+    if not sums.taken and done is not None and not learner.amp.scale.dynamic:
         raise divergence(learner.amp, recipe, done)
     return _figures(sums, learner.rate, ranks)
 

@@ -124,9 +124,8 @@ def divergence(amp: Amp, recipe: Recipe, last: Step) -> UserError:
     """What to say when steps are skipped without end; `last` is one of them."""
     shown = ", ".join(f"{name} {value:.4g}" for name, value in last.parts.items())
     scale = "" if amp.level in ("O0", "bf16") else f", loss scale {amp.scale.value:g}"
-    cures = {"O0": "", "bf16": ", or train with --amp O0"}.get(
-        amp.level, f"{'' if amp.scale.dynamic else ', train with --loss-scale dynamic'}, or with --amp bf16"
-    )
+    other = ", or train with --amp bf16" if amp.scale.dynamic else ", or train with --loss-scale dynamic"
+    cures = {"O0": "", "bf16": ", or train with --amp O0"}.get(amp.level, other)
     return UserError(
         f"recipe {recipe.name}: {amp.scale.skipped_in_a_row} steps in a row were skipped, because the loss "
         f"or its gradient is not finite (the last: {shown}; amp {amp.level}{scale}); lower [optimizer] lr, "

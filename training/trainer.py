@@ -182,7 +182,7 @@ class Trainer:
         """Write an epoch's line and weights; return the line."""
         entry = {
             "epoch": position.epoch + 1,
-            "loss": sum(figures.parts.values()),
+            "loss": sum(figures.parts.values()) if figures.parts else None,
             **{f"loss_{name}": value for name, value in figures.parts.items()},
             "lr": figures.lr,
             "fps": figures.images / figures.seconds,
