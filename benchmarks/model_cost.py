@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model_cost", description=__doc__)
     parser.add_argument("models", nargs="*", help="names of models with a card in the zoo [all]")
-    parser.add_argument("--rounds", type=int, default=20, help="of timing [20]; 0 counts and times nothing")
+    parser.add_argument("--rounds", type=int, default=10, help="of timing [10]; 0 counts and times nothing")
     parser.add_argument("--write", action="store_true", help="put the figures into the models' cards")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on one line")
     arguments = parser.parse_args(argv)
