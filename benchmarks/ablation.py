@@ -6,6 +6,7 @@ that helped alone. All start from one pretrained trunk, as trainings on real pic
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,9 @@ from zoo.files import write_text
 from zoo.weights import load_weights
 
 RESULTS = Path(__file__).parent / "ablation_results.jsonl"
+
+BEGIN, END = "<!-- ablation -->", "<!-- end of ablation -->"
+"""The table's place in docs/training.md."""
 
 Changes = dict[str, Any]
 """Keys of a recipe to values; a table's are a dict of their own."""
@@ -73,6 +77,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="what is there is not run again")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="[0 1 2]")
     parser.add_argument("--only", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help="arms [all]")
+    parser.add_argument("--page", type=Path, help="write the table between this page's marks")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     return parser.parse_args(argv)
 
@@ -88,6 +93,9 @@ def main(argv: list[str] | None = None) -> int:
             run_all(arguments, Path(scratch))
     figures = read(arguments.results)
     print(table(figures))
+    if arguments.page is not None:
+        before, rest = arguments.page.read_text(encoding="utf-8").split(BEGIN)
+        write_text(arguments.page, f"{before}{BEGIN}\n{table(figures)}\n{END}{rest.split(END)[1]}")
     if arguments.json:
         print(json.dumps({arm: summary(figures, arm) for arm in ARMS if arm in figures}))
     return 0
@@ -152,16 +160,17 @@ def changes_of(arm: str, figures: Figures) -> Changes:
 
 
 def helpful(figures: Figures) -> list[str]:
-    """The ingredients with a mean gain above its standard error, so far."""
+    """The ingredients whose mean gain is above its standard error; of one seed nothing is known."""
     gains = {name: gain(figures, name) for name in INGREDIENTS if name in figures}
     return [name for name, (mean, error) in gains.items() if mean > error]
 
 
 def gain(figures: Figures, arm: str) -> tuple[float, float]:
-    """How far an arm's mAP is above the published recipe's of the same seed: mean, and its standard error."""
+    """How far an arm's mAP is above the published recipe's of the same seed: mean, and its standard error,
+    NaN for one seed."""
     seeds = sorted(figures[arm].keys() & figures[BASE].keys())
     gains = [figures[arm][seed]["mAP"] - figures[BASE][seed]["mAP"] for seed in seeds]
-    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+    error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else math.nan
     return statistics.fmean(gains), error
 
 
@@ -176,7 +185,7 @@ def summary(figures: Figures, arm: str) -> dict[str, Any]:
         "spread": max(values) - min(values),
         "rank1": statistics.fmean(row["rank1"] for row in rows),
         "gain": mean,
-        "gain_error": error,
+        "gain_error": None if math.isnan(error) else error,
     }
 
 
@@ -186,7 +195,8 @@ def table(figures: Figures) -> str:
     for arm in ARMS:
         if arm in figures and BASE in figures:
             row = summary(figures, arm)
-            gained = "" if arm == BASE else f"{row['gain']:+.1f} ± {row['gain_error']:.1f}"
+            error = "" if row["gain_error"] is None else f" ± {row['gain_error']:.1f}"
+            gained = "" if arm == BASE else f"{row['gain']:+.1f}{error}"
             lines.append(
                 f"| {arm} | {row['seeds']} | {row['mAP']:.1f} | {row['spread']:.1f} | {row['rank1']:.1f} "
                 f"| {gained} |"

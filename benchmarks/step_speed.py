@@ -4,9 +4,11 @@ The plain step is what the published code's family does: fp32 tensors in NCHW, a
 Python loop over the anchors, an optimiser that walks through the parameters one by one. All variants take
 turns, step by step, in two processes: one with the C library's own memory settings, one that keeps freed
 memory, because that cannot be turned off again. The first steps, in which their memory settles, do not count.
+While one process works the other gives its memory back, so that 10 GB suffice.
 """
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import platform
@@ -106,10 +108,11 @@ def measure(variants: list[Variant], arguments: argparse.Namespace) -> list[dict
     workers = {keep: Worker(arguments, keep) for keep in (False, True)}
     try:
         for number in tqdm(range(arguments.warmup + arguments.rounds), unit="round"):
-            for variant in variants:
+            for variant in sorted(variants, key=lambda variant: variant.keep_memory):
                 taken = workers[variant.keep_memory].step(variant)
                 if number >= arguments.warmup:
                     seconds[variant.name].append(taken)
+            workers[True].rest()
     finally:
         for worker in workers.values():
             worker.close()
@@ -146,6 +149,11 @@ class Worker:
         seconds: tuple[float, float] = self.pipe.recv()
         return seconds
 
+    def rest(self) -> None:
+        """Give freed memory back. A step that nobody times comes before the next one, to get it again."""
+        self.pipe.send(None)
+        self.pipe.recv()
+
     def close(self) -> None:
         """End the process."""
         self.process.terminate()
@@ -159,10 +167,19 @@ def work(pipe: Connection, arguments: argparse.Namespace, keep_memory: bool) -> 
         keep_freed_memory()
     batch = make_batch(arguments.batch, arguments.size)
     steps: dict[Variant, Callable[[], object]] = {}
+    rested = False
     while True:
-        variant: Variant = pipe.recv()
+        variant: Variant | None = pipe.recv()
+        if variant is None:
+            rested = True
+            ctypes.CDLL(None).malloc_trim(0)
+            pipe.send((0.0, 0.0))
+            continue
         if variant not in steps:
             steps[variant] = product_step(variant, batch) if variant.product else plain_step(variant, batch)
+        if rested:
+            steps[variant]()
+            rested = False
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         steps[variant]()
         after = resource.getrusage(resource.RUSAGE_SELF)
