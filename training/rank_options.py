@@ -15,7 +15,8 @@ class RankOptions:
     Attributes:
         dealing: of each global batch to the ranks: `random`, or by `identity`.
         mining: `global` mines and averages over the images of all ranks, `rank` over a rank's own.
-        lr_scaling: by the number of ranks, or its square root, or not at all; docs/many-cards.md compares them.
+        lr_scaling: by the number of ranks, or its square root, or not at all
+            (docs/many-cards.md compares them).
         warmup_epochs: linear rise of the rate, at most a sixth of the training; the optimiser's own where
             that is longer.
         sync_bn: BatchNorm over the images of all ranks.
