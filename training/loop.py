@@ -104,8 +104,10 @@ def train_epoch(
             progress.step(sums.steps, len(batch) * ranks.world_size, means, sums.seconds, sums.waited)
             after_step()
             asked = time.monotonic()
-    # A dynamic scale may need more than a short epoch to come down to where the gradients fit.
-    if not sums.taken and done is not None and not learner.amp.scale.dynamic:
+    # Half an epoch without a step: weights that are broken, or a fixed scale that is too large. A dynamic one
+    # may need more than a short epoch to come down to where the gradients fit.
+    scale = learner.amp.scale
+    if done is not None and not scale.dynamic and 2 * scale.skipped_in_a_row >= sums.steps:
         raise divergence(learner.amp, recipe, done)
     return _figures(sums, learner.rate, ranks)
 
