@@ -35,7 +35,7 @@ def test_pamtri_is_the_published_one() -> None:
 
 
 def test_the_original_on_eight_cards() -> None:
-    """Eight times the rate from the first step, plain sampling, each card for itself: nothing else differs."""
+    """Eight times the rate from the first step, plain sampling, each card for itself: all else is equal."""
     original, pamtri = load_recipe("pamtri-8p-original"), load_recipe("pamtri")
     assert (
         dataclasses.replace(
