@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
-    from training.datasets import read_split
-    from training.devices import add_device_arguments, choose_device
-    from training.evaluation import RANKS, embed_with_weights, evaluate_embedded
+    from training.datasets import dataset_name, read_split
+    from training.devices import add_device_arguments, choose_device, device_name
+    from training.evaluation import RANKS, Embedded, Evaluation, embed_with_weights, evaluate_embedded
     from training.query_expansion import Expansion
     from training.query_results import write_query_results
     from training.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
     from training.rankings import evaluate_rankings
+    from training.report.page import Subject, write_report
+    from training.report.regions import Regions
     from training.reranking import Reranking
+    from zoo.registry import load_model
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -40,6 +44,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--ranks", type=int, nargs="+", default=list(RANKS), metavar="K", help="of the CMC [1 5 10]"
     )
     parser.add_argument("--save-queries", type=Path, metavar="FILE", help="write each query's figures too")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write a page that explains them too"
+    )
     rows = parser.add_argument_group("other ways to search, in rows of their own")
     rows.add_argument("--query-expansion", action="store_true", help="search with queries and first results")
     rows.add_argument("--results", type=int, default=5, help="that a query is expanded by [%(default)s]")
@@ -69,9 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
     rows: list[Row] = []
     if arguments.rankings is not None:
-        if options.wanted:
+        if options.wanted or arguments.report is not None:
             raise UserError(
-                "--query-expansion, --rerank and --tracks need embeddings: give --weights, not --rankings"
+                "--query-expansion, --rerank, --tracks and --report need embeddings: give --weights, not "
+                "--rankings"
             )
         evaluation = evaluate_rankings(arguments.rankings, query, gallery)
         title = arguments.rankings.name
@@ -87,14 +95,29 @@ def main(argv: list[str] | None = None) -> int:
             Path(arguments.weights).stem if arguments.weights.endswith(".safetensors") else arguments.weights
         )
     print(evaluation.table(title, arguments.ranks))
+    print(evaluation.attribute_table(), end="")
     if rows:
         print(rows_table(rows, arguments.ranks))
     if arguments.save_queries is not None:
         write_query_results(arguments.save_queries, evaluation, query, gallery)
+    if arguments.report is not None:
+        _report(arguments, found, evaluation, device)
+        print(f"{arguments.report}: written")
     if arguments.json:
+        attributes = {name: quality.figures() for name, quality in evaluation.attributes().items()}
         others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows}
-        print(json.dumps({**evaluation.figures(arguments.ranks), **others}))
+        print(json.dumps({**evaluation.figures(arguments.ranks), **others, "attributes": attributes}))
     return 0
+
+
+def _report(
+    arguments: argparse.Namespace, found: Embedded, evaluation: Evaluation, device: torch.device
+) -> None:
+    """Write the page; the model is loaded again, for it has to be looked into."""
+    model, card = load_model(arguments.weights)
+    command = f"python -m training.evaluate {shlex.join(sys.argv[1:])}"
+    subject = Subject(dataset_name(arguments.data_root), card, device_name(device), command)
+    write_report(arguments.report, found, evaluation, Regions(model, card, device), subject)
 
 
 def _row_options(arguments: argparse.Namespace) -> RowOptions:

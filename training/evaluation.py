@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.attributes import AttributeQuality, judge_attribute
 from training.dataset import PoseInputs
 from training.devices import kind_of
 from training.extract import EvaluationSet, Extracted, extract
@@ -15,6 +16,7 @@ from training.metrics import RankMetrics, evaluate_ranking
 from training.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
+from zoo.labels import COLORS, TYPES
 from zoo.registry import load_model
 
 RANKS = (1, 5, 10)
@@ -51,12 +53,16 @@ class Evaluation:
         color_right, type_right: float64 [Q], 1 where the query's colour (type) was told right and 0 where
             wrong; NaN where model or labels have no such attribute.
         num_gallery: images searched.
+        color, type: how well each is told over the query images; None where model or labels have no such
+            attribute.
     """
 
     ranking: RankMetrics
     color_right: np.ndarray
     type_right: np.ndarray
     num_gallery: int
+    color: AttributeQuality | None = None
+    type: AttributeQuality | None = None
 
     @property
     def color_accuracy(self) -> float:
@@ -71,6 +77,10 @@ class Evaluation:
     def figures(self, ranks: Sequence[int] = RANKS) -> dict[str, Any]:
         """The figures by name, as fractions; None for one that does not exist."""
         values = {"color_accuracy": self.color_accuracy, "type_accuracy": self.type_accuracy}
+        for name, quality in self.attributes().items():
+            values[f"{name}_macro_f1"] = quality.macro_f1
+            if quality.reliability is not None:
+                values[f"{name}_ece"] = quality.reliability.expected_error
         return {
             **ranking_figures(self.ranking, ranks),
             **{name: None if np.isnan(value) else value for name, value in values.items()},
@@ -78,6 +88,23 @@ class Evaluation:
             "num_gallery": self.num_gallery,
             "num_without_match": self.ranking.num_without_match,
         }
+
+    def attributes(self) -> dict[str, AttributeQuality]:
+        """Those of `color` and `type` that are told and labelled."""
+        found = {"color": self.color, "type": self.type}
+        return {name: quality for name, quality in found.items() if quality is not None}
+
+    def attribute_table(self) -> str:
+        """How well colour and type are told, lines for a person to read; empty where neither is."""
+        lines = [f"{'':<8}{'accuracy':>9}{'macro F1':>9}{'ECE':>9}{'images':>9}"]
+        for name, quality in self.attributes().items():
+            kept = quality.reliability
+            error = "-" if kept is None else f"{100 * kept.expected_error:.2f}"
+            cells = [f"{100 * quality.accuracy:.2f}", f"{100 * quality.macro_f1:.2f}", error]
+            cells.append(str(quality.num_images))
+            title = "colour" if name == "color" else name
+            lines.append(f"{title:<8}" + "".join(f"{cell:>9}" for cell in cells))
+        return "\n".join([*lines, ""]) if len(lines) > 1 else ""
 
     def table(self, title: str, ranks: Sequence[int] = RANKS) -> str:
         """The figures for a person to read, in percent."""
@@ -142,6 +169,8 @@ def evaluate_embeddings(
         told_right(query.color, column(query_records, "color")),
         told_right(query.type, column(query_records, "type")),
         len(gallery_records),
+        judge_attribute(COLORS, column(query_records, "color"), query.color, query.color_probs),
+        judge_attribute(TYPES, column(query_records, "type"), query.type, query.type_probs),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from training.attributes import judge_attribute
 from training.evaluation import Evaluation, told_right
 from training.metrics import match_ranks_of_order, rank_metrics
 from training.records import UNKNOWN, Record
@@ -45,11 +46,19 @@ def evaluate_rankings(path: str | Path, query: Sequence[Record], gallery: Sequen
             own_camera = cameras == record.camera_id
             yield match_ranks_of_order(answer.order, same & ~own_camera, same & own_camera)
 
-    def right(name: str) -> np.ndarray:
-        predicted = np.array([getattr(answer, name) for answer in ranked])
-        return told_right(predicted, np.array([getattr(record, name) for record in query]))
+    def told(name: str) -> tuple[np.ndarray, np.ndarray]:
+        labelled = np.array([getattr(record, name) for record in query])
+        return np.array([getattr(answer, name) for answer in ranked]), labelled
 
-    return Evaluation(rank_metrics(match_ranks()), right("color"), right("type"), len(gallery))
+    (color, labelled_color), (kind, labelled_kind) = told("color"), told("type")
+    return Evaluation(
+        rank_metrics(match_ranks()),
+        told_right(color, labelled_color),
+        told_right(kind, labelled_kind),
+        len(gallery),
+        judge_attribute(COLORS, labelled_color, color),
+        judge_attribute(TYPES, labelled_kind, kind),
+    )
 
 
 def read_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[Record]) -> list[RankedQuery]:
