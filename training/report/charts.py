@@ -8,7 +8,7 @@ import numpy as np
 from training.report.markup import text
 
 WIDTH, HEIGHT = 520, 290
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 22, 42
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,8 @@ def distance_chart(edges: np.ndarray, same: np.ndarray, different: np.ndarray, t
     if axes.low < threshold < axes.high:
         x = axes.x(threshold)
         body += f'<path class="dashed" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-    # Each name stands at its own peak, on the side away from the other's.
-    peaks = [axes.x(middles[int(share.argmax())]) for share in shares]
-    tops = [axes.y(share.max(initial=0)) for share in shares]
-    first = 0 if peaks[0] <= peaks[1] else 1
-    for kind, (name, style) in enumerate((("same vehicle", "text-one"), ("different", "text-two"))):
-        if shares[kind].sum():
-            anchor = "end" if kind == first else "start"
-            x = min(max(peaks[kind] + (-16 if anchor == "end" else 16), LEFT + 80), WIDTH - RIGHT - 62)
-            body += (
-                f'<text class="{style}" x="{x:.1f}" y="{max(tops[kind], TOP) + 12:.1f}" '
-                f'text-anchor="{anchor}">{name}</text>'
-            )
+    body += f'<text class="text-one" x="{LEFT}" y="12">same vehicle</text>'
+    body += f'<text class="text-two" x="{LEFT + 90}" y="12">different vehicles</text>'
     for i in range(len(same)):
         words = f"{edges[i]:.3g} to {edges[i + 1]:.3g}: {same[i]} same, {different[i]} different"
         body += axes.band(edges[i], edges[i + 1], words)

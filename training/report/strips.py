@@ -127,12 +127,12 @@ def _tile(found: Embedded, query: int, result: Result, heats: tuple[str, str] | 
         f'<img src="{shot.address}" width="{shot.width}" height="{shot.height}" '
         f'alt="rank {result.rank}, {word}: vehicle {record.vehicle_id} at camera {record.camera_id}">'
         f'<span class="badge">{result.rank} {mark} {word}</span></div>{below}'
-        f'<p class="what">{_who(record)}<br><span>distance {result.distance:.3g}</span></p></li>'
+        f'<p class="what">{_who(record)}, <span>distance {result.distance:.3g}</span></p></li>'
     )
 
 
 def _who(record: Record) -> str:
-    return f"vehicle {record.vehicle_id}, camera {record.camera_id}"
+    return f"vehicle {record.vehicle_id}<br>camera {record.camera_id}"
 
 
 def _told(found: Embedded, query: int, record: Record, card: Card) -> str:
