@@ -121,7 +121,7 @@ def distance_chart(edges: np.ndarray, same: np.ndarray, different: np.ndarray, t
         x = axes.x(threshold)
         body += f'<path class="dashed" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
     body += f'<text class="text-one" x="{LEFT}" y="12">same vehicle</text>'
-    body += f'<text class="text-two" x="{LEFT + 90}" y="12">different vehicles</text>'
+    body += f'<text class="text-two" x="{LEFT + 104}" y="12">different vehicles</text>'
     for i in range(len(same)):
         words = f"{edges[i]:.3g} to {edges[i + 1]:.3g}: {same[i]} same, {different[i]} different"
         body += axes.band(edges[i], edges[i + 1], words)

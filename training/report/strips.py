@@ -127,7 +127,7 @@ def _tile(found: Embedded, query: int, result: Result, heats: tuple[str, str] | 
         f'<img src="{shot.address}" width="{shot.width}" height="{shot.height}" '
         f'alt="rank {result.rank}, {word}: vehicle {record.vehicle_id} at camera {record.camera_id}">'
         f'<span class="badge">{result.rank} {mark} {word}</span></div>{below}'
-        f'<p class="what">{_who(record)}, <span>distance {result.distance:.3g}</span></p></li>'
+        f'<p class="what">{_who(record)}<br><span>distance {result.distance:.3g}</span></p></li>'
     )
 
 
