@@ -193,7 +193,7 @@ def _ranking(evaluation: Evaluation, analysis: Analysis) -> str:
         "in the first row "
         "have the closest doubles. A steep fall from bottom to top means that look-alikes, not views "
         "or light, "
-        "cost the precision.",
+        "as what costs precision.",
     )
     body = f'<div class="pair">{curve}{spread}{distances}{look_alike}</div>'
     return _section("ranking", "Ranking", body)
