@@ -90,7 +90,10 @@ class Learner:
             model.load_state_dict(weights)
         if self.average:
             self.average.steps = state["average_steps"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        # Which kernel moves the weights is this device's matter; the saved state may be of another kind's.
+        pairs = zip(state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True)
+        groups = [{**saved, "fused": own["fused"]} for saved, own in pairs]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         for parameter, moments in self.optimizer.state.items():
             for name, value in moments.items():
                 if value.shape == parameter.shape:
