@@ -15,11 +15,9 @@ from training.pose_drawing import draw_heatmaps, draw_segments
 from training.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.records import Record, keypoints_of
 from training.sampler import Draw
-from training.transforms import Augmentation, draw_geometry, vary_pixels
+from training.transforms import Augmentation, Size, draw_geometry, vary_pixels
 from zoo.errors import UserError
 from zoo.pose import scale_keypoints
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from training.devices import loader_context
 from training.images import ImageStore
 from training.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.records import UNKNOWN, Record, keypoints_of
-from training.transforms import Geometry
+from training.transforms import Geometry, Size
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.pose import scale_keypoints
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from training.transforms import Size
 from zoo.errors import UserError
 from zoo.preprocess import ImageError, read_image, resize
-
-Size = tuple[int, int]
 
 QUICK_BYTES = 1 << 19
 """Larger files are decoded the exact way, which looks at the header before it makes room for the pixels."""

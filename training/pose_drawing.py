@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.transforms import Size
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS, SEGMENTS, visible_segments
 
 SPREAD = 1 / 40
 """Standard deviation of a heatmap's Gaussian, as a share of the longer side of the source image."""
-
-Size = tuple[int, int]
 
 
 def spread(source_size: Size, resized: Size) -> np.ndarray:
