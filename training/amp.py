@@ -106,7 +106,7 @@ class Amp:
         dtype = AUTOCAST.get(self.level)
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             outputs = self.network(*inputs)
-        return type(outputs)(*map(_at_least_fp32, outputs))
+        return type(outputs)(*(None if value is None else at_least_fp32(value) for value in outputs))
 
     def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> bool:
         """Take a step, or skip it on all ranks where the loss or a gradient of one is not finite.
@@ -190,7 +190,6 @@ def _half_twin(model: nn.Module) -> tuple[nn.Module, _Weights]:
     return twin, weights
 
 
-def _at_least_fp32(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
+def at_least_fp32(values: Tensor) -> Tensor:
+    """Half precision to fp32; all else as it is."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

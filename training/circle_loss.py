@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.amp import at_least_fp32
+
 
 def circle_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.25, scale: float = 64.0) -> Tensor:
     """Circle loss on cosine similarities of pairs (Sun et al., CVPR 2020, arXiv:2002.10857, section 3).
@@ -24,8 +26,7 @@ def circle_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.25, scale:
         A scalar; 0 with zero gradient where no anchor has both a positive and a negative.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        if embeddings.dtype in (torch.float16, torch.bfloat16):
-            embeddings = embeddings.float()
+        embeddings = at_least_fp32(embeddings)
         directions = F.normalize(embeddings)
         similarity = directions @ directions.T
         same = labels[:, None] == labels[None, :]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.amp import at_least_fp32
 from training.ranks import Ranks
 from training.records import UNKNOWN
 
@@ -39,7 +40,7 @@ def batch_hard_triplet(
         a positive and a negative.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        embeddings = _at_least_fp32(embeddings)
+        embeddings = at_least_fp32(embeddings)
         everyone, known = ranks.gather(embeddings), ranks.gather(labels)
         same = labels[:, None] == known[None, :]
         itself = ranks.rank * len(labels) + torch.arange(len(labels), device=labels.device)
@@ -70,7 +71,7 @@ def cross_entropy(
         where nothing is labelled.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        logits = _at_least_fp32(logits)
+        logits = at_least_fp32(logits)
         total = F.cross_entropy(
             logits, labels, ignore_index=UNKNOWN, reduction="sum", label_smoothing=label_smoothing
         )
@@ -80,10 +81,6 @@ def cross_entropy(
 def _mean(total: Tensor, count: Tensor, ranks: Ranks) -> Tensor:
     """This rank's share in a mean over all ranks' `count`, so scaled that the ranks' own mean is that."""
     return total * ranks.world_size / ranks.total(count).clamp(min=1)
-
-
-def _at_least_fp32(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from training.amp import at_least_fp32
 from training.ranks import Ranks
 
 
@@ -19,7 +20,7 @@ class SyncBatchNorm(_BatchNorm):
         """Normalise [N, C, ...]."""
         if not self.training:
             return super().forward(input)
-        values = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        values = at_least_fp32(input)
         over = [axis for axis in range(input.dim()) if axis != 1]
         variance, mean = torch.var_mean(values, over, correction=0)
         means, variances = self.ranks.gather(torch.stack((mean, variance))[None]).unbind(1)
