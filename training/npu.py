@@ -14,8 +14,8 @@ import torch
 
 from zoo.errors import UserError
 
-CPU_BUILD = "pip install torch=={} --index-url https://download.pytorch.org/whl/cpu"
-"""How to get the build of torch that torch_npu extends."""
+CPU_BUILD = "torch=={}, its CPU build (docs/npu.md tells how)"
+"""The build of torch that torch_npu extends."""
 
 
 def is_installed() -> bool:
@@ -37,12 +37,11 @@ def load() -> None:
     if torch.version.cuda is not None or torch.version.hip is not None:
         raise UserError(
             f"torch {torch.__version__} is a GPU build, beside which torch_npu aborts the process; install "
-            f"the CPU build: {CPU_BUILD.format(version or _release(torch.__version__))}"
+            f"{CPU_BUILD.format(version or _release(torch.__version__))}"
         )
     if version is not None and version != _release(torch.__version__):
         raise UserError(
-            f"torch_npu {version} does not fit torch {torch.__version__}; install the same release: "
-            f"{CPU_BUILD.format(version)}"
+            f"torch_npu {version} does not fit torch {torch.__version__}; install {CPU_BUILD.format(version)}"
         )
     try:
         importlib.import_module("torch_npu")
