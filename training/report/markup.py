@@ -82,3 +82,8 @@ def matrix(
         f'<table class="matrix{" tilted" if tilted else ""}"><thead><tr><td class="none"></td>{head}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def section(name: str, title: str, body: str) -> str:
+    """A part of the page under a heading of its own; `body` is markup."""
+    return f'<section id="{name}" aria-label="{text(title)}"><h2>{text(title)}</h2>{body}</section>'
