@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
-    with tempfile.TemporaryDirectory(prefix="training-ranks-") as folder, _ranks_deaf_to_ctrl_c():
+    with tempfile.TemporaryDirectory(prefix="training-ranks-") as folder, _ranks_start_deaf_to_ctrl_c():
         reports = Path(folder)
         meeting: dict[str, Any] = {"rdzv_endpoint": nodes.endpoint}
         if nodes.count == 1:
@@ -113,6 +114,8 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
                 raise KeyboardInterrupt from None
             raise SystemExit(128 + error.sigval) from None
         except ChildFailedError as error:
+            if any(failure.exitcode == -signal.SIGINT for failure in error.failures.values()):
+                raise KeyboardInterrupt from None
             raise _cause(reports, error) from None
     return answers.get(0)
 
@@ -127,6 +130,9 @@ def _run_rank(
     start_method: str,
 ) -> dict[str, Any] | None:
     """A rank's whole life, in its own process."""
+    # From here on Ctrl-C ends it without a word; before, it would have been a traceback of half an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
     # That of this process's own children, such as a loader's: it would be the one that it was started by.
     multiprocessing.set_start_method(start_method, force=True)
@@ -191,16 +197,18 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
 
 
 @contextlib.contextmanager
-def _ranks_deaf_to_ctrl_c() -> Iterator[None]:
-    """Let this process alone heed Ctrl-C, which a terminal sends to the ranks too; the launcher ends them.
+def _ranks_start_deaf_to_ctrl_c() -> Iterator[None]:
+    """Let this process alone heed Ctrl-C, which a terminal sends to the ranks too, while they start.
 
     Processes inherit which signals the thread that starts them has blocked, and are so from their first
-    instruction on. A signal still reaches this process, by another thread that has not blocked it. The
-    launcher's own handlers are taken off again at the end.
+    instruction on, until `_run_rank`. A signal still reaches this process, by another thread that has not
+    blocked it. The launcher's own handlers are taken off again at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # Now: when it is started with the first rank, it leaves the signal unblocked behind it.
+    resource_tracker.ensure_running()
     done = threading.Event()
     threading.Thread(target=done.wait, daemon=True).start()
     handlers = {number: signal.getsignal(number) for number in _HANDLED}

@@ -128,8 +128,9 @@ def test_equal_to_real_ranks(arm: str, arch: str, veri_root: Path, tmp_path: Pat
     emulated = model.state_dict()
     assert emulated.keys() == real.keys()
     for name, value in emulated.items():
-        torch.testing.assert_close(
-            value, real[name], rtol=1e-9, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        # Against how far it was moved: what a wrong rank's statistics or triplets change is of that size, and
+        # rounding, which 121 layers of BatchNorm lift, a millionth of it.
+        way = (real[name] - start[name]).double().norm()
+        assert (value - real[name]).double().norm() <= 1e-6 * way, name
     moved = [name for name in real if not torch.equal(real[name], start[name])]
     assert moved == list(real), "everything is trained"

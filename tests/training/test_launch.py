@@ -87,7 +87,9 @@ def test_evaluate_finds_the_same_figures(
     weights = str(run / "best.safetensors")
     assert evaluate(["--data-root", str(stripes), "--weights", weights, "--cpus", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    attributes = figures.pop("attributes")
     expected = json.loads((run / "metrics.json").read_text())
+    assert attributes["color"]["accuracy"] == pytest.approx(expected["color_accuracy"], abs=1e-9)
     assert figures == pytest.approx({key: expected[key] for key in figures}, abs=1e-9)
 
 

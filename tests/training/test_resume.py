@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,10 +103,7 @@ def stopped(argv: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy(run: Path, to: Path) -> Path:
-    to.mkdir()
-    for path in run.iterdir():
-        (to / path.name).write_bytes(path.read_bytes())
-    return to
+    return Path(shutil.copytree(run, to))
 
 
 def flip(path: Path) -> None:
@@ -189,6 +187,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(
     argv, stopped: Path, tmp_path: Path, capsys
 ) -> None:
     run = copy(stopped, tmp_path / "run")
+    shutil.rmtree(run / "tensorboard")
     for path in run.iterdir():
         if path.name not in ("labels.json", "recipe.json"):
             path.unlink()
