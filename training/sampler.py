@@ -5,7 +5,7 @@ one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,12 +46,6 @@ class Sampler(ABC):
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.num_batches
-
-    def draws(self, epoch: int) -> Iterator[list[Draw]]:
-        """The plan as a data loader's batches."""
-        for number, batch in enumerate(self.plan(epoch)):
-            start = number * self.batch_size
-            yield [Draw(epoch, start + offset, int(index)) for offset, index in enumerate(batch)]
 
 
 class PlainSampler(Sampler):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from tests.training.veri_layout import make_maps
 from training.dataset import Batch, PoseInputs, TrainingSet, collate, raise_failures
 from training.datasets import read_split
+from training.dealing import rank_draws
 from training.extract import EvaluationSet
 from training.pose_maps import MapSource
 from training.records import label_map
@@ -38,7 +39,9 @@ def training_set(
 
 def batches(data: TrainingSet, workers: int = 0) -> list[Batch]:
     sampler = IdentitySampler([data.labels[r.vehicle_id] for r in data.records], 4, 2, 0)
-    loader = DataLoader(data, batch_sampler=list(sampler.draws(1)), num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
+    loader = DataLoader(
+        data, batch_sampler=rank_draws(sampler, 1, "random"), num_workers=workers, collate_fn=collate
+    )  # type: ignore[arg-type]
     return list(raise_failures(loader))
 
 

@@ -64,11 +64,19 @@ def test_indivisible() -> None:
         deal(plan(), 3, "random", 0, 0)
 
 
+def test_draws_are_the_plan_with_positions() -> None:
+    sampler = IdentitySampler([0, 0, 1, 1, 2], 2, 2, 0)
+    draws = [draw for batch in rank_draws(sampler, 4, "random") for draw in batch]
+    assert [draw.index for draw in draws] == sampler.plan(4).ravel().tolist()
+    assert [draw.position for draw in draws] == list(range(len(draws)))
+    assert {draw.epoch for draw in draws} == {4}
+
+
 @pytest.mark.parametrize("policy", ["random", "identity"])
 def test_the_ranks_together_draw_what_one_process_draws(policy: Dealing) -> None:
     sampler = IdentitySampler(np.repeat(np.arange(40), 10).tolist(), IDENTITIES, INSTANCES, 3)
     ranks = [rank_draws(sampler, 2, policy, rank, RANKS) for rank in range(RANKS)]
-    for step, alone in enumerate(sampler.draws(2)):
+    for step, alone in enumerate(rank_draws(sampler, 2, policy)):
         together = [draw for batches in ranks for draw in batches[step]]
         assert {len(batches[step]) for batches in ranks} == {IDENTITIES * INSTANCES // RANKS}
         assert sorted(together, key=lambda draw: draw.position) == alone

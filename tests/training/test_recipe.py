@@ -72,6 +72,15 @@ def test_the_triplet_sets_in_where_asked() -> None:
     assert recipe.loss_at(0).identity == 1.0
 
 
+def refused(folder: Path, text: str, message: str) -> None:
+    path = folder / "own.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        load_recipe(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -95,12 +104,7 @@ def test_the_triplet_sets_in_where_asked() -> None:
     ],
 )
 def test_faults_are_named(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "own.toml"
-    path.write_text(text)
-    with pytest.raises(UserError) as raised:
-        load_recipe(path)
-    assert message in str(raised.value)
-    assert str(path) in str(raised.value)
+    refused(tmp_path, text, message)
 
 
 def test_no_such_recipe() -> None:
@@ -145,9 +149,4 @@ def test_a_recipe_on_a_base(tmp_path: Path) -> None:
     ],
 )
 def test_faults_of_a_base(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "own.toml"
-    path.write_text(text)
-    with pytest.raises(UserError) as raised:
-        load_recipe(path)
-    assert message in str(raised.value)
-    assert str(path) in str(raised.value)
+    refused(tmp_path, text, message)

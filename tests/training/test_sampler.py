@@ -57,14 +57,6 @@ def test_who_meets_whom_is_chance() -> None:
     assert max(companions.values()) <= 4
 
 
-def test_draws_are_the_plan_with_positions() -> None:
-    sampler = IdentitySampler([0, 0, 1, 1, 2], 2, 2, 0)
-    draws = [draw for batch in sampler.draws(4) for draw in batch]
-    assert [draw.index for draw in draws] == sampler.plan(4).ravel().tolist()
-    assert [draw.position for draw in draws] == list(range(len(draws)))
-    assert {draw.epoch for draw in draws} == {4}
-
-
 def test_too_few_identities() -> None:
     with pytest.raises(UserError, match="wants 4 identities and the training data has 3"):
         IdentitySampler([0, 0, 1, 2], 4, 2, 0)
