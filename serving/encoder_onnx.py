@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from serving.bundle import CARD_KEY, Bundle
+from serving.bundle import Bundle
 from serving.predictions import Predictions
-from zoo.card import Card
 from zoo.errors import UserError
+from zoo.onnx_model import OnnxModel
 from zoo.preprocess import ImageError, prepare
 
 BATCH_SIZE = 16
@@ -33,19 +32,8 @@ class OnnxEncoder:
         opened = Bundle.open(bundle)
         self.card = opened.card
         self.model_hash = opened.model_hash
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(opened.onnx_file), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{opened.onnx_file}: cannot be opened ({reason}); export the model again"
-            ) from error
-        inside = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
-        if inside is None or Card.from_json(inside, str(opened.onnx_file)) != self.card:
+        self._model = OnnxModel(opened.onnx_file, threads)
+        if self._model.card != self.card:
             raise UserError(
                 f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
             )
@@ -70,8 +58,7 @@ class OnnxEncoder:
             if not good:
                 continue
             batch = np.stack([rows[index - start] for index in good])
-            values = self._session.run(list(self.card.outputs), {"image": batch})
-            for name, value in zip(self.card.outputs, values, strict=True):
+            for name, value in self._model.run({"image": batch}).items():
                 getattr(result, name)[good] = value
         return result
 
