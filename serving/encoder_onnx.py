@@ -1,17 +1,21 @@
-"""The in-process encoder: onnxruntime on the CPU, decoding ahead in threads."""
+"""The in-process encoder: onnxruntime or OpenVINO on the CPU, decoding ahead in threads."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from serving.bundle import Bundle
+from serving.openvino_model import OpenVinoModel
 from serving.predictions import Predictions
 from zoo.errors import UserError
 from zoo.onnx_model import OnnxModel
 from zoo.preprocess import ImageError, prepare
+
+Engine = Literal["onnxruntime", "openvino"]
 
 BATCH_SIZE = 16
 """Throughput on a CPU no longer grows beyond it, and memory does."""
@@ -23,16 +27,23 @@ class OnnxEncoder:
     Args:
         bundle: path of a bundle.
         threads: that one inference uses; every core where None is given.
+        engine: what runs the model.
 
     Raises:
         UserError: no bundle there, or its model cannot be opened or is not the card's.
     """
 
-    def __init__(self, bundle: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
+    ) -> None:
         opened = Bundle.open(bundle)
         self.card = opened.card
         self.model_hash = opened.model_hash
-        self._model = OnnxModel(opened.onnx_file, threads)
+        self._model: OnnxModel | OpenVinoModel
+        if engine == "openvino":
+            self._model = OpenVinoModel(opened.onnx_file, self.card, threads)
+        else:
+            self._model = OnnxModel(opened.onnx_file, threads)
         if self._model.card != self.card:
             raise UserError(
                 f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
