@@ -8,16 +8,31 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import unwritable
+from zoo.onnx_model import CARD_KEY
+
+__all__ = [
+    "CARD_KEY",
+    "POSE_DTYPES",
+    "PRECISIONS",
+    "Bundle",
+    "Precision",
+    "check_replaceable",
+    "file_hash",
+    "writing",
+]
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of a model's arithmetic; inputs and outputs are the same in each."""
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 POSE_DTYPES = {"keypoints": "float32", "heatmaps": "uint8", "segments": "uint8"}
 """numpy type of each pose input; the shapes are the card's."""
-
-CARD_KEY = "card"
-"""Of the ONNX metadata and of the Triton config's parameters: the card as JSON."""
 
 _PARTS = ("model.onnx", "card.json", "parity.json", "triton")
 
@@ -30,11 +45,13 @@ class Bundle:
         path: of the folder.
         card: the model's card.
         model_hash: sha256 of `model.onnx`; two bundles of one hash give the same embeddings.
+        precision: of the model's arithmetic.
     """
 
     path: Path
     card: Card
     model_hash: str
+    precision: Precision = "fp32"
 
     @property
     def onnx_file(self) -> Path:
@@ -60,12 +77,13 @@ class Bundle:
         if missing:
             raise UserError(f"{path}: not a bundle ({', '.join(missing)} missing); export the model again")
         model_hash = file_hash(path / "model.onnx")
-        if model_hash != _measured_hash(path / "parity.json"):
+        report = _read_report(path / "parity.json")
+        if model_hash != report.get("model_hash"):
             raise UserError(
                 f"{path}: model.onnx is not the model that parity.json was measured with; was the bundle "
                 "copied in part? Copy it again, or export the model again"
             )
-        return cls(path, Card.read(path / "card.json"), model_hash)
+        return cls(path, Card.read(path / "card.json"), model_hash, report.get("precision", "fp32"))
 
 
 def file_hash(path: Path) -> str:
@@ -81,13 +99,13 @@ def file_hash(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _measured_hash(report: Path) -> str | None:
-    """The hash of the model that a parity report is about, None where it does not tell."""
+def _read_report(report: Path) -> dict[str, Any]:
+    """A parity report; empty where it cannot be read."""
     try:
         content = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content.get("model_hash") if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def check_replaceable(path: str | Path) -> None:

@@ -42,7 +42,7 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     """Open an encoder.
 
     Args:
-        spec: path of a bundle, or `triton:grpc://HOST:PORT`.
+        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, or `triton:grpc://HOST:PORT`.
         threads: of the in-process model; every core where None is given. A server has its own.
 
     Raises:
@@ -61,7 +61,10 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     else:
         from serving.encoder_onnx import OnnxEncoder
 
-        encoder = OnnxEncoder(spec, threads)
+        if spec.startswith("openvino:"):
+            encoder = OnnxEncoder(spec.removeprefix("openvino:"), threads, "openvino")
+        else:
+            encoder = OnnxEncoder(spec, threads)
     if encoder.card.pose_inputs:
         encoder.close()
         wanted = ", ".join(encoder.card.pose_inputs)

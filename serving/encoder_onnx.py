@@ -1,18 +1,21 @@
-"""The in-process encoder: onnxruntime on the CPU, decoding ahead in threads."""
+"""The in-process encoder: onnxruntime or OpenVINO on the CPU, decoding ahead in threads."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import onnxruntime
 
-from serving.bundle import CARD_KEY, Bundle
+from serving.bundle import Bundle
+from serving.openvino_model import OpenVinoModel
 from serving.predictions import Predictions
-from zoo.card import Card
 from zoo.errors import UserError
+from zoo.onnx_model import OnnxModel
 from zoo.preprocess import ImageError, prepare
+
+Engine = Literal["onnxruntime", "openvino"]
 
 BATCH_SIZE = 16
 """Throughput on a CPU no longer grows beyond it, and memory does."""
@@ -24,28 +27,24 @@ class OnnxEncoder:
     Args:
         bundle: path of a bundle.
         threads: that one inference uses; every core where None is given.
+        engine: what runs the model.
 
     Raises:
         UserError: no bundle there, or its model cannot be opened or is not the card's.
     """
 
-    def __init__(self, bundle: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
+    ) -> None:
         opened = Bundle.open(bundle)
         self.card = opened.card
         self.model_hash = opened.model_hash
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(opened.onnx_file), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{opened.onnx_file}: cannot be opened ({reason}); export the model again"
-            ) from error
-        inside = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
-        if inside is None or Card.from_json(inside, str(opened.onnx_file)) != self.card:
+        self._model: OnnxModel | OpenVinoModel
+        if engine == "openvino":
+            self._model = OpenVinoModel(opened.onnx_file, self.card, threads)
+        else:
+            self._model = OnnxModel(opened.onnx_file, threads)
+        if self._model.card != self.card:
             raise UserError(
                 f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
             )
@@ -70,8 +69,7 @@ class OnnxEncoder:
             if not good:
                 continue
             batch = np.stack([rows[index - start] for index in good])
-            values = self._session.run(list(self.card.outputs), {"image": batch})
-            for name, value in zip(self.card.outputs, values, strict=True):
+            for name, value in self._model.run({"image": batch}).items():
                 getattr(result, name)[good] = value
         return result
 

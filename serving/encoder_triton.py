@@ -1,14 +1,22 @@
 """The encoder of a Triton server: encoded images over gRPC, several requests in flight."""
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from serving.bundle import CARD_KEY
 from serving.predictions import Predictions
-from serving.triton_client import connect, triton_errors
+from serving.triton_client import connect, is_transient, triton_errors
 from serving.triton_repository import ENTRY_MODEL
 from zoo.card import Card
 from zoo.errors import UserError
@@ -24,6 +32,11 @@ MAX_REQUEST_BYTES = 64 * 2**20
 """Of the images of one request together; gRPC has a limit, and the server holds the request several times."""
 
 TIMEOUT_SECONDS = 120.0
+"""From a request's first attempt to its answer."""
+
+ATTEMPTS = 5
+MAX_WAIT_SECONDS = 4.0
+"""Between two attempts; waits double from 0.2 s on and are random, so that clients do not come at once."""
 
 _BAD_IMAGE = "bad image: "
 """Begins the server's error for a request of one image that cannot be used."""
@@ -95,9 +108,7 @@ class TritonEncoder:
         tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
         outputs = [grpcclient.InferRequestedOutput(name) for name in (*self.card.outputs, "error")]
         try:
-            answer: Any = self._client.infer(
-                ENTRY_MODEL, [tensor], outputs=outputs, client_timeout=TIMEOUT_SECONDS
-            )
+            answer: Any = self._with_retries([tensor], outputs)
         except triton_errors() as error:
             _, marker, reason = str(error).partition(_BAD_IMAGE)
             if marker and len(images) == 1:
@@ -110,6 +121,20 @@ class TritonEncoder:
                     f"{self._address}: answered {name} in a wrong shape; look at the log, restart the server"
                 )
         return values, [text.decode() for text in answer.as_numpy("error")[:, 0]]
+
+    def _with_retries(self, inputs: list[Any], outputs: list[Any]) -> Any:
+        """Ask, and ask again where the server was away or too busy; all attempts share one deadline."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        for attempt in Retrying(
+            retry=retry_if_exception(is_transient),
+            stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(TIMEOUT_SECONDS),
+            wait=wait_random_exponential(multiplier=0.2, max=MAX_WAIT_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                left = max(0.001, deadline - time.monotonic())
+                return self._client.infer(ENTRY_MODEL, inputs, outputs=outputs, client_timeout=left)
+        raise AssertionError("the last attempt returns or raises")
 
     def _failure(self, error: Exception) -> UserError:
         reason = " ".join(str(error).split())

@@ -3,32 +3,62 @@
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zoo.card import Card
-from zoo.errors import exit_on_user_error, extra_imports
+from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
     from torch import nn
 
-    from serving.bundle import Bundle, check_replaceable, file_hash, writing
-    from serving.onnx_export import DeployedModel, export_onnx
+    from serving.agreement import check_agreement, measure_loss
+    from serving.bundle import PRECISIONS, Bundle, Precision, check_replaceable, file_hash, writing
+    from serving.calibration import NUM_IMAGES, Inputs, read_calibration
+    from serving.onnx_export import DeployedModel, export_onnx, sample_inputs
     from serving.parity import TOLERANCE, check_parity
+    from serving.reduce import to_fp16, to_int8
     from serving.triton_repository import write_repository
     from zoo.registry import load_model
 
 
-def export_bundle(model: nn.Module, card: Card, out: str | Path, tolerance: float = TOLERANCE) -> Bundle:
+@dataclass(frozen=True)
+class Reduction:
+    """How a file of less precision than fp32 is made and judged.
+
+    Attributes:
+        precision: of the file.
+        calibration: real inputs that int8 needs; where fp16 has them, it is compared on them.
+        data_root: a data set to measure the loss on; without one, it is not measured.
+        max_map_drop: points of mAP that may be lost.
+    """
+
+    precision: Precision
+    calibration: Inputs | None = None
+    data_root: str | None = None
+    max_map_drop: float = 0.5
+
+
+def export_bundle(
+    model: nn.Module,
+    card: Card,
+    out: str | Path,
+    tolerance: float = TOLERANCE,
+    reduction: Reduction | None = None,
+) -> Bundle:
     """Write a bundle, whole or not at all: ONNX, card, parity report and Triton repository.
 
     Args:
         model: from `zoo.registry`, with its weights.
         card: its card.
         out: folder of the bundle; an earlier bundle there is replaced.
-        tolerance: largest relative difference between torch and onnxruntime.
+        tolerance: largest relative difference between torch and onnxruntime, in fp32.
+        reduction: to what precision; fp32 where None is given.
 
     Raises:
-        UserError: the graph does not compute what the model computes, or `out` cannot be written.
+        UserError: the graph does not compute what the model computes, the reduced one is too far from it, or
+            `out` cannot be written.
     """
     # The identity classifier is no part of what is deployed, so the card must not promise it either.
     card = card.replace(options={**card.options, "num_ids": 0}) if "num_ids" in card.options else card
@@ -36,19 +66,49 @@ def export_bundle(model: nn.Module, card: Card, out: str | Path, tolerance: floa
     with writing(out) as folder:
         onnx_file = folder / "model.onnx"
         export_onnx(deployed, card, onnx_file)
-        report = check_parity(deployed, card, onnx_file, tolerance)
+        report = {"precision": "fp32", **check_parity(deployed, card, onnx_file, tolerance)}
+        if reduction is not None:
+            report |= _reduce(onnx_file, card, reduction)
         model_hash = file_hash(onnx_file)
         card.write(folder / "card.json")
         (folder / "parity.json").write_text(
             json.dumps({"model_hash": model_hash, **report}, indent=2) + "\n", encoding="utf-8"
         )
         write_repository(folder / "triton", card, onnx_file, model_hash)
-    return Bundle(Path(out), card, model_hash)
+    return Bundle.open(out)
 
 
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> int:
-    """Run the command."""
+def _reduce(onnx_file: Path, card: Card, reduction: Reduction) -> dict[str, Any]:
+    """Put the reduced file in the place of the fp32 one; the report of what that cost."""
+    full = onnx_file.rename(onnx_file.with_name("fp32.onnx"))
+    inputs = reduction.calibration
+    if reduction.precision == "int8":
+        if inputs is None:
+            raise UserError(
+                "int8 is calibrated on real images: name a folder with --calibration, or a data set with "
+                "--data-root, whose training images are then taken"
+            )
+        to_int8(full, onnx_file, inputs)
+    else:
+        to_fp16(full, onnx_file)
+    if inputs is None:
+        inputs = {name: value.numpy() for name, value in sample_inputs(card, batch=16).items()}
+    report: dict[str, Any] = {
+        "precision": reduction.precision,
+        "agreement": check_agreement(full, onnx_file, inputs, reduction.precision),
+    }
+    if reduction.precision == "int8":
+        report["calibration_images"] = len(inputs["image"])
+    if reduction.data_root is not None:
+        report["loss"] = measure_loss(
+            full, onnx_file, reduction.precision, reduction.data_root, reduction.max_map_drop
+        )
+    full.unlink()
+    return report
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m serving.export", description=__doc__)
     parser.add_argument(
         "--weights",
@@ -58,21 +118,91 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("build/bundle"), help="folder of the bundle (default: %(default)s)"
     )
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the input (default: the card's)"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    parser.add_argument(
+        "--calibration",
+        metavar="PATH",
+        help="for int8: a folder of images, a data set (its training images), or an .npz file of inputs "
+        "(default: --data-root)",
+    )
+    parser.add_argument(
+        "--calibration-images", type=int, default=NUM_IMAGES, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--data-root",
+        metavar="[NAME:]PATH",
+        help="a data set to measure the loss of fp16 or int8 on (docs/datasets.md)",
+    )
+    parser.add_argument(
+        "--max-map-drop",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="write nothing when mAP on --data-root falls by more (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
     arguments = parser.parse_args(argv)
+    if arguments.calibration_images < 1 or min(arguments.size or [32]) < 32:
+        raise UserError("--calibration-images must be at least 1, both numbers of --size at least 32")
+    if arguments.precision == "fp32" and (arguments.calibration or arguments.data_root):
+        raise UserError("--calibration and --data-root are for --precision fp16 and int8: nothing is lost")
+    return arguments
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    arguments = parse_arguments(argv)
     check_replaceable(arguments.out)
+    model: Any
     model, card = load_model(arguments.weights)
-    bundle = export_bundle(model, card, arguments.out)
+    if arguments.size:
+        size = tuple(arguments.size)
+        # What was measured at another size does not hold here.
+        card = card.replace(input_size=size, pose_inputs=model.pose_inputs(size), metrics=[])
+    bundle = export_bundle(model, card, arguments.out, reduction=_reduction(arguments, card))
     report = json.loads((bundle.path / "parity.json").read_text(encoding="utf-8"))
     worst = max(check["relative"] for check in report["checks"])
     height, width = card.input_size
     print(
-        f"{bundle.path}: {card.name}, {height}x{width}; torch and onnxruntime differ by at most {worst:.1e}"
+        f"{bundle.path}: {card.name}, {height}x{width}, {bundle.precision}; torch and onnxruntime differ by "
+        f"at most {worst:.1e} in fp32"
     )
+    if "agreement" in report:
+        cosine = min(check["least_cosine"] for check in report["agreement"])
+        print(f"{bundle.precision} and fp32: cosine between embeddings at least {cosine:.4f}")
+        print(_loss_table(report))
     if arguments.json:
         result = {"bundle": str(bundle.path), "name": card.name, "model_hash": bundle.model_hash}
+        result |= {key: report[key] for key in ("precision", "agreement", "loss") if key in report}
         print(json.dumps({**result, "parity": worst}))
     return 0
+
+
+def _reduction(arguments: argparse.Namespace, card: Card) -> Reduction | None:
+    if arguments.precision == "fp32":
+        return None
+    source = arguments.calibration
+    if source is None and arguments.precision == "int8":
+        source = arguments.data_root
+    inputs = None if source is None else read_calibration(source, card, arguments.calibration_images)
+    return Reduction(arguments.precision, inputs, arguments.data_root, arguments.max_map_drop)
+
+
+def _loss_table(report: dict[str, Any]) -> str:
+    """What the precision costs, for a person to read, in percent."""
+    if "loss" not in report:
+        return "its loss in mAP was not measured; name a data set with --data-root"
+    names = {"mAP": "mAP", "rank1": "Rank-1", "color_accuracy": "colour", "type_accuracy": "type"}
+    lines = [" " * 6 + "".join(f"{title:>9}" for title in names.values())]
+    for precision in ("fp32", report["precision"]):
+        figures = report["loss"][precision]
+        cells = ["-" if figures[key] is None else f"{100 * figures[key]:.2f}" for key in names]
+        lines.append(f"{precision:<6}" + "".join(f"{cell:>9}" for cell in cells))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,14 @@ def connect(address: str) -> "InferenceServerClient":
     return grpcclient.InferenceServerClient(address, channel_args=options)
 
 
+def is_transient(error: BaseException) -> bool:
+    """Tell an error that may be gone a moment later (no connection, a full queue) from one that will not.
+
+    A deadline that has passed is not: the time is spent. An image that cannot be used never is.
+    """
+    return isinstance(error, triton_errors()) and "UNAVAILABLE" in str(error)
+
+
 def triton_errors() -> tuple[type[Exception], ...]:
     """Name the exceptions that a failing server or connection raises."""
     import grpc

@@ -34,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", help="a .safetensors file, or the name of a model of the zoo")
+    what.add_argument("--weights", help="a .safetensors or .onnx file, or a model's name")
     what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")
     add_device_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(arguments.threads)
     if min(arguments.ranks) < 1:
         raise UserError("--ranks count from 1")
+    if arguments.report is not None and str(arguments.weights).endswith(".onnx"):
+        raise UserError("--report looks into the torch model: give its .safetensors file, not the .onnx")
     options = _row_options(arguments)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
     rows: list[Row] = []

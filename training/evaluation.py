@@ -13,6 +13,7 @@ from training.dataset import PoseInputs
 from training.devices import kind_of
 from training.extract import EvaluationSet, Extracted, extract
 from training.metrics import RankMetrics, evaluate_ranking
+from training.onnx_inference import OnnxInference
 from training.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
@@ -196,12 +197,17 @@ def embed_with_weights(
     batch_size: int = 64,
     workers: int = 0,
 ) -> Embedded:
-    """Run a weights file or a model of the zoo, with the pose inputs that its card asks for."""
-    model, card = load_model(weights)
+    """Run a weights file, a model of the zoo or an exported ONNX file, with the pose inputs of its card."""
+    deployed: InferenceModel | OnnxInference
+    if str(weights).endswith(".onnx"):
+        deployed = OnnxInference(weights)
+        card = deployed.card
+    else:
+        model, card = load_model(weights)
+        deployed = InferenceModel(model, card).to(device)
+        if kind_of(device).channels_last:
+            deployed = deployed.to(memory_format=torch.channels_last)
     pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    deployed = InferenceModel(model, card).to(device)
-    if kind_of(device).channels_last:
-        deployed = deployed.to(memory_format=torch.channels_last)
     asked, known = (
         extract(deployed, EvaluationSet(records, card.input_size, pose), batch_size, workers, name)
         for records, name in ((query, "query"), (gallery, "gallery"))

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from training.dataset import Failure, Sample, collate, raise_failures
 from training.devices import loader_context
 from training.images import ImageStore
+from training.onnx_inference import OnnxInference
 from training.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.records import UNKNOWN, Record, keypoints_of
 from training.transforms import Geometry, Size
@@ -82,7 +83,7 @@ class EvaluationSet(Dataset[Sample | Failure]):
 
 
 def extract(
-    model: InferenceModel,
+    model: InferenceModel | OnnxInference,
     data: EvaluationSet,
     batch_size: int = 64,
     workers: int = 0,

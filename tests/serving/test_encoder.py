@@ -6,17 +6,19 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
+from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
 from serving.encoder import Encoder, open_encoder
 from serving.encoder_onnx import OnnxEncoder
-from serving.encoder_triton import TritonEncoder
+from serving.encoder_triton import ATTEMPTS, TritonEncoder
 from serving.export import export_bundle
 from serving.predictions import Predictions
 from serving.server import TritonServer, choose_ports
@@ -152,6 +154,44 @@ def test_server_that_went_away_is_reported(bundle: Bundle) -> None:
         assert not encoder.encode([make_image(0)]).errors
     with pytest.raises(UserError, match="no server answers there"):
         encoder.encode([make_image(0)])
+    encoder.close()
+
+
+class Flaky:
+    """Stands before the real client and fails the first times, as a server does that is being restarted."""
+
+    def __init__(self, client: Any, status: str, failures: int) -> None:
+        self.client, self.status, self.failures, self.calls = client, status, failures, 0
+
+    def infer(self, *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise InferenceServerException("for the test", f"StatusCode.{self.status}")
+        return self.client.infer(*arguments, **options)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def test_transient_errors_are_retried_and_no_others(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.encoder_triton.MAX_WAIT_SECONDS", 0.01)
+    encoder = TritonEncoder(server.grpc)
+    real = encoder._client
+    expected = encoder.encode([make_image(0)])
+    flaky = encoder._client = Flaky(real, "UNAVAILABLE", ATTEMPTS - 1)
+    assert_same(encoder.encode([make_image(0)]), expected)
+    assert flaky.calls == ATTEMPTS
+    flaky = encoder._client = Flaky(real, "UNAVAILABLE", 100)
+    with pytest.raises(UserError, match="no server answers there"):
+        encoder.encode([make_image(0)])
+    assert flaky.calls == ATTEMPTS
+    for status in ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "INTERNAL"):
+        flaky = encoder._client = Flaky(real, status, 1)
+        with pytest.raises(UserError, match=status):
+            encoder.encode([make_image(0)])
+        assert flaky.calls == 1
     encoder.close()
 
 

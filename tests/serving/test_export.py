@@ -23,7 +23,7 @@ from .conftest import make_model
 
 def test_graph_is_portable_and_its_batch_is_free(bundle: Bundle) -> None:
     proto = onnx.load(bundle.onnx_file)
-    assert proto.opset_import[0].version <= 17
+    assert proto.opset_import[0].version == 14
     assert proto.ir_version <= 8
     session = onnxruntime.InferenceSession(bundle.onnx_file)
     (image,) = session.get_inputs()
@@ -46,10 +46,10 @@ def test_card_survives_in_file_and_graph(bundle: Bundle) -> None:
     assert Card.from_json(inside) == card
 
 
-def test_parity_is_reported_for_both_batches(bundle: Bundle) -> None:
+def test_parity_is_reported_for_every_batch(bundle: Bundle) -> None:
     report = json.loads((bundle.path / "parity.json").read_text())
     assert report["model_hash"] == bundle.model_hash
-    assert {check["batch"] for check in report["checks"]} == {1, 5}
+    assert {check["batch"] for check in report["checks"]} == {1, 5, 16}
     assert {check["output"] for check in report["checks"]} == {"embedding", "color_probs", "type_probs"}
     assert all(check["relative"] < 1e-4 for check in report["checks"])
 

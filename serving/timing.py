@@ -1,0 +1,41 @@
+"""Speeds of several ways to do the same, taken in turns, so that a busy machine slows all of them alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+Work = Callable[[], int]
+"""Does a piece of work and tells how many images it was."""
+
+
+def in_turns(sides: dict[str, Work], seconds: float) -> dict[str, float]:
+    """Measure images/s of each side: the median over rounds, each side once a round, after one unmeasured.
+
+    Args:
+        sides: work by name.
+        seconds: to go on for; three rounds at least.
+    """
+    for work in sides.values():
+        work()
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    end = time.perf_counter() + seconds
+    rounds = 0
+    while rounds < 3 or time.perf_counter() < end:
+        for name, work in sides.items():
+            start = time.perf_counter()
+            count = work()
+            rates[name].append(count / (time.perf_counter() - start))
+        rounds += 1
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def latencies(work: Work, seconds: float) -> tuple[float, float]:
+    """Measure the median and the 99th percentile of one call, in milliseconds; 20 calls at least."""
+    work()
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(found) < 20 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        found.append(1000 * (time.perf_counter() - start))
+    return statistics.median(found), statistics.quantiles(found, n=100, method="inclusive")[98]
