@@ -16,12 +16,15 @@ from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.probe import probe
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_options import Options
 from serving.server import TritonServer, choose_ports
-from serving.triton_repository import ENTRY_MODEL, MAX_BATCH_SIZE, ONNX_MODEL
 from zoo.errors import UserError
 
 from .conftest import make_image, make_model
 from .processes import command_line, session_members
+
+LARGEST = Options().batching.max_size
 
 
 def infer(server: TritonServer, images: list[bytes], **options: object) -> grpcclient.InferResult:
@@ -57,8 +60,8 @@ def test_image_of_too_many_pixels_is_refused_before_decoding(server: TritonServe
 
 
 def test_too_large_a_batch_is_refused(server: TritonServer) -> None:
-    with pytest.raises(InferenceServerException, match=f"must be <= {MAX_BATCH_SIZE}"):
-        infer(server, [make_image(0)] * (MAX_BATCH_SIZE + 1))
+    with pytest.raises(InferenceServerException, match=f"must be <= {LARGEST}"):
+        infer(server, [make_image(0)] * (LARGEST + 1))
 
 
 def test_classes_come_with_their_names(server: TritonServer, bundle: Bundle) -> None:
