@@ -1,5 +1,6 @@
 """The server's life: started, asked directly, refused what is wrong, stopped without leftovers."""
 
+import io
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
@@ -57,6 +59,18 @@ def test_image_of_too_many_pixels_is_refused_before_decoding(server: TritonServe
     huge = header[:18] + (20_000).to_bytes(4, "little") * 2 + header[26:]
     with pytest.raises(InferenceServerException, match="limit of 64000000 pixels"):
         infer(server, [huge])
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_decompression_bomb_is_refused(server: TritonServer, image_format: str) -> None:
+    """A small file of many pixels, sent with a good image, which is answered."""
+    buffer = io.BytesIO()
+    Image.new("L", (9000, 9000)).save(buffer, image_format)
+    assert buffer.tell() < 2 * 2**20
+    answer = infer(server, [buffer.getvalue(), make_image(0)])
+    bomb, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
+    assert "9000x9000 pixels exceeds the limit of 64000000 pixels" in bomb
+    assert good == ""
 
 
 def test_too_large_a_batch_is_refused(server: TritonServer) -> None:
