@@ -5,18 +5,18 @@ import io
 import numpy as np
 from PIL import Image
 
-from serving.bundle import POSE_DTYPES
+from serving.bundle import CARD_KEY, POSE_DTYPES
+from serving.repository_configs import ENTRY_MODEL
 from serving.triton_client import connect, triton_errors
-from serving.triton_repository import ENTRY_MODEL
 from zoo.card import Card
 
 
-def probe(address: str, card: Card, timeout: float = 30.0) -> str | None:
+def probe(address: str, card: Card | None = None, timeout: float = 30.0) -> str | None:
     """Send one small generated JPEG through the whole ensemble.
 
     Args:
         address: of the gRPC service, `host:port`.
-        card: of the model that should answer.
+        card: of the model that should answer; without one, the card that the server itself shows.
         timeout: seconds for the inference.
 
     Returns:
@@ -28,6 +28,9 @@ def probe(address: str, card: Card, timeout: float = 30.0) -> str | None:
     try:
         if not client.is_model_ready(ENTRY_MODEL, client_timeout=2.0):
             return f"{ENTRY_MODEL} is not ready"
+        if card is None:
+            config = client.get_model_config(ENTRY_MODEL, client_timeout=2.0).config
+            card = Card.from_json(config.parameters[CARD_KEY].string_value, f"the card of {address}")
         inputs = [_tensor("image_bytes", np.array([[_small_jpeg()]], dtype=np.object_), "BYTES")]
         for name, shape in card.pose_inputs.items():
             kind = "UINT8" if POSE_DTYPES[name] == "uint8" else "FP32"
@@ -43,6 +46,18 @@ def probe(address: str, card: Card, timeout: float = 30.0) -> str | None:
     finally:
         client.close()
     return None
+
+
+def answered(address: str) -> int:
+    """Count the requests that the server has answered well; 0 where it does not tell."""
+    client = connect(address)
+    try:
+        statistics = client.get_inference_statistics(ENTRY_MODEL, client_timeout=2.0)
+        return sum(model.inference_stats.success.count for model in statistics.model_stats)
+    except triton_errors():
+        return 0
+    finally:
+        client.close()
 
 
 def _tensor(name: str, value: np.ndarray, kind: str) -> object:

@@ -11,15 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from serving.bundle import Bundle
-from serving.probe import probe
+from serving.probe import answered, probe
 from serving.server_binary import find_server
+from serving.server_settings import ServerSettings
 from serving.triton_client import require_client
-from serving.triton_repository import check_repository
+from serving.triton_repository import Repository, check_repository, server_flags
+from zoo.card import Card
 from zoo.errors import UserError
 
 HOST = "127.0.0.1"
@@ -31,13 +34,14 @@ class TritonServer:
     """A running tritonserver on the loopback address.
 
     Args:
-        bundle: path of a bundle, or an opened one.
+        source: path of a bundle, or an opened bundle or repository.
         grpc_port: a free one is chosen where None is given; likewise the others.
         http_port: see `grpc_port`.
         metrics_port: see `grpc_port`.
         log: file for the server's log; without one, the log goes with the server.
         start_timeout: seconds until the first inference must have succeeded.
         stop_timeout: seconds that the server gets to end before it is killed.
+        settings: what else the server is told.
 
     Attributes:
         grpc: address as `host:port`; likewise `http` and `metrics`.
@@ -46,7 +50,7 @@ class TritonServer:
 
     def __init__(
         self,
-        bundle: str | Path | Bundle,
+        source: str | Path | Bundle | Repository,
         *,
         grpc_port: int | None = None,
         http_port: int | None = None,
@@ -54,9 +58,11 @@ class TritonServer:
         log: str | Path | None = None,
         start_timeout: float = 120.0,
         stop_timeout: float = 10.0,
+        settings: ServerSettings | None = None,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        self._ports = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
+        self._source = Bundle.open(source) if isinstance(source, str | Path) else source
+        self._settings = settings or ServerSettings()
+        self._ports: dict[str, int | None] = {"grpc": grpc_port, "http": http_port, "metrics": metrics_port}
         self._log = None if log is None else Path(log)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -89,13 +95,15 @@ class TritonServer:
                 server does not come up.
         """
         require_client()
-        check_repository(self.bundle)
+        repository = self._checked_repository()
+        # Kept, so that a server which is started again is found where it was.
         ports = choose_ports(self._ports)
+        self._ports.update(ports)
         self._run_folder = _make_run_folder()
         try:
             self.log = self._log or self._run_folder / "server.log"
-            binary = find_server(self.bundle, self._run_folder)
-            (self._run_folder / "models").symlink_to(self.bundle.repository.absolute())
+            binary = find_server(repository, self._run_folder)
+            (self._run_folder / "models").symlink_to(repository.absolute())
             command = [
                 *binary.command,
                 f"--model-repository={self._run_folder / 'models'}",
@@ -103,6 +111,8 @@ class TritonServer:
                 "--disable-auto-complete-config",
                 f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
                 f"--exit-timeout-secs={max(1, int(self._stop_timeout) - 1)}",
+                *server_flags(repository, self._settings.cache_bytes),
+                *self._settings.flags(),
             ]
             for service, port in ports.items():
                 command += [f"--{service}-address={HOST}", f"--{service}-port={port}"]
@@ -143,6 +153,19 @@ class TritonServer:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def failure(self, timeout: float = 30.0) -> str | None:
+        """Ask for a real inference; tell why none is answered, or None where the server works.
+
+        A server that answers others while this question waits is busy, and not broken.
+        """
+        try:
+            self.check()
+        except UserError as error:
+            return str(error)
+        before = answered(self.grpc)
+        reason = probe(self.grpc, timeout=timeout)
+        return None if reason is None or answered(self.grpc) > before else reason
+
     def check(self) -> None:
         """Make sure that the server has not ended by itself.
 
@@ -153,12 +176,25 @@ class TritonServer:
             code = None if self._process is None else self._process.returncode
             raise UserError(f"the Triton server ended (exit code {code}){self._log_tail()}")
 
+    @property
+    def card(self) -> Card:
+        """Of the model that the server was given to serve."""
+        return self._source.card
+
+    def _checked_repository(self) -> Path:
+        """Return the folder of the repository, whole. It may have changed since the last start."""
+        if isinstance(self._source, Bundle):
+            check_repository(self._source)
+            return self._source.repository
+        self._source = Repository.open(self._source.path)
+        return self._source.path
+
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout
         reason = "it never became ready"
         while time.monotonic() < deadline:
             self.check()
-            answer = probe(self.grpc, self.bundle.card, timeout=max(1.0, deadline - time.monotonic()))
+            answer = probe(self.grpc, self.card, timeout=max(1.0, deadline - time.monotonic()))
             if answer is None:
                 return
             reason = answer
@@ -179,7 +215,7 @@ class TritonServer:
         return "; from its log:\n" + "\n".join(f"  {line[:400]}" for line in tail) if tail else ""
 
 
-def choose_ports(wanted: dict[str, int | None]) -> dict[str, int]:
+def choose_ports(wanted: Mapping[str, int | None]) -> dict[str, int]:
     """Check the ports that are given and choose free ones for the others.
 
     Raises:

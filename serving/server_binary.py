@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.bundle import Bundle
 from serving.server_env import ServerEnv, ensure_server_env
+from serving.triton_repository import server_flags
 from zoo.errors import UserError
 
 CONTAINER_IMAGE = "nvcr.io/nvidia/tritonserver:24.10-py3"
@@ -30,11 +30,11 @@ class ServerBinary:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def find_server(bundle: Bundle, run_folder: Path) -> ServerBinary:
-    """Find a server that can serve the bundle, on PATH or else from PyPI's wheel.
+def find_server(repository: Path, run_folder: Path) -> ServerBinary:
+    """Find a server that can serve the repository, on PATH or else from PyPI's wheel.
 
     Args:
-        bundle: what is to be served; the container command names its repository.
+        repository: what is to be served; the container command names it.
         run_folder: of this start; the wheel's backends are assembled here.
 
     Raises:
@@ -51,16 +51,17 @@ def find_server(bundle: Bundle, run_folder: Path) -> ServerBinary:
     try:
         env = ensure_server_env()
     except UserError as error:
-        raise UserError(f"{error}. Or serve it in a container: {container_command(bundle)}") from error
+        raise UserError(f"{error}. Or serve it in a container: {container_command(repository)}") from error
     return _from_wheel(env, run_folder)
 
 
-def container_command(bundle: Bundle) -> str:
-    """Write the shell command that serves the bundle in NVIDIA's container, on the loopback's usual ports."""
+def container_command(repository: Path) -> str:
+    """Write the shell command that serves it in NVIDIA's container, on the loopback's usual ports."""
     pillow = importlib.metadata.version("pillow")
-    inside = f"pip install 'numpy<2' pillow=={pillow} && exec tritonserver --model-repository=/models"
+    serve = shlex.join(["tritonserver", "--model-repository=/models", *server_flags(repository)])
+    inside = f"pip install 'numpy<2' pillow=={pillow} && exec {serve}"
     ports = [part for port in (8000, 8001, 8002) for part in ("-p", f"127.0.0.1:{port}:{port}")]
-    mount = f"{bundle.repository.absolute()}:/models:ro"
+    mount = f"{repository.absolute()}:/models:ro"
     words = [
         "docker",
         "run",

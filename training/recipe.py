@@ -13,8 +13,8 @@ from training.pose_maps import MapSource
 from training.rank_options import RankOptions
 from training.sampler import SamplerKind
 from training.transforms import Augmentation
-from training.typed_table import build
 from zoo.errors import UserError
+from zoo.typed_table import build
 
 RECIPES = Path(__file__).parent / "recipes"
 """The recipes that come with the project."""

@@ -70,7 +70,20 @@ class TritonPythonModel:
         check_config(config, self.session)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Run the requests that the server merged as one batch, and deal the rows out again."""
+        """Run the requests that the server merged as one batch, and deal the rows out again.
+
+        A request whose client has gone is answered without being computed.
+        """
+        alive = [request for request in requests if not request.is_cancelled()]
+        answers = iter(self._answer(alive) if alive else [])
+        gone = pb_utils.TritonError("the client cancelled the request", pb_utils.TritonError.CANCELLED)
+        running = set(map(id, alive))
+        return [
+            next(answers) if id(request) in running else pb_utils.InferenceResponse(error=gone)
+            for request in requests
+        ]
+
+    def _answer(self, requests: list[Any]) -> list[Any]:
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.input_names}
             for request in requests
@@ -158,8 +171,13 @@ def _session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
     parameters = config.get("parameters") or {}
     options.intra_op_num_threads = _integer(parameters, "intra_op_thread_count", 0)
     options.inter_op_num_threads = _integer(parameters, "inter_op_thread_count", 0)
-    if _integer(parameters, "execution_mode", 0) == 1:
+    mode = _integer(parameters, "execution_mode", 0)
+    if mode not in (0, 1):
+        raise _refusal(f"parameter execution_mode: {mode} is neither 0 nor 1")
+    if mode == 1:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    options.enable_cpu_mem_arena = _boolean(parameters, "enable_mem_arena", True)
+    options.enable_mem_pattern = _boolean(parameters, "enable_mem_pattern", True)
     return options
 
 
@@ -172,6 +190,13 @@ def _integer(parameters: dict[str, Any], name: str, default: int) -> int:
     if value < 0:
         raise _refusal(f"parameter {name}: {value} is below 0")
     return value
+
+
+def _boolean(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    text = (parameters.get(name) or {}).get("string_value", str(default)).lower()
+    if text not in ("true", "false"):
+        raise _refusal(f"parameter {name}: '{text}' is neither true nor false")
+    return text == "true"
 
 
 def _refusal(text: str) -> Exception:

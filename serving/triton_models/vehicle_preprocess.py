@@ -8,6 +8,7 @@ answered. The model computes numbers for the black image too: a client must not 
 
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,8 +31,25 @@ class TritonPythonModel:
         # Pillow lets go of the interpreter lock while it decodes and resizes.
         self.pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
+        images = pb_utils.MetricFamily(
+            name="vehicle_reid_images_total",
+            description="Images that were decoded (good) or refused (bad)",
+            kind=pb_utils.MetricFamily.COUNTER,
+        )
+        seconds = pb_utils.MetricFamily(
+            name="vehicle_reid_decode_seconds_total",
+            description="Time spent on decoding and resizing, waiting included",
+            kind=pb_utils.MetricFamily.COUNTER,
+        )
+        # The families are kept too: a metric goes with its family.
+        self.families = (images, seconds)
+        self.good = images.Metric(labels={"outcome": "good"})
+        self.bad = images.Metric(labels={"outcome": "bad"})
+        self.seconds = seconds.Metric()
+
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests, each for itself."""
+        began = time.perf_counter()
         batches = [
             [
                 bytes(data)
@@ -39,7 +57,13 @@ class TritonPythonModel:
             ]
             for request in requests
         ]
-        decoded = self.pool.map(self._prepare, [data for batch in batches for data in batch])
+        rows = list(self.pool.map(self._prepare, [data for batch in batches for data in batch]))
+        bad = sum(isinstance(row, str) for row in rows)
+        # Once an execution: each count is a message to the server.
+        self.good.increment(len(rows) - bad)
+        self.bad.increment(bad)
+        self.seconds.increment(time.perf_counter() - began)
+        decoded = iter(rows)
         return [self._respond([next(decoded) for _ in batch]) for batch in batches]
 
     def finalize(self) -> None:

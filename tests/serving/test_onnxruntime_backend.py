@@ -9,8 +9,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
 from serving.bundle import Bundle
+from serving.repository_configs import ONNX_MODEL
 from serving.server import TritonServer
-from serving.triton_repository import ONNX_MODEL
 from zoo.errors import UserError
 
 from .processes import command_line, session_members
@@ -41,6 +41,14 @@ WRONG: dict[str, tuple[Change, str]] = {
     "threads": (
         lambda c: setattr(c.parameters["intra_op_thread_count"], "string_value", "many"),
         "parameter intra_op_thread_count: 'many' is not a whole number",
+    ),
+    "execution mode": (
+        lambda c: setattr(c.parameters["execution_mode"], "string_value", "2"),
+        "parameter execution_mode: 2 is neither 0 nor 1",
+    ),
+    "memory arena": (
+        lambda c: setattr(c.parameters["enable_mem_arena"], "string_value", "often"),
+        "parameter enable_mem_arena: 'often' is neither true nor false",
     ),
     "file name": (lambda c: setattr(c, "default_model_filename", "other.onnx"), "finds no model at"),
 }

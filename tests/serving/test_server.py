@@ -1,5 +1,6 @@
 """The server's life: started, asked directly, refused what is wrong, stopped without leftovers."""
 
+import io
 import os
 import signal
 import socket
@@ -10,18 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.probe import probe
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_options import Options
 from serving.server import TritonServer, choose_ports
-from serving.triton_repository import ENTRY_MODEL, MAX_BATCH_SIZE, ONNX_MODEL
 from zoo.errors import UserError
 
 from .conftest import make_image, make_model
 from .processes import command_line, session_members
+
+LARGEST = Options().batching.max_size
 
 
 def infer(server: TritonServer, images: list[bytes], **options: object) -> grpcclient.InferResult:
@@ -56,9 +61,21 @@ def test_image_of_too_many_pixels_is_refused_before_decoding(server: TritonServe
         infer(server, [huge])
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_decompression_bomb_is_refused(server: TritonServer, image_format: str) -> None:
+    """A small file of many pixels, sent with a good image, which is answered."""
+    buffer = io.BytesIO()
+    Image.new("L", (9000, 9000)).save(buffer, image_format)
+    assert buffer.tell() < 2 * 2**20
+    answer = infer(server, [buffer.getvalue(), make_image(0)])
+    bomb, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
+    assert "9000x9000 pixels exceeds the limit of 64000000 pixels" in bomb
+    assert good == ""
+
+
 def test_too_large_a_batch_is_refused(server: TritonServer) -> None:
-    with pytest.raises(InferenceServerException, match=f"must be <= {MAX_BATCH_SIZE}"):
-        infer(server, [make_image(0)] * (MAX_BATCH_SIZE + 1))
+    with pytest.raises(InferenceServerException, match=f"must be <= {LARGEST}"):
+        infer(server, [make_image(0)] * (LARGEST + 1))
 
 
 def test_classes_come_with_their_names(server: TritonServer, bundle: Bundle) -> None:

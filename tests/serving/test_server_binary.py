@@ -25,7 +25,7 @@ def installation(env: ServerEnv, bundle: Bundle, tmp_path: Path) -> Path:
     root = tmp_path / "opt"
     shutil.copytree(env.triton / "bin", root / "bin")
     assembled = tmp_path / "assembled"
-    find_server(bundle, assembled)
+    find_server(bundle.repository, assembled)
     shutil.copytree(assembled / "backends", root / "backends")
     return root
 
@@ -51,7 +51,7 @@ def test_interpreter_that_cannot_serve_is_reported(
     (tmp_path / "python" / "python3").symlink_to("/bin/false")
     monkeypatch.setenv("PATH", path_of(installation / "bin", tmp_path / "python"))
     with pytest.raises(UserError, match=r"needs numpy < 2 and Pillow: pip install 'numpy<2' pillow=="):
-        find_server(bundle, tmp_path / "run")
+        find_server(bundle.repository, tmp_path / "run")
 
 
 def test_incomplete_server_on_path_is_left_aside(
@@ -60,7 +60,7 @@ def test_incomplete_server_on_path_is_left_aside(
     (tmp_path / "bin").mkdir()
     shutil.copy(env.triton / "bin" / "tritonserver", tmp_path / "bin")
     monkeypatch.setenv("PATH", path_of(tmp_path / "bin"))
-    found = find_server(bundle, tmp_path / "run")
+    found = find_server(bundle.repository, tmp_path / "run")
     assert found.command[0] == str(env.triton / "bin" / "tritonserver")
 
 
@@ -71,7 +71,7 @@ def test_environment_is_made_once(env: ServerEnv) -> None:
 
 
 def test_container_command_can_be_pasted(bundle: Bundle) -> None:
-    command = container_command(bundle)
+    command = container_command(bundle.repository)
     assert command.startswith("docker run ")
     assert f"-v '{bundle.repository}:/models:ro'" in command
     assert "-p 127.0.0.1:8001:8001" in command

@@ -9,14 +9,9 @@ from tritonclient.grpc import model_config_pb2 as schema
 
 import zoo.preprocess
 from serving.bundle import Bundle
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL, build_configs
 from serving.server import TritonServer
-from serving.triton_repository import (
-    ENTRY_MODEL,
-    ONNX_MODEL,
-    PREPROCESS_MODEL,
-    build_configs,
-    check_repository,
-)
+from serving.triton_repository import check_repository
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -91,10 +86,7 @@ def test_damaged_model_in_the_repository_is_refused(bundle: Bundle, tmp_path: Pa
 
 def test_pose_inputs_pass_through_the_ensemble() -> None:
     _, card = make_model(keypoints=True, heatmaps=True)
-    configs = {
-        name: text_format.Parse(text, schema.ModelConfig())
-        for name, text in build_configs(card, "0" * 64).items()
-    }
+    configs = build_configs(card, "0" * 64)
     for name in (ENTRY_MODEL, ONNX_MODEL):
         inputs = {spec.name: spec for spec in configs[name].input}
         assert list(inputs["keypoints"].dims) == [108]

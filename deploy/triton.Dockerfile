@@ -1,0 +1,4 @@
+# Triton 2.51.0 with what the decoding model needs: NVIDIA's image has neither Pillow nor a numpy for it.
+# Keep this Pillow equal to that of in-process encoders, for equal pixels.
+FROM nvcr.io/nvidia/tritonserver:24.10-py3
+RUN pip install --no-cache-dir 'numpy<2' pillow==12.3.0
