@@ -74,13 +74,27 @@ def ingest(
     files = list_images(folder)
     summary = Summary(len(files))
     gallery.set_cameras(find_cameras(folder))
-    fresh = _fresh(files, gallery.digests(), summary, advance, batch_size)
+    fresh = _fresh(
+        files,
+        gallery.digests([file.key for file in files if file.key.isprintable()]),
+        summary,
+        advance,
+        batch_size,
+    )
     while batch := list(islice(fresh, batch_size)):
         summary.added += gallery.add(_encode(batch, encoder, fps, summary.bad))
         for _ in batch:
             advance()
     summary.seconds = round(time.monotonic() - started, 3)
     return summary
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fresh(
@@ -93,10 +107,8 @@ def _fresh(
     """Yield the files that have to be encoded; count the others."""
 
     def read(file: ImageFile) -> Loaded | None:
-        try:
-            file.key.encode()
-        except UnicodeEncodeError:
-            raise ImageError(f"{file.key!r}: the file name is not valid text; rename the file") from None
+        if not _is_text(file.key):
+            raise ImageError(f"{file.key!r}: the file name is not valid text; rename the file")
         if file.key in known and digest(read_bytes(file.path)) == known[file.key]:
             return None
         return load(file)
