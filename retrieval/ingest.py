@@ -16,6 +16,7 @@ from retrieval.cameras import find_cameras
 from retrieval.entries import Entry
 from retrieval.gallery import Gallery
 from retrieval.model import open_model
+from retrieval.plan import check_index
 from retrieval.source import ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
 from serving.encoder import Encoder
 from zoo.errors import UserError, exit_on_user_error
@@ -175,6 +176,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="images encoded at a time"
     )
     parser.add_argument(
+        "--index",
+        metavar="SPEC",
+        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; the gallery remembers it",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
@@ -192,10 +198,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
+    if args.index is not None:
+        check_index(args.index)
     count = len(list_images(args.images))
     encoder, model = open_model(args.gallery, args.encoder)
     try:
-        with Gallery.open(args.gallery, model=model, writable=True) as gallery:
+        with Gallery.open(args.gallery, model=model, writable=True, index=args.index) as gallery:
             with tqdm(total=count, unit="image", desc="ingest", file=sys.stderr) as bar:
                 summary = ingest(
                     args.images,
