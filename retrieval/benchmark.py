@@ -39,7 +39,7 @@ SELECTIVITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 0.0001)
 
 
 class Vehicles:
-    """A source of clustered embeddings, the same for the same seed; block by block, so that any number fits."""
+    """A source of clustered embeddings, the same for the same seed; by blocks, so that any number fits."""
 
     def __init__(self, dimension: int, seed: int = 0, rank: int = 96) -> None:
         self._seed = seed
@@ -48,7 +48,7 @@ class Vehicles:
         self._kinds = rng.normal(size=(90, rank)).astype(np.float32)
 
     def block(self, number: int, rows: int, view: int = 0) -> np.ndarray:
-        """Images of the vehicles of one block, float32 [rows, D]; another `view` gives other images of them."""
+        """Images of one block's vehicles, float32 [rows, D]; another `view` gives other images of them."""
         vehicles = np.random.default_rng((self._seed, number))
         count = rows // IMAGES_A_VEHICLE + 1
         rank = len(self._basis)
@@ -95,7 +95,7 @@ def measure_searches(
     """Time and recall by selectivity, beside a scan of everything in the same minutes."""
     derived, metric = gallery._derived, gallery.model.card.metric
     derived.vectors.release()
-    plain = [_timed(lambda q=q: distances.nearest(derived.vectors, q, K, None, metric))[1] for q in queries]
+    plain = [_timed(distances.nearest, derived.vectors, q, K, None, metric)[1] for q in queries]
     exact_ms = 1e3 * float(np.median(plain))
     rows = []
     for share in tqdm(selectivities, desc="search", file=sys.stderr):
@@ -105,7 +105,7 @@ def measure_searches(
         wanted = min(K, chosen)
         times, right, short = [], 0, 0
         for query in queries:
-            hits, seconds = _timed(lambda q=query: gallery.search(q, K, filters))
+            hits, seconds = _timed(gallery.search, query, K, filters)
             times.append(seconds)
             short += wanted - len(hits)
             if wanted:
@@ -118,7 +118,7 @@ def measure_searches(
             {
                 "selectivity": share,
                 "selected": chosen,
-                "recall": right / max(1, wanted * len(queries)),
+                "recall": right / (wanted * len(queries)) if wanted else 1.0,
                 "missing": short,
                 "p50_ms": median,
                 "p99_ms": 1e3 * float(np.percentile(times, 99)),
@@ -129,9 +129,9 @@ def measure_searches(
     return rows
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     begun = time.perf_counter()
-    result = work()
+    result = work(*arguments)
     return result, time.perf_counter() - begun
 
 
@@ -183,9 +183,9 @@ def measure_mixed(folder: Path, vehicles: Vehicles, first: int, seconds: float) 
         writer = threading.Thread(target=write, args=(gallery,))
         begun = time.perf_counter()
         writer.start()
-        times = []
+        times: list[float] = []
         while time.perf_counter() - begun < seconds:
-            times.append(_timed(lambda: gallery.search(queries[len(times) % len(queries)], K))[1])
+            times.append(_timed(gallery.search, queries[len(times) % len(queries)], K)[1])
         stop.set()
         writer.join()
         elapsed = time.perf_counter() - begun
@@ -267,7 +267,8 @@ def main(argv: list[str] | None = None) -> int:
 def _summary(result: dict[str, Any]) -> str:
     lines = [
         f"{result['rows']:,} rows of {result['dimension']}, {result['made']}: "
-        f"{result['fill']['adds_per_second']:.0f} adds/s, index after {result['fill']['index_seconds']:.1f} s, "
+        f"{result['fill']['adds_per_second']:.0f} adds/s, index "
+        f"after {result['fill']['index_seconds']:.1f} s, "
         f"start {result['start']['start_seconds']:.2f} s, {result['start']['resident_mb']:.0f} MB "
         f"({result['start']['of_flat']:.2f} of flat)"
     ]
@@ -279,7 +280,8 @@ def _summary(result: dict[str, Any]) -> str:
     if "mixed" in result:
         mixed = result["mixed"]
         lines.append(
-            f"  while searching: {mixed['adds_per_second']:.0f} adds/s, search p50 {mixed['search_p50_ms']:.1f} ms, "
+            f"  while searching: {mixed['adds_per_second']:.0f} adds/s, "
+            f"search p50 {mixed['search_p50_ms']:.1f} ms, "
             f"p99 {mixed['search_p99_ms']:.1f} ms"
         )
     return "\n".join(lines)

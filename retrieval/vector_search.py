@@ -6,8 +6,9 @@ from retrieval import distances
 from retrieval.distances import Metric
 from retrieval.snapshot import Derived
 
-SCANNED_ROWS = 4096
-"""So many rows or fewer are compared one by one: quicker than any index, and exact."""
+SCANNED_ROWS = 1024
+"""So many rows or fewer are compared one by one: exact, and quicker than the codes of a large gallery, whose
+scan takes about as long as reading 1,000 single vectors does."""
 
 
 def search(

@@ -47,7 +47,7 @@ def entries_of(vectors: np.ndarray) -> list[Entry]:
     ]
 
 
-@pytest.fixture(scope="module", params=["IVF32,RaBitQ", "IVF32,SQ8", "HNSW16,SQ8"])
+@pytest.fixture(scope="module", params=["IVF32,RaBitQ", "IVF32,SQ8", "HNSW32,SQ8"])
 def indexed(request, tmp_path_factory) -> tuple[Path, np.ndarray]:
     folder = tmp_path_factory.mktemp("indexed")
     vectors = vectors_of(np.random.default_rng(0), ROWS)
