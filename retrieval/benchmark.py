@@ -209,9 +209,9 @@ def run(folder: Path, rows: int, dimension: int, index: str, queries: int, secon
         result["probes"] = 0 if made is None else made.effort.probes
         asked = np.concatenate([vehicles.block(BATCH * n, 8, view=1)[:1] for n in range(queries)])
         result["searches"] = measure_searches(gallery, asked, SELECTIVITIES)
+    result["disk_mb"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
     if seconds:
         result["mixed"] = measure_mixed(folder, vehicles, rows, seconds)
-    result["disk_mb"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
     return result
 
 
