@@ -6,6 +6,9 @@ import numpy as np
 
 from zoo.card import Card
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the source image, with EXIF rotation applied."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -43,10 +46,13 @@ class Entry:
         type_probs: float32 [T], or empty likewise.
         picture: a small JPEG to show; the gallery never goes back to the source file.
         vehicle_id: the vehicle's identity where it is known.
+        track_id: the track within which a camera followed the vehicle, where it is known.
         camera: the camera's id where it is known.
         time: seconds, since the recording's start or since 1970, as the source counts.
+        latitude, longitude: degrees, where the image has a place of its own; without one it is its camera's.
+        box: of the vehicle in the source image, where it is a part of it.
         source: where the image came from, for people to read.
-        digest: of the source file's bytes, so that a changed file is noticed.
+        digest: of the source's bytes, so that a changed file is noticed.
     """
 
     key: str
@@ -55,8 +61,12 @@ class Entry:
     type_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     picture: bytes = b""
     vehicle_id: int | None = None
+    track_id: int | None = None
     camera: int | None = None
     time: float | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    box: Box | None = None
     source: str = ""
     digest: str = ""
 
@@ -69,7 +79,9 @@ class Hit:
         key: the image's name.
         score: similarity for people, 0 to 1, falling strictly with the distance.
         distance: in the card's metric, computed in float64 from the stored embeddings.
-        vehicle_id, camera, time, color, type: what the gallery knows of the image, None where it does not.
+        vehicle_id, camera, time, color, type, track_id: what the gallery knows of the image, None where it
+            does not.
+        color_confidence, type_confidence: the probability of that colour and type.
     """
 
     key: str
@@ -80,3 +92,14 @@ class Hit:
     time: float | None
     color: str | None
     type: str | None
+    track_id: int | None = None
+    color_confidence: float | None = None
+    type_confidence: float | None = None
+
+
+def likeliest(probabilities: np.ndarray) -> tuple[int, float] | None:
+    """The likeliest class and its probability, None where the model does not tell."""
+    if not probabilities.size or not np.isfinite(probabilities).all():
+        return None
+    best = int(np.argmax(probabilities))
+    return best, float(probabilities[best])

@@ -1,18 +1,23 @@
-"""The gallery: images that can be searched by embedding, kept in SQLite and indexed in memory."""
+"""The gallery: images that can be searched by embedding, kept in SQLite and indexed beside it."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from retrieval import snapshot, vector_search
+from retrieval.approximate import ApproximateIndex
 from retrieval.entries import Camera, Entry, Hit, Model
 from retrieval.filters import Filters
-from retrieval.index import FlatIndex
+from retrieval.plan import AUTO, IndexPlan, check_index
 from retrieval.ranking import nearest_first, similarity, unit_length
-from retrieval.store import Store
-from retrieval.table import NO_ID, UNKNOWN, Table
+from retrieval.snapshot import Derived, State
+from retrieval.store import CHUNK, Store
+from retrieval.table import NO_ID, Table
+from retrieval.vectors import Vectors
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -20,29 +25,44 @@ from zoo.errors import UserError
 class Gallery:
     """Add, remove and search, safe from any number of threads; one process writes while others search.
 
-    A reader notices what the writer has committed at its next search.
+    A reader notices what the writer has committed at its next search. Only a writer makes the index and
+    writes snapshots; it makes a new index in a thread of its own, while searches go on with the old one.
     """
 
-    def __init__(self, folder: Path, store: Store, model: Model) -> None:
+    def __init__(self, folder: Path, store: Store, model: Model, writable: bool, plan: IndexPlan) -> None:
         self.folder = folder
         self.model = model
+        self.plan = plan
         self._store = store
+        self._writable = writable
         self._lock = threading.RLock()
-        self._table = Table()
-        self._index = FlatIndex(model.card.outputs["embedding"], model.card.metric)
-        self._last_id = 0
-        self._last_removal = 0
+        self._gallery_id = store.meta()["gallery_id"]
+        self._dimension = model.card.outputs["embedding"]
         self._version = -1
+        self._builder: threading.Thread | None = None
+        self._fault: UserError | None = None
+        self._derived = self._load()
         self._catch_up()
 
     @classmethod
-    def open(cls, folder: str | Path, *, model: Model | None = None, writable: bool = False) -> "Gallery":
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        model: Model | None = None,
+        writable: bool = False,
+        index: str | None = None,
+        plan: IndexPlan | None = None,
+    ) -> "Gallery":
         """Open a gallery; make it when it is opened for writing and is not there.
 
         Args:
             folder: the gallery's folder.
             model: whose embeddings will be added or searched for; None takes the gallery's word for it.
             writable: only one process at a time can have a gallery open for writing.
+            index: `auto`, `exact` or a FAISS factory string, which a writable gallery then remembers; None
+                for what it remembers.
+            plan: when indexes and snapshots are made; `index` and what the gallery remembers override it.
 
         Raises:
             UserError: no gallery there, one of another model, or another writer.
@@ -74,7 +94,10 @@ class Gallery:
                 # The same weights at another place: later commands should look for them there.
                 store.set_meta({"encoder": model.encoder})
                 held = Model(card, held.hash, model.encoder)
-            return cls(folder, store, held)
+            if index is not None and writable:
+                store.set_meta({"index": check_index(index)})
+            chosen = index or meta.get("index") or (plan or IndexPlan()).index
+            return cls(folder, store, held, writable, replace(plan or IndexPlan(), index=chosen))
         except BaseException:
             store.close()
             raise
@@ -82,7 +105,7 @@ class Gallery:
     def __len__(self) -> int:
         with self._lock:
             self._catch_up()
-            return len(self._table)
+            return len(self._derived.table) - self._derived.table.dead
 
     def __enter__(self) -> "Gallery":
         return self
@@ -93,9 +116,29 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files; the next writer may come in."""
+        """Finish the index, write down what is only in memory, and let the next writer in.
+
+        Raises:
+            UserError: the index that was asked for cannot be made; the images are all there.
+        """
+        builder = self._builder
+        if builder is not None:
+            builder.join()
         with self._lock:
-            self._store.close()
+            try:
+                # A small tail is replayed sooner than a snapshot of everything is written.
+                unsaved = len(self._derived.vectors.tail)
+                if (
+                    self._writable
+                    and self._fault is None
+                    and unsaved >= max(CHUNK, len(self._derived.table) // 100)
+                ):
+                    self._write_snapshot()
+            finally:
+                self._derived.vectors.close()
+                self._store.close()
+        if self._fault is not None:
+            raise self._fault
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Add images; when this returns they survive whatever happens to the process.
@@ -110,7 +153,7 @@ class Gallery:
         """
         checked = [self._checked(entry) for entry in entries]
         with self._lock:
-            changed = self._store.add(checked)
+            changed = self._store.add(checked, self.model.card)
             self._catch_up(own_change=True)
         return changed
 
@@ -146,7 +189,7 @@ class Gallery:
         query = self._query(embedding, k)
         with self._lock:
             positions, _ = self._nearest(query, k, filters)
-            return [self._table.keys[position] for position in positions]
+            return [self._derived.table.keys[position] for position in positions]
 
     def _query(self, embedding: np.ndarray, k: int) -> np.ndarray:
         if k < 0:
@@ -155,33 +198,75 @@ class Gallery:
 
     def _nearest(self, query: np.ndarray, k: int, filters: Filters | None) -> tuple[np.ndarray, np.ndarray]:
         self._catch_up()
-        rows = (filters or Filters()).rows(self._table, self.model.card)
-        positions, distances = self._index.search(query, k, rows)
-        return nearest_first(positions, distances, self._table.keys, k)
+        chosen = filters or Filters()
+        cameras = self._store.cameras() if chosen.near else ()
+        mask = chosen.mask(self._derived.table, self.model.card, cameras)
+        positions, distances = vector_search.search(self._derived, query, k, mask, self.model.card.metric)
+        return nearest_first(positions, distances, self._derived.table.keys, k)
+
+    def embeddings(self, keys: Sequence[str]) -> np.ndarray:
+        """The stored embeddings of images, float32 [M, D].
+
+        Raises:
+            UserError: a key that the gallery does not have.
+        """
+        found = []
+        for key in keys:
+            entry = self._store.entry(key)
+            if entry is None:
+                raise UserError(f"{key!r}: the gallery has no image of this key")
+            found.append(entry.embedding)
+        return np.stack(found) if found else np.zeros((0, self._dimension), np.float32)
+
+    def get(self, key: str) -> Entry | None:
+        """Everything that the gallery holds of an image, None where there is no such key."""
+        return self._store.entry(key)
+
+    def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
+        """Everything that the gallery holds, in batches, in the order in which it came."""
+        last_id = 0
+        while found := self._store.entries(last_id, batch):
+            yield [entry for _, entry in found]
+            last_id = found[-1][0]
+
+    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
+        """Keys of the images that meet the filters, newest time first, unknown times last, then by key."""
+        with self._lock:
+            self._catch_up()
+            table = self._derived.table
+            mask = (filters or Filters()).mask(table, self.model.card, self._store.cameras())
+            positions = np.arange(len(table)) if mask is None else np.flatnonzero(mask)
+            time = np.nan_to_num(-table["time"][positions], nan=np.inf)
+            keys = [table.keys[position] for position in positions]
+            order = sorted(range(len(keys)), key=lambda place: (time[place], keys[place]))
+            return [keys[place] for place in order[offset : offset + limit]]
 
     def picture(self, key: str) -> bytes | None:
         """The small JPEG of an image, None where there is no such key."""
         return self._store.picture(key)
 
-    def digests(self) -> dict[str, str]:
-        """Every key with the digest of its source file."""
-        return self._store.digests()
+    def digests(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of those keys that are there, the digests of their source files."""
+        return self._store.digests(keys)
 
     def sample_keys(self, count: int) -> list[str]:
         """Keys spread evenly over the gallery, to show what is in it."""
         with self._lock:
             self._catch_up()
-            if not self._table.keys:
+            table = self._derived.table
+            alive = np.flatnonzero(table["alive"])
+            if not alive.size:
                 return []
-            positions = np.linspace(0, len(self._table) - 1, min(count, len(self._table))).astype(int)
-            return [self._table.keys[position] for position in positions]
+            places = np.linspace(0, len(alive) - 1, min(count, len(alive))).astype(int)
+            return [table.keys[position] for position in alive[places]]
 
     def cameras(self) -> list[Camera]:
         """Every camera that is described or that an image comes from, by id."""
         described = {camera.id: camera for camera in self._store.cameras()}
         with self._lock:
             self._catch_up()
-            present = [int(camera) for camera in np.unique(self._table.camera) if camera != NO_ID]
+            table = self._derived.table
+            present = [int(id) for id in np.unique(table["camera"][table["alive"]]) if id != NO_ID]
         return [
             described.get(camera, Camera(camera, f"camera {camera}"))
             for camera in sorted({*described, *present})
@@ -195,36 +280,110 @@ class Gallery:
         """The earliest and the latest known time in seconds, None where no image has one."""
         with self._lock:
             self._catch_up()
-            known = self._table.time[~np.isnan(self._table.time)]
+            table = self._derived.table
+            known = table["time"][table["alive"] & ~np.isnan(table["time"])]
             return (float(known.min()), float(known.max())) if known.size else None
 
+    def _load(self) -> Derived:
+        """The snapshot, where there is one that this database went through; else nothing yet."""
+        self._stamp = snapshot.stamp(self.folder)
+        found = snapshot.read(self.folder, self._gallery_id, self._dimension)
+        if found is not None:
+            derived, last_key = found
+            # Of a snapshot that is mostly removed rows, a writer makes a new one from the database.
+            spent = self._writable and derived.table.dead > max(CHUNK, len(derived.table) // 2)
+            known = self._store.knows(derived.state.last_id, derived.state.last_removal, last_key)
+            if known and not spent:
+                return derived
+            derived.vectors.close()
+        return Derived(Table(), Vectors(self._dimension))
+
     def _catch_up(self, own_change: bool = False) -> None:
-        """Bring the table and the index to what the store holds; called with the lock held."""
+        """Bring what is derived to what the store holds; called with the lock held."""
         version = self._store.version()
         if version == self._version and not own_change:
             return
-        card = self.model.card
-        rows, removed, newest = self._store.changes(
-            self._last_id, self._last_removal, card.colors, card.types
-        )
-        positions = self._table.positions(removed)
-        self._index.drop(positions)
-        self._table.drop(positions)
-        if rows:
-            self._index.append(np.stack([row.embedding for row in rows]))
-            self._table.append(rows)
-            self._last_id = rows[-1].id
-        self._last_removal = newest
+        if not self._writable and len(self._derived.vectors.tail) >= self.plan.snapshot_rows:
+            self._adopt_snapshot()
+        derived = self._derived
+        while True:
+            state = derived.state
+            changes = self._store.changes(state.last_id, state.last_removal, self.model.card)
+            derived.table.remove(changes.removed)
+            if changes.rows:
+                derived.vectors.append(np.stack([row.embedding for row in changes.rows]))
+                derived.table.append(changes.rows)
+            last_id = changes.rows[-1].id if changes.rows else state.last_id
+            derived.state = State(last_id, changes.last_removal)
+            if derived.index is not None and self._builder is None:
+                derived.index.extend(derived.vectors, len(derived.vectors))
+            if self._writable:
+                self._maintain()
+            if len(changes.rows) < CHUNK:
+                break
         self._version = version
 
-    def _checked(self, entry: Entry) -> tuple[Entry, str | None, str | None]:
-        embedding = self._vector(entry.embedding, entry.key)
-        card = self.model.card
-        checked = Entry(**{**vars(entry), "embedding": embedding})
-        return checked, _best(entry.color_probs, card.colors), _best(entry.type_probs, card.types)
+    def _adopt_snapshot(self) -> None:
+        """Go on from the snapshot that the writer has written meanwhile, and free the memory."""
+        if snapshot.stamp(self.folder) != self._stamp:
+            newer = self._load()
+            if len(newer.table) >= len(self._derived.table) - len(self._derived.vectors.tail):
+                self._derived.vectors.close()
+                self._derived = newer
+
+    def _maintain(self) -> None:
+        """Write a snapshot, or have an index made, when the plan says so.
+
+        A disk that is too full for it does not undo what the database has: `close` tells the fault.
+        """
+        if self._builder is not None or self._fault is not None:
+            return
+        derived = self._derived
+        rows = len(derived.table)
+        factory = self.plan.factory(rows)
+        if factory is None:
+            derived.index = None
+        try:
+            if factory is not None and self._is_outgrown(derived.index, factory, rows):
+                self._write_snapshot()
+                self._builder = threading.Thread(target=self._build, args=(factory, rows), name="index")
+                self._builder.start()
+            elif self.plan.is_snapshot_due(rows, len(derived.vectors.tail)):
+                self._write_snapshot()
+        except UserError as error:
+            self._fault = error
+
+    def _is_outgrown(self, index: ApproximateIndex | None, factory: str, rows: int) -> bool:
+        if index is None or (self.plan.index != AUTO and index.factory != factory):
+            return True
+        return index.factory != factory and rows >= self.plan.grown * index.built_rows
+
+    def _build(self, factory: str, rows: int) -> None:
+        """Make a new index of the rows that are in the vector file, then take it into use."""
+        # A view of its own: the gallery's grows meanwhile.
+        vectors = Vectors(self._dimension, self._derived.vectors.path, rows)
+        try:
+            index = ApproximateIndex.build(factory, vectors, rows)
+            index.calibrate(vectors, rows, self.model.card.metric)
+            with self._lock:
+                index.extend(self._derived.vectors, len(self._derived.vectors))
+                self._derived.index = index
+                self._write_snapshot()
+        except UserError as error:
+            self._fault = error
+        finally:
+            vectors.close()
+            self._builder = None
+
+    def _write_snapshot(self) -> None:
+        snapshot.write(self.folder, self._gallery_id, self._derived)
+        self._stamp = snapshot.stamp(self.folder)
+
+    def _checked(self, entry: Entry) -> Entry:
+        return replace(entry, embedding=self._vector(entry.embedding, entry.key))
 
     def _vector(self, embedding: np.ndarray, name: str) -> np.ndarray:
-        dimension = self.model.card.outputs["embedding"]
+        dimension = self._dimension
         vector = np.ascontiguousarray(embedding, np.float32)
         if vector.shape != (dimension,):
             raise UserError(
@@ -236,24 +395,22 @@ class Gallery:
         return unit_length(vector) if self.model.card.metric == "cosine" else vector
 
     def _hit(self, position: int, score: float, distance: float) -> Hit:
-        table, card = self._table, self.model.card
-        color, kind = int(table.color[position]), int(table.type[position])
-        camera, vehicle = int(table.camera[position]), int(table.vehicle[position])
-        time = float(table.time[position])
+        table, card = self._derived.table, self.model.card
+        color, kind = table.value("color", position), table.value("type", position)
         return Hit(
             key=table.keys[position],
             score=score,
             distance=distance,
-            vehicle_id=None if vehicle == NO_ID else vehicle,
-            camera=None if camera == NO_ID else camera,
-            time=None if np.isnan(time) else time,
-            color=None if color == UNKNOWN else card.colors[color],
-            type=None if kind == UNKNOWN else card.types[kind],
+            vehicle_id=_whole(table.value("vehicle", position)),
+            camera=_whole(table.value("camera", position)),
+            time=table.value("time", position),
+            color=None if color is None else card.colors[int(color)],
+            type=None if kind is None else card.types[int(kind)],
+            track_id=_whole(table.value("track", position)),
+            color_confidence=table.value("color_confidence", position),
+            type_confidence=table.value("type_confidence", position),
         )
 
 
-def _best(probabilities: np.ndarray, names: Sequence[str]) -> str | None:
-    """The likeliest class, None where the model does not tell."""
-    if not probabilities.size or not np.isfinite(probabilities).all():
-        return None
-    return names[int(np.argmax(probabilities))]
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -15,8 +15,10 @@ from tqdm import tqdm
 from retrieval.cameras import find_cameras
 from retrieval.entries import Entry
 from retrieval.gallery import Gallery
+from retrieval.manifest import COLUMNS, read_manifest
 from retrieval.model import open_model
-from retrieval.source import ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
+from retrieval.plan import check_index
+from retrieval.source import Facts, ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
 from serving.encoder import Encoder
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
@@ -32,7 +34,7 @@ class Summary:
     """What an ingest did.
 
     Attributes:
-        found: image files in the folder.
+        found: images in the folder or the table.
         added: images that are new in the gallery, or replaced an older version.
         known: images that the gallery had already, unchanged.
         bad: key -> why the file could not be used.
@@ -47,7 +49,7 @@ class Summary:
 
 
 def ingest(
-    folder: Path,
+    files: list[ImageFile],
     gallery: Gallery,
     encoder: Encoder,
     *,
@@ -55,12 +57,12 @@ def ingest(
     batch_size: int = BATCH_SIZE,
     advance: Callable[[], object] = lambda: None,
 ) -> Summary:
-    """Add every image under `folder` that the gallery does not have yet.
+    """Add every image that the gallery does not have yet.
 
     Each batch is on the disk before the next is taken, so that an interrupted ingest goes on where it was.
 
     Args:
-        folder: of images; `cameras.json` is read from it or from the folder above.
+        files: of a folder or a table.
         gallery: open for writing.
         encoder: of the gallery's model.
         fps: frames a second of the recordings, which turns the frame number of a VeRi name into a time.
@@ -71,16 +73,28 @@ def ingest(
         UserError: no images there, or the encoder fails.
     """
     started = time.monotonic()
-    files = list_images(folder)
     summary = Summary(len(files))
-    gallery.set_cameras(find_cameras(folder))
-    fresh = _fresh(files, gallery.digests(), summary, advance, batch_size)
+    fresh = _fresh(
+        files,
+        gallery.digests([file.key for file in files if file.key.isprintable()]),
+        summary,
+        advance,
+        batch_size,
+    )
     while batch := list(islice(fresh, batch_size)):
         summary.added += gallery.add(_encode(batch, encoder, fps, summary.bad))
         for _ in batch:
             advance()
     summary.seconds = round(time.monotonic() - started, 3)
     return summary
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fresh(
@@ -93,11 +107,9 @@ def _fresh(
     """Yield the files that have to be encoded; count the others."""
 
     def read(file: ImageFile) -> Loaded | None:
-        try:
-            file.key.encode()
-        except UnicodeEncodeError:
-            raise ImageError(f"{file.key!r}: the file name is not valid text; rename the file") from None
-        if file.key in known and digest(read_bytes(file.path)) == known[file.key]:
+        if not _is_text(file.key):
+            raise ImageError(f"{file.key!r}: the file name is not valid text; rename the file")
+        if file.key in known and digest(read_bytes(file.path), file.facts) == known[file.key]:
             return None
         return load(file)
 
@@ -122,7 +134,7 @@ def _encode(batch: list[Loaded], encoder: Encoder, fps: float, bad: dict[str, st
         if row in predictions.errors:
             bad[key] = f"{loaded.file.path}: {predictions.errors[row]}"
             continue
-        name = parse_veri_name(PurePosixPath(key).name)
+        facts = loaded.file.facts or _facts(key, fps)
         entries.append(
             Entry(
                 key=key,
@@ -130,24 +142,34 @@ def _encode(batch: list[Loaded], encoder: Encoder, fps: float, bad: dict[str, st
                 color_probs=predictions.color_probs[row],
                 type_probs=predictions.type_probs[row],
                 picture=loaded.picture,
-                vehicle_id=name.vehicle_id if name else None,
-                camera=name.camera_id if name else None,
-                time=name.frame / fps if name else None,
                 source=str(loaded.file.path),
                 digest=loaded.digest,
+                **vars(facts),
             )
         )
     return entries
+
+
+def _facts(key: str, fps: float) -> Facts:
+    """What a file name of VeRi's form says."""
+    name = parse_veri_name(PurePosixPath(key).name)
+    if name is None:
+        return Facts()
+    return Facts(vehicle_id=name.vehicle_id, camera=name.camera_id, time=name.frame / fps)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m retrieval.ingest",
-        description="Encode the images of a folder into a gallery. Run it again to add what is new; what the "
-        "gallery has already is skipped, and an interrupted run goes on where it was.",
+        description="Encode the images of a folder or a table into a gallery. Run it again to add what is "
+        "new; what the gallery has already is skipped, and an interrupted run goes on where it was.",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
+    source.add_argument(
+        "--manifest", type=Path, metavar="FILE", help=f"CSV table with the columns {', '.join(COLUMNS)}"
+    )
     parser.add_argument(
         "--gallery", type=Path, required=True, metavar="DIR", help="made when it is not there"
     )
@@ -161,6 +183,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="images encoded at a time"
+    )
+    parser.add_argument(
+        "--index",
+        metavar="SPEC",
+        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; the gallery remembers it",
     )
     parser.add_argument(
         "--report",
@@ -180,13 +207,18 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    count = len(list_images(args.images))
+    if args.index is not None:
+        check_index(args.index)
+    given = args.images or args.manifest
+    files = list_images(args.images) if args.images else read_manifest(args.manifest)
+    cameras = find_cameras(args.images or args.manifest.parent)
     encoder, model = open_model(args.gallery, args.encoder)
     try:
-        with Gallery.open(args.gallery, model=model, writable=True) as gallery:
-            with tqdm(total=count, unit="image", desc="ingest", file=sys.stderr) as bar:
+        with Gallery.open(args.gallery, model=model, writable=True, index=args.index) as gallery:
+            gallery.set_cameras(cameras)
+            with tqdm(total=len(files), unit="image", desc="ingest", file=sys.stderr) as bar:
                 summary = ingest(
-                    args.images,
+                    files,
                     gallery,
                     encoder,
                     fps=args.fps,
@@ -208,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print(json.dumps({**content, "bad": len(summary.bad), "report": str(report)}, ensure_ascii=False))
     if len(summary.bad) == summary.found:
-        raise UserError(f"{args.images}: none of the {summary.found} images can be used; see {report}")
+        raise UserError(f"{given}: none of the {summary.found} images can be used; see {report}")
     return 0
 
 

@@ -10,8 +10,10 @@ from tqdm import tqdm
 
 from retrieval.clock import format_time, parse_time
 from retrieval.entries import Hit
+from retrieval.feedback import Feedback
 from retrieval.filters import Filters
 from retrieval.gallery import Gallery
+from retrieval.geography import parse_near
 from retrieval.model import open_model
 from retrieval.searcher import Query, Searcher
 from retrieval.source import ImageFile, list_images, read_ahead, read_bytes
@@ -97,7 +99,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--query", type=Path, required=True, metavar="PATH", help="an image, or a folder of them"
+        "--query",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="PATH",
+        help="an image, or a folder of them with --rankings; repeated for several images of one vehicle",
     )
     parser.add_argument(
         "-k", "--k", type=int, help="results wanted, 0 for all (default: 10; with --rankings: 0)"
@@ -111,6 +118,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--after", metavar="TIME", help="only this time or later: seconds, 8:05:30, or an ISO date"
     )
     parser.add_argument("--before", metavar="TIME", help="only this time or earlier")
+    parser.add_argument(
+        "--vehicle", action="append", default=[], type=int, help="only this vehicle id; may be repeated"
+    )
+    parser.add_argument("--near", metavar="LAT,LON,METRES", help="only images or cameras in this circle")
+    parser.add_argument(
+        "--color-confidence", type=float, default=0.0, metavar="P", help="colour at least this sure"
+    )
+    parser.add_argument(
+        "--type-confidence", type=float, default=0.0, metavar="P", help="type at least this sure"
+    )
+    parser.add_argument("--like", action="append", default=[], metavar="KEY", help="a result that is right")
+    parser.add_argument("--unlike", action="append", default=[], metavar="KEY", help="a result that is wrong")
+    parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
+    parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
     parser.add_argument(
         "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
     )
@@ -128,16 +149,24 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = build_parser().parse_args(argv)
-    if args.query.is_dir() and args.rankings is None:
-        raise UserError(f"{args.query}: a folder of queries needs --rankings FILE")
-    if args.rankings is not None and not args.query.is_dir():
-        raise UserError(f"{args.query}: is no folder of queries, which --rankings needs")
+    first = args.query[0]
+    for path in args.query:
+        if path.is_dir() and args.rankings is None:
+            raise UserError(f"{path}: a folder of queries needs --rankings FILE")
+    if args.rankings is not None and (not first.is_dir() or len(args.query) > 1):
+        raise UserError(f"{first}: is no folder of queries, and --rankings needs just one")
+    if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group):
+        raise UserError("--rankings: whole rankings go without --like, --unlike, --rerank and --group")
     filters = Filters(
         colors=tuple(args.color),
         types=tuple(args.type),
         cameras=tuple(args.camera),
         after=None if args.after is None else parse_time(args.after),
         before=None if args.before is None else parse_time(args.before),
+        vehicles=tuple(args.vehicle),
+        near=None if args.near is None else parse_near(args.near),
+        color_confidence=args.color_confidence,
+        type_confidence=args.type_confidence,
     )
     encoder, model = open_model(args.gallery, args.encoder)
     try:
@@ -145,20 +174,27 @@ def main(argv: list[str] | None = None) -> int:
             searcher = Searcher(gallery, encoder)
             if args.rankings is not None:
                 k = 0 if args.k is None else args.k
-                count = write_rankings(searcher, args.query, args.rankings, k, filters)
+                count = write_rankings(searcher, first, args.rankings, k, filters)
                 print(f"{count} rankings written to {args.rankings}")
                 if args.json:
                     print(json.dumps({"queries": count, "rankings": str(args.rankings)}, ensure_ascii=False))
                 return 0
             try:
-                query = searcher.look(read_bytes(args.query), str(args.query))
+                queries = [searcher.look(read_bytes(path), str(path)) for path in args.query]
             except ImageError as error:
                 raise UserError(str(error)) from error
-            hits = searcher.search(query, 10 if args.k is None else args.k, filters)
+            hits = searcher.search(
+                queries,
+                10 if args.k is None else args.k,
+                filters,
+                feedback=Feedback(tuple(args.like), tuple(args.unlike)),
+                rerank=args.rerank,
+                group=args.group,
+            )
             if args.json:
-                print(json.dumps(searcher.answer(query, hits), ensure_ascii=False))
+                print(json.dumps(searcher.answer(queries[0], hits), ensure_ascii=False))
             else:
-                print_results(searcher, query, hits)
+                print_results(searcher, queries[0], hits)
     finally:
         encoder.close()
     return 0

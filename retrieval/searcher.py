@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from retrieval.entries import Hit
+from retrieval.feedback import Feedback, fuse, refine
 from retrieval.filters import Filters
 from retrieval.gallery import Gallery
+from retrieval.grouping import Group, search_groups
+from retrieval.reranking import HEAD, reranked_distances
 from serving.encoder import Encoder
 from zoo.preprocess import ImageError, decode_image
 
@@ -78,9 +81,55 @@ class Searcher:
             for row in range(len(images))
         ]
 
-    def search(self, query: Query, k: int, filters: Filters | None = None) -> list[Hit]:
-        """Search the gallery; see `Gallery.search`."""
-        return self.gallery.search(query.embedding, k, filters)
+    def search(
+        self,
+        query: Query | Sequence[Query],
+        k: int,
+        filters: Filters | None = None,
+        *,
+        feedback: Feedback | None = None,
+        rerank: bool = False,
+        group: Group | None = None,
+    ) -> list[Hit]:
+        """Search the gallery.
+
+        Args:
+            query: one image, or several of the same vehicle, which are fused.
+            k: how many results; 0 for all.
+            filters: conditions on the results.
+            feedback: what the user says of earlier results; a negative one is not returned.
+            rerank: order the first results by mutual neighbourhood; their distances stay what they are.
+            group: return the best image of each vehicle or track; k counts those.
+
+        Raises:
+            UserError: see `Gallery.search`; a key of the feedback that the gallery does not have.
+        """
+        queries = [query] if isinstance(query, Query) else list(query)
+        said = feedback or Feedback()
+        embedding = refine(
+            fuse(np.stack([each.embedding for each in queries])),
+            self.gallery.embeddings(said.positive),
+            self.gallery.embeddings(said.negative),
+            self.gallery.model.card.metric,
+        )
+        wrong = set(said.negative)
+
+        def nearest(count: int) -> list[Hit]:
+            fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(wrong)
+            hits = self.gallery.search(embedding, fetch, filters)
+            hits = [hit for hit in hits if hit.key not in wrong]
+            if rerank:
+                hits = self._reranked(embedding, hits)
+            return hits[: count or None]
+
+        return nearest(k) if group is None else search_groups(nearest, k, group)
+
+    def _reranked(self, embedding: np.ndarray, hits: list[Hit]) -> list[Hit]:
+        head, rest = hits[:HEAD], hits[HEAD:]
+        if len(head) < 2:
+            return hits
+        final = reranked_distances(embedding, self.gallery.embeddings([hit.key for hit in head]))
+        return [head[place] for place in np.argsort(final, kind="stable")] + rest
 
     def answer(self, query: Query, hits: Sequence[Hit]) -> dict[str, Any]:
         """The JSON form of a search, the same from the command and over REST."""
@@ -103,6 +152,9 @@ class Searcher:
                     "color": hit.color,
                     "type": hit.type,
                     "vehicle_id": hit.vehicle_id,
+                    "track_id": hit.track_id,
+                    "color_confidence": hit.color_confidence,
+                    "type_confidence": hit.type_confidence,
                 }
                 for hit in hits
             ],

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from retrieval.entries import Box
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError, decode_image
 
@@ -25,11 +26,28 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a table says of an image; see `retrieval.entries.Entry`."""
+
+    vehicle_id: int | None = None
+    track_id: int | None = None
+    camera: int | None = None
+    time: float | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
 class ImageFile:
-    """An image file of a folder; `key` is its name relative to the folder, with forward slashes."""
+    """An image file; `key` is its name relative to its folder, with forward slashes, or what a table says.
+
+    `facts` is None for a file of a folder, whose name alone may tell something.
+    """
 
     path: Path
     key: str
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +96,12 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def digest(data: bytes) -> str:
-    """Identify a file's content."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def digest(data: bytes, facts: Facts | None = None) -> str:
+    """Identify a file's content, and what a table says of it."""
+    found = hashlib.blake2b(data, digest_size=16)
+    if facts is not None:
+        found.update(repr(facts).encode())
+    return found.hexdigest()
 
 
 def display_jpeg(image: np.ndarray) -> bytes:
@@ -99,7 +120,17 @@ def load(file: ImageFile) -> Loaded:
         ImageError: the file cannot be used; the message names it.
     """
     data = read_bytes(file.path)
-    return Loaded(file, data, digest(data), display_jpeg(decode_image(data, str(file.path))))
+    name, image = digest(data, file.facts), decode_image(data, str(file.path))
+    if file.facts is not None and file.facts.box is not None:
+        left, top, right, bottom = (round(side) for side in file.facts.box)
+        image = np.ascontiguousarray(image[top:bottom, left:right])
+        if not image.size:
+            raise ImageError(f"{file.path}: the box {file.facts.box} lies outside the image; mend the table")
+        buffer = io.BytesIO()
+        # Lossless, and made and read in no time.
+        Image.fromarray(image).save(buffer, "BMP")
+        data = buffer.getvalue()
+    return Loaded(file, data, name, display_jpeg(image))
 
 
 def read_ahead(

@@ -4,41 +4,47 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from retrieval.entries import Camera, Entry
+from retrieval import schema
+from retrieval.entries import Camera, Entry, likeliest
 from retrieval.table import UNKNOWN, Row
+from zoo.card import Card
 from zoo.errors import UserError
 
-SCHEMA_VERSION = 1
-# AUTOINCREMENT never gives an id twice, so a reader that knows the last id it has seen, and the last
-# removal, catches up by reading what came after.
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE cameras (id INTEGER PRIMARY KEY, name TEXT NOT NULL, latitude REAL, longitude REAL);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    vehicle_id INTEGER,
-    camera INTEGER,
-    time REAL,
-    color TEXT,
-    type TEXT,
-    color_probs BLOB NOT NULL,
-    type_probs BLOB NOT NULL,
-    source TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    embedding BLOB NOT NULL
-);
-CREATE TABLE pictures (id INTEGER PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE, jpeg BLOB NOT NULL);
-CREATE TABLE removals (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL);
-"""
-_CONTENT = "vehicle_id, camera, time, color, type, color_probs, type_probs, source, digest, embedding"
+FILE_NAME = "gallery.sqlite"
+CHUNK = 4096
+"""Rows read in one transaction when catching up."""
+
+_CONTENT = (
+    "vehicle_id, camera, time, color, type, color_probs, type_probs, color_confidence, type_confidence, "
+    "track_id, latitude, longitude, box_left, box_top, box_right, box_bottom, source, digest, embedding"
+)
+_INDEXED = (
+    "id, key, embedding, color, type, color_confidence, type_confidence, camera, vehicle_id, track_id, time, "
+    "latitude, longitude"
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one moment's gallery has that its reader has not.
+
+    Attributes:
+        rows: new ones by ascending id, at most `CHUNK`; where there are fewer, there are no more.
+        removed: ids.
+        last_removal: the sequence number of the newest removal.
+    """
+
+    rows: list[Row]
+    removed: list[int]
+    last_removal: int
 
 
 class Store:
@@ -48,7 +54,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
-        self.path = folder / "gallery.sqlite"
+        self.path = folder / FILE_NAME
         self._mutex = threading.RLock()
         self._lock_file: IO[bytes] | None = None
         if writable:
@@ -77,21 +83,32 @@ class Store:
         if not writable:
             self._database.execute("PRAGMA query_only = ON")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and writable:
+        if version > schema.VERSION:
+            raise UserError(
+                f"{self.path}: its layout is version {version}, this program reads up to {schema.VERSION}; "
+                "update the program"
+            )
+        if writable and version < schema.VERSION:
             self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+            schema.migrate(self._database)
         elif version == 0:
             # A writer that had no space for more than the file's name leaves this behind.
             raise UserError(
                 f"{self.path.parent}: the gallery is empty; fill it with `python -m retrieval.ingest`"
             )
-        elif version != SCHEMA_VERSION:
-            raise UserError(
-                f"{self.path}: its layout is version {version}, this program reads {SCHEMA_VERSION}; "
-                "ingest the images again into a new folder"
-            )
+        elif version < schema.VERSION:
+            self._upgrade()
         # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
         self._database.execute("PRAGMA synchronous = FULL")
+
+    def _upgrade(self) -> None:
+        """Bring an older file to today's layout; for a moment a reader has to write for that."""
+        try:
+            Store(self.path.parent, writable=True).close()
+        except UserError as error:
+            raise UserError(
+                f"{self.path}: is of an older version and has to be upgraded once, which failed: {error}"
+            ) from error
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
@@ -141,19 +158,15 @@ class Store:
         with self._transaction("IMMEDIATE") as database:
             database.executemany("INSERT OR REPLACE INTO cameras VALUES (?, ?, ?, ?)", rows)
 
-    def add(self, entries: Iterable[tuple[Entry, str | None, str | None]]) -> int:
-        """Write entries with their colour and type names in one transaction; return how many made a change.
+    def add(self, entries: Iterable[Entry], card: Card) -> int:
+        """Write entries in one transaction; return how many made a change.
 
         When this returns, they are on the disk. An equal entry is left alone, a different one is replaced.
         """
         changed = 0
         with self._transaction("IMMEDIATE") as database:
-            for entry, color, kind in entries:
-                content = (
-                    *(entry.vehicle_id, entry.camera, entry.time, color, kind),
-                    *(_blob(entry.color_probs), _blob(entry.type_probs)),
-                    *(entry.source, entry.digest, _blob(entry.embedding)),
-                )
+            for entry in entries:
+                content = _content(entry, card)
                 old = database.execute(
                     f"SELECT id, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?",
                     (entry.key,),
@@ -181,45 +194,75 @@ class Store:
                     removed += 1
         return removed
 
-    def changes(
-        self, last_id: int, last_removal: int, colors: tuple[str, ...], types: tuple[str, ...]
-    ) -> tuple[list[Row], list[int], int]:
-        """What one moment's gallery has after `last_id` and `last_removal`.
-
-        Returns:
-            the new rows by id, the removed ids, and the sequence number of the newest removal.
-        """
-        color_index = {name: index for index, name in enumerate(colors)}
-        type_index = {name: index for index, name in enumerate(types)}
+    def changes(self, last_id: int, last_removal: int, card: Card) -> Changes:
+        """Read what came after `last_id` and `last_removal`, as of one moment."""
+        colors = {name: index for index, name in enumerate(card.colors)}
+        types = {name: index for index, name in enumerate(card.types)}
         with self._transaction() as database:
             removals = database.execute(
                 "SELECT sequence, id FROM removals WHERE sequence > ? ORDER BY sequence", (last_removal,)
             ).fetchall()
             found = database.execute(
-                "SELECT id, key, vehicle_id, camera, time, color, type, embedding FROM images "
-                "WHERE id > ? ORDER BY id",
-                (last_id,),
+                f"SELECT {_INDEXED} FROM images WHERE id > ? ORDER BY id LIMIT {CHUNK}", (last_id,)
             )
             rows = [
                 Row(
-                    id=image_id,
-                    key=key,
-                    vehicle_id=vehicle_id,
-                    camera=camera,
-                    time=time,
-                    color=color_index.get(color, UNKNOWN),
-                    type=type_index.get(kind, UNKNOWN),
-                    embedding=np.frombuffer(embedding, "<f4"),
+                    image_id,
+                    key,
+                    np.frombuffer(embedding, "<f4"),
+                    (colors.get(color, UNKNOWN), types.get(kind, UNKNOWN), *others),
                 )
-                for image_id, key, vehicle_id, camera, time, color, kind, embedding in found
+                for image_id, key, embedding, color, kind, *others in found
             ]
         newest = removals[-1][0] if removals else last_removal
-        return rows, [removed for _, removed in removals], newest
+        return Changes(rows, [removed for _, removed in removals], newest)
 
-    def digests(self) -> dict[str, str]:
-        """Every key with the digest of the file that it was made from."""
+    def knows(self, last_id: int, last_removal: int, key: str) -> bool:
+        """Whether this database has gone through that state: its counters are as far, the id is the key's.
+
+        A database that was put back from an older copy has not.
+        """
+        counters = dict(self._all("SELECT name, seq FROM sqlite_sequence"))
+        if counters.get("images", 0) < last_id or counters.get("removals", 0) < last_removal:
+            return False
+        row = self._one("SELECT key FROM images WHERE id = ?", last_id)
+        return row is None or row[0] == key
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._connection() as database:
-            return dict(database.execute("SELECT key, digest FROM images"))
+            return database.execute(sql, values).fetchall()
+
+    def ids(self, keys: Sequence[str]) -> dict[str, int]:
+        """Of those keys that are there, the ids."""
+        return dict(self._of_keys("key, id", keys))
+
+    def digests(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of those keys that are there, the digests of the files that they were made from."""
+        return dict(self._of_keys("key, digest", keys))
+
+    def _of_keys(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(keys), CHUNK):
+            part = keys[start : start + CHUNK]
+            marks = ", ".join("?" * len(part))
+            yield from self._all(f"SELECT {columns} FROM images WHERE key IN ({marks})", part)
+
+    def entries(self, last_id: int, count: int) -> list[tuple[int, Entry]]:
+        """The `count` whole entries that follow an id, with their ids."""
+        return [
+            (row[0], _entry(row[1], row[2], row[3:]))
+            for row in self._all(
+                f"SELECT id, key, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE id > ? "
+                "ORDER BY id LIMIT ?",
+                (last_id, count),
+            )
+        ]
+
+    def entry(self, key: str) -> Entry | None:
+        """One whole entry, None where the gallery does not have the key."""
+        row = self._one(
+            f"SELECT key, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?", key
+        )
+        return None if row is None else _entry(row[0], row[1], row[2:])
 
     def picture(self, key: str) -> bytes | None:
         """The small JPEG of an image, None where the gallery does not have the key."""
@@ -254,6 +297,44 @@ def _faults_told(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path}: not a gallery that can be read ({error}); ingest the images again into a new folder"
         ) from error
+
+
+def _content(entry: Entry, card: Card) -> tuple[Any, ...]:
+    """The values of `_CONTENT`."""
+    color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
+    return (
+        *(entry.vehicle_id, entry.camera, entry.time),
+        None if color is None else card.colors[color[0]],
+        None if kind is None else card.types[kind[0]],
+        *(_blob(entry.color_probs), _blob(entry.type_probs)),
+        None if color is None else color[1],
+        None if kind is None else kind[1],
+        *(entry.track_id, entry.latitude, entry.longitude, *(entry.box or (None,) * 4)),
+        *(entry.source, entry.digest, _blob(entry.embedding)),
+    )
+
+
+def _entry(key: str, picture: bytes, content: tuple[Any, ...]) -> Entry:
+    (vehicle, camera, time, _, _, color_probs, type_probs, _, _, track, latitude, longitude, *box) = content[
+        :16
+    ]
+    source, digest, embedding = content[16:]
+    return Entry(
+        key=key,
+        embedding=np.frombuffer(embedding, "<f4"),
+        color_probs=np.frombuffer(color_probs, "<f4"),
+        type_probs=np.frombuffer(type_probs, "<f4"),
+        picture=picture,
+        vehicle_id=vehicle,
+        track_id=track,
+        camera=camera,
+        time=time,
+        latitude=latitude,
+        longitude=longitude,
+        box=None if box[0] is None else (box[0], box[1], box[2], box[3]),
+        source=source,
+        digest=digest,
+    )
 
 
 def _delete(database: sqlite3.Connection, image_id: int) -> None:

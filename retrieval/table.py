@@ -1,7 +1,7 @@
-"""The gallery's columns in memory, one row an image, in the order of the vectors of the index."""
+"""The gallery's columns in memory, one row an image; a row's position never changes while it is there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,79 +9,93 @@ UNKNOWN = -1
 """Class index of an image whose colour or type is not known."""
 
 NO_ID = np.iinfo(np.int64).min
-"""Camera or vehicle id of an image that has none; no real id can be it."""
+"""Camera, vehicle or track id of an image that has none; no real id can be it."""
+
+COLUMNS: dict[str, tuple[type, float]] = {
+    "ids": (np.int64, 0),
+    "alive": (np.bool_, False),
+    "color": (np.int16, UNKNOWN),
+    "type": (np.int16, UNKNOWN),
+    "color_confidence": (np.float32, np.nan),
+    "type_confidence": (np.float32, np.nan),
+    "camera": (np.int64, NO_ID),
+    "vehicle": (np.int64, NO_ID),
+    "track": (np.int64, NO_ID),
+    "time": (np.float64, np.nan),
+    "latitude": (np.float64, np.nan),
+    "longitude": (np.float64, np.nan),
+}
+"""Name -> number type, and what stands for a value that is not known."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image as the store gives it to the index."""
+    """One image as the store gives it to the index; `values` are those of `COLUMNS` after `alive`."""
 
     id: int
     key: str
-    vehicle_id: int | None
-    camera: int | None
-    time: float | None
-    color: int
-    type: int
     embedding: np.ndarray
+    values: tuple[float | None, ...]
 
 
-@dataclass
 class Table:
     """Columns that searches filter by and results are made of.
 
+    A removed row stays where it is and is no longer `alive`, so that positions can be shared with the vector
+    file and the FAISS index. Not thread-safe: the gallery holds its lock around every call.
+
     Attributes:
-        ids: int64 [N], ascending: the store counts up and never gives an id again.
         keys: N names.
-        color, type: int16 [N], class indices, `UNKNOWN` where not known.
-        camera, vehicle: int64 [N], `NO_ID` where not known.
-        time: float64 [N] seconds, NaN where not known.
+        dead: how many of the N rows have been removed.
     """
 
-    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    keys: list[str] = field(default_factory=list)
-    color: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
-    type: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
-    camera: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    vehicle: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    time: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float64))
+    def __init__(self, columns: dict[str, np.ndarray] | None = None, keys: list[str] | None = None) -> None:
+        self.keys: list[str] = keys or []
+        self._columns = columns or {name: np.zeros(0, kind) for name, (kind, _) in COLUMNS.items()}
+        self.dead = int(np.count_nonzero(~self["alive"]))
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column [N], without a copy."""
+        return self._columns[name][: len(self.keys)]
+
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows at the end."""
-
-        def extended(column: np.ndarray, values: list[object]) -> np.ndarray:
-            return np.concatenate([column, np.array(values, column.dtype)])
-
-        self.ids = extended(self.ids, [row.id for row in rows])
+        """Add rows at the end, by ascending id."""
+        start, count = len(self), len(self) + len(rows)
+        if count > len(self._columns["ids"]):
+            # Doubling, because a gallery that is filled grows by a batch many thousand times.
+            room = max(count, 2 * start, 1024)
+            for name, column in self._columns.items():
+                grown = np.empty(room, column.dtype)
+                grown[:start] = column[:start]
+                self._columns[name] = grown
+        self._columns["ids"][start:count] = [row.id for row in rows]
+        self._columns["alive"][start:count] = True
+        for place, name in enumerate(list(COLUMNS)[2:]):
+            missing = COLUMNS[name][1]
+            values = [row.values[place] for row in rows]
+            self._columns[name][start:count] = [missing if value is None else value for value in values]
         self.keys.extend(row.key for row in rows)
-        self.color = extended(self.color, [row.color for row in rows])
-        self.type = extended(self.type, [row.type for row in rows])
-        self.camera = extended(self.camera, [NO_ID if row.camera is None else row.camera for row in rows])
-        self.vehicle = extended(
-            self.vehicle, [NO_ID if row.vehicle_id is None else row.vehicle_id for row in rows]
-        )
-        self.time = extended(self.time, [np.nan if row.time is None else row.time for row in rows])
 
-    def drop(self, positions: np.ndarray) -> None:
-        """Take rows out; the others keep their order."""
-        keep = np.ones(len(self), bool)
-        keep[positions] = False
-        self.ids = self.ids[keep]
-        self.keys = [key for key, kept in zip(self.keys, keep, strict=True) if kept]
-        self.color = self.color[keep]
-        self.type = self.type[keep]
-        self.camera = self.camera[keep]
-        self.vehicle = self.vehicle[keep]
-        self.time = self.time[keep]
+    def remove(self, ids: Sequence[int]) -> None:
+        """Mark rows as removed; ids that are not in the table are passed over."""
+        positions = self.positions(ids)
+        self.dead += int(np.count_nonzero(self["alive"][positions]))
+        self["alive"][positions] = False
 
     def positions(self, ids: Sequence[int]) -> np.ndarray:
-        """Where these ids are, int64; ids that are not in the table are left out."""
+        """Where these ids are, int64, ascending; ids that are not in the table are left out."""
         wanted = np.asarray(ids, np.int64)
         if not len(self) or not wanted.size:
             return np.zeros(0, np.int64)
-        found = np.searchsorted(self.ids, wanted)
+        found = np.searchsorted(self["ids"], wanted)
         inside = found < len(self)
-        return np.unique(found[inside][self.ids[found[inside]] == wanted[inside]])
+        return np.unique(found[inside][self["ids"][found[inside]] == wanted[inside]])
+
+    def value(self, name: str, position: int) -> float | int | None:
+        """One value as plain Python, None where it is not known."""
+        value = self._columns[name][position].item()
+        missing = COLUMNS[name][1]
+        return None if value == missing or value != value else value  # noqa: PLR0124, NaN alone differs from itself

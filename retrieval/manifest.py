@@ -1,0 +1,85 @@
+"""A CSV table of images: what each shows, where and when, and which part of a scene it is."""
+
+import csv
+from pathlib import Path
+
+from retrieval.clock import parse_time
+from retrieval.entries import Box
+from retrieval.source import Facts, ImageFile
+from zoo.errors import UserError
+
+SIDES = ("left", "top", "right", "bottom")
+COLUMNS = ("image", "key", "camera", "time", "latitude", "longitude", "vehicle", "track", *SIDES)
+"""`image` is needed, a path from the table's folder; all others may be missing or empty."""
+
+
+def read_manifest(path: Path) -> list[ImageFile]:
+    """Read a table with a header.
+
+    Without a `key`, an image is called by its path, and one of several boxes by path and box.
+
+    Raises:
+        UserError: no such file, an unknown column, a value of another kind, or a key that comes twice; the
+            message names the line.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            unknown = sorted(set(reader.fieldnames or ()) - set(COLUMNS))
+            if unknown or "image" not in (reader.fieldnames or ()):
+                raise UserError(
+                    f"{path}: the columns are {', '.join(COLUMNS)}, of which `image` is needed"
+                    f"{f'; {unknown[0]!r} is none of them' if unknown else ''}"
+                )
+            files: dict[str, ImageFile] = {}
+            for row in reader:
+                found = _file(row, path, f"{path}, line {reader.line_num}")
+                if found.key in files:
+                    raise UserError(f"{path}, line {reader.line_num}: the key {found.key!r} comes twice")
+                files[found.key] = found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as CSV in UTF-8 ({error}); mend it") from error
+    if not files:
+        raise UserError(f"{path}: no images in it")
+    return list(files.values())
+
+
+def _file(row: dict[str, str | None], path: Path, where: str) -> ImageFile:
+    values = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    if None in row or not values.get("image"):
+        raise UserError(f"{where}: no image, or more values than columns; mend the line")
+
+    def number(name: str) -> float | None:
+        text = values.get(name)
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = float("nan")
+        if value is not None and not abs(value) < 1e18:
+            raise UserError(f"{where}: {name} is {text!r}; a number is expected")
+        return value
+
+    def whole(name: str) -> int | None:
+        value = number(name)
+        if value is not None and value != int(value):
+            raise UserError(f"{where}: {name} is {values[name]!r}; a whole number is expected")
+        return None if value is None else int(value)
+
+    time = values.get("time")
+    try:
+        seconds = parse_time(time) if time else None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    latitude, longitude = number("latitude"), number("longitude")
+    if (latitude is None) != (longitude is None) or abs(latitude or 0) > 90 or abs(longitude or 0) > 180:
+        raise UserError(f"{where}: latitude and longitude are degrees, both or neither")
+    sides = [number(side) for side in SIDES]
+    box: Box | None = None
+    if any(side is not None for side in sides):
+        left, top, right, bottom = (-1.0 if side is None else side for side in sides)
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise UserError(f"{where}: a box is left, top, right and bottom in pixels, all of them")
+        box = (left, top, right, bottom)
+    facts = Facts(whole("vehicle"), whole("track"), whole("camera"), seconds, latitude, longitude, box)
+    suffix = "" if box is None else "#" + ",".join(f"{side:g}" for side in box)
+    return ImageFile(path.parent / values["image"], values.get("key") or values["image"] + suffix, facts)
