@@ -17,7 +17,7 @@ from tenacity import (
 from serving.bundle import CARD_KEY
 from serving.predictions import Predictions
 from serving.triton_client import connect, is_transient, triton_errors
-from serving.triton_repository import ENTRY_MODEL
+from serving.triton_repository import ENTRY_MODEL, entry_version
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError, decode_image
@@ -68,6 +68,7 @@ class TritonEncoder:
             )
         self.card = Card.from_json(parameters[CARD_KEY], f"the card of {address}")
         self.model_hash = parameters["model_hash"]
+        self._version = str(entry_version(config))
         self._batch_size = max(1, min(BATCH_SIZE, config.max_batch_size))
         self._senders = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="triton")
 
@@ -114,6 +115,12 @@ class TritonEncoder:
             if marker and len(images) == 1:
                 return {}, [reason]
             raise self._failure(error) from error
+        # A server may change over to another model at any time, whose embeddings are not comparable.
+        if (version := answer.get_response().model_version) != self._version:
+            raise UserError(
+                f"triton:grpc://{self._address}: serves version {version} of {ENTRY_MODEL} now, and version "
+                f"{self._version} was opened; start again, with a gallery of the new model"
+            )
         values = {name: answer.as_numpy(name) for name in self.card.outputs}
         for name, dimension in self.card.outputs.items():
             if values[name] is None or values[name].shape != (len(images), dimension):

@@ -68,7 +68,7 @@ class Repository:
                 f"{path}: its {ENTRY_MODEL} has no card; make another with: {_install_command(path)}"
             )
         card = Card.from_json(parameters[CARD_KEY], f"the card of {path}")
-        repository = cls(path, _version(config), card, parameters[HASH_KEY])
+        repository = cls(path, entry_version(config), card, parameters[HASH_KEY])
         _check_parts(path, repository.version, card, repository.model_hash, _install_command(path))
         return repository
 
@@ -125,7 +125,7 @@ def check_repository(bundle: Bundle) -> None:
     cure = "copy the bundle again, or export the model again"
     path = bundle.repository
     # Without its config, the entry is among the missing parts.
-    version = _version(_read_config(path / ENTRY_MODEL)) if _config(path, ENTRY_MODEL).exists() else 1
+    version = entry_version(_read_config(path / ENTRY_MODEL)) if _config(path, ENTRY_MODEL).exists() else 1
     _check_parts(path, version, bundle.card, bundle.model_hash, cure)
 
 
@@ -225,8 +225,8 @@ def _config(folder: Path, model: str) -> Path:
     return folder / model / "config.pbtxt"
 
 
-def _version(entry: Any) -> int:
-    """Which version of the others an entry is made of."""
+def entry_version(entry: Any) -> int:
+    """Which version of the others an entry, by its `ModelConfig`, is made of; its answers name it."""
     return max((int(step.model_version) for step in entry.ensemble_scheduling.step), default=1)
 
 

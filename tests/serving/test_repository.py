@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException, serialize_byte_tensor, 
 
 from serving.bundle import Bundle
 from serving.encoder_onnx import OnnxEncoder
+from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.repository import main
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
@@ -224,10 +225,15 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
 
     settings = ServerSettings(poll_seconds=1)
     with TritonServer(repository, settings=settings) as server, ThreadPoolExecutor(8) as pool:
+        opened = TritonEncoder(server.grpc)
+        assert opened.encode(images[:1]).errors == {}
         asking = [pool.submit(ask, index) for index in range(8)]
         assert install(other, repository.path, Options()).version == 2
         for task in asking:
             task.result()
+        with pytest.raises(UserError, match="serves version 2 of vehicle_reid now, and version 1 was opened"):
+            opened.encode(images[:1])
+        opened.close()
     assert {version for version, _ in seen} == {"1", "2"}
     assert max(error for _, error in seen) < 1e-4
 
