@@ -11,6 +11,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Now, because its functions keep the group that exists when it is imported. The first optimiser would import
+# it, and the run's group with its threads would live until Python ends, where a thread that lets a tensor go
+# aborts the process.
+import torch.distributed.nn.functional
 from torch import Tensor
 
 from training.devices import kind_of

@@ -1,5 +1,7 @@
 """Real processes over gloo against one process with the same global batch, in fp64."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,24 @@ def test_one_process_needs_no_process_group() -> None:
     ranks.average([values])
     ranks.barrier()
     assert not torch.distributed.is_initialized()
+
+
+LEAVES_A_GROUP = """
+import os, sys
+import torch
+from training.ranks import joined
+
+with joined(0, 1, torch.device("cpu"), init_method=f"file://{sys.argv[1]}/meeting"):
+    torch.distributed.all_reduce(torch.ones(1))
+    during = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+after = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+print(any("gloo" in name for name in during), any("gloo" in name for name in after))
+"""
+
+
+def test_the_groups_threads_end_with_it(tmp_path: Path) -> None:
+    """Those that do not can abort the process when Python ends."""
+    command = [sys.executable, "-c", LEAVES_A_GROUP, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
