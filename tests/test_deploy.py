@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 
 from serving.export import export_bundle
@@ -26,7 +27,6 @@ DASHBOARD = DEPLOY / "grafana" / "vehicle-reid.json"
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
 def test_manifests_are_strictly_valid(manifest: Path) -> None:
-    pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate (extra `test`)")
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", "--quiet", str(manifest)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +46,7 @@ def test_image_is_the_release_that_launch_names() -> None:
     assert f"FROM {CONTAINER_IMAGE}\n" in (DEPLOY / "triton.Dockerfile").read_text()
 
 
-def metric_names(promql_parser: Any, query: str) -> set[str]:
+def metric_names(query: str) -> set[str]:
     """List the metrics that a PromQL query reads; one that cannot be parsed raises."""
     names: set[str] = set()
 
@@ -61,7 +61,6 @@ def metric_names(promql_parser: Any, query: str) -> set[str]:
 
 
 def test_every_query_of_the_dashboard_names_a_metric_of_a_real_server(tmp_path: Path) -> None:
-    promql_parser = pytest.importorskip("promql_parser", reason="needs promql-parser (extra `test`)")
     model, card = make_model()
     bundle = export_bundle(model, card, tmp_path / "bundle")
     repository = install(bundle, tmp_path / "repository", read_options(DEPLOY / "serving.toml"))
@@ -75,6 +74,6 @@ def test_every_query_of_the_dashboard_names_a_metric_of_a_real_server(tmp_path: 
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     assert queries
     for query in queries:
-        names = metric_names(promql_parser, query)
+        names = metric_names(query)
         assert names, query
         assert names <= exposed, query

@@ -3,14 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 
 from serving.bundle import Bundle
 from serving.encoder import open_encoder
 
 from .conftest import make_image
-
-pytest.importorskip("openvino")
 
 
 def test_same_numbers_and_errors_as_onnxruntime(bundle: Bundle) -> None:
