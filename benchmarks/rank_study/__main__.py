@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from benchmarks.rank_study.arms import passes
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, read
 from benchmarks.rank_study.run import SCHEDULES, Run, Start, train
+from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 
 FOLDER = Path(__file__).parent
@@ -36,6 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run what has no row in the results yet."""
     arguments = parse_arguments(argv)
@@ -49,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         for run in left:
             print(*run.key)
         return 0
+    check_start(left, arguments.results)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.processes, context, torch.set_num_threads, (1,)) as pool:
         for future in tqdm(as_completed([pool.submit(train, run) for run in left]), total=len(left)):
@@ -64,8 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def pending(arguments: argparse.Namespace) -> list[Run]:
     """The runs without a row of results, seed by seed, so that a study that is cut short has whole rows."""
-    rows = arguments.results.read_text(encoding="utf-8").splitlines() if arguments.results.exists() else []
-    done = {(row["arm"], row["start"], row["seed"]) for row in map(json.loads, rows)}
+    done = {(row["arm"], row["start"], row["seed"]) for row in rows_of(arguments.results)}
     starts: list[Start] = arguments.starts
     runs = [
         Run(arm, start, seed, arguments.data, arguments.weights)
@@ -76,6 +79,27 @@ def pending(arguments: argparse.Namespace) -> list[Run]:
         if arguments.only is None or arm.key in arguments.only
     ]
     return [run for run in runs if run.key not in done]
+
+
+def rows_of(results: Path) -> list[dict[str, Any]]:
+    """The rows of results that there are."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def check_start(left: list[Run], results: Path) -> None:
+    """Raise where rows from two pretrained starts would come into one table.
+
+    Pretraining by the same command gave other weights on another machine, from which `ours` came 1.7 points
+    lower.
+    """
+    wanted = {run.start_hash for run in left if run.start == "pretrained"}
+    held = {row.get("start_hash") for row in rows_of(results) if row["start"] == "pretrained"}
+    if wanted and held and wanted != held:
+        raise UserError(
+            f"{results}: has rows from another pretrained start than --weights; take its weights, or another "
+            "--results"
+        )
 
 
 if __name__ == "__main__":

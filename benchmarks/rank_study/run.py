@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import platform
 import time
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class Run:
     def key(self) -> tuple[str, str, int]:
         """What tells a run from the others of a study."""
         return self.arm.key, self.start, self.seed
+
+    @property
+    def start_hash(self) -> str:
+        """What tells one pretrained start from another: its file's sha256; nothing for random weights."""
+        return "" if self.start == "random" else hashlib.sha256(self.weights.read_bytes()).hexdigest()
 
 
 def recipe_of(run: Run) -> Recipe:
@@ -138,6 +144,7 @@ def train(run: Run) -> dict[str, Any]:
         "arm": arm.key,
         "start": run.start,
         "seed": run.seed,
+        "start_hash": run.start_hash,
         "mAP": 100 * figures["mAP"],
         "rank1": 100 * figures["rank1"],
         "train_accuracy": epochs[-1]["accuracy"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.rank_study.__main__ import FOLDER, PAGE, parse_arguments, pending
+from benchmarks.rank_study.__main__ import FOLDER, PAGE, check_start, main, parse_arguments, pending
 from benchmarks.rank_study.arms import ours, passes, switched
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, interval, read, table
@@ -86,6 +86,21 @@ def test_a_study_goes_on_where_it_was_broken_off(results: Path) -> None:
     assert ("one@1", "pretrained", 2) in left
     everything = 3 * sum(len(arms) for start in ("pretrained", "random") for arms in passes(start))
     assert len(left) == len(set(left)) == everything - 4
+
+
+def test_rows_of_two_pretrained_starts_are_not_mixed(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "start.safetensors"
+    weights.write_bytes(b"others")
+    command = ["--results", str(results), "--data", "d", "--weights", str(weights)]
+    assert main(command) != 0
+    assert "has rows from another pretrained start than --weights" in capsys.readouterr().err
+    arguments = parse_arguments(command)
+    left = pending(arguments)
+    rows = [{**json.loads(line), "start_hash": left[0].start_hash} for line in results.open()]
+    results.write_text("".join(json.dumps(line) + "\n" for line in rows))
+    check_start(left, results)
 
 
 def test_ours_is_what_several_ranks_do_by_default() -> None:
