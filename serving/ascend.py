@@ -79,14 +79,17 @@ def atc_script(card: Card, models: dict[str, dict[str, Any]], soc: str) -> str:
             command.append(f"--dynamic_batch_size={','.join(map(str, batches))}")
         if model["aipp"]:
             command.append(f"--insert_op_conf={AIPP}")
-        cases.append(f"wanted {name} && {shlex.join(command)}\n")
+        cases.append(f"    {name}) {shlex.join(command)} ;;\n")
     return (
         "#!/bin/sh\n"
         "# Compiles .om files with CANN's ATC: sh atc.sh [MODEL ...]. First: source CANN's set_env.sh\n"
         'set -e\ncd "$(dirname "$0")"\n'
-        'models=" $* "\n'
-        'wanted() { case "$models" in "  " | *" $1 "*) ;; *) return 1 ;; esac; }\n'
-        f"{''.join(cases)}true\n"
+        f"[ $# -gt 0 ] || set -- {' '.join(models)}\n"
+        'for model in "$@"; do\n'
+        '    case "$model" in\n'
+        f"{''.join(cases)}"
+        f'    *) echo "$model: no such model; there are {" ".join(models)}" >&2; exit 2 ;;\n'
+        "    esac\ndone\n"
     )
 
 
@@ -150,7 +153,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--bundle", default="build/bundle", help="of fp32 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/ascend"), help="default: %(default)s")
-    parser.add_argument("--soc", default="Ascend310P3", help="as `npu-smi info` names it (%(default)s)")
+    parser.add_argument(
+        "--soc", default="Ascend310P3", help="`Ascend` and the name in `npu-smi info` (%(default)s)"
+    )
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 4, 8, 16], metavar="N", help="default: 1 4 8 16"
     )

@@ -168,6 +168,24 @@ def test_atc_script_compiles_every_model(prepared: Path) -> None:
     assert run_script(prepared / "atc.sh", "atc", "model_b4") == [command("model_b4", 4)]
 
 
+def test_atc_script_ends_at_a_fault(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "atc").write_text("#!/bin/sh\necho called\nexit 3\n")
+    (tmp_path / "atc").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def run(*models: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(prepared / "atc.sh"), *models]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=30
+        )
+
+    failed = run()
+    assert (failed.returncode, failed.stdout) == (3, "called\n")
+    misspelt = run("model_b9")
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert "model_b9: no such model" in misspelt.stderr
+
+
 def test_tensorrt_script_names_files_that_are_there(prepared: Path, bundle: Bundle) -> None:
     (call,) = run_script(prepared / "tensorrt.sh", "trtexec")
     found = dict(argument.partition("=")[::2] for argument in call)
