@@ -4,7 +4,7 @@ from pathlib import Path
 
 from retrieval.entries import Model
 from retrieval.store import Store
-from serving.encoder import Encoder, open_encoder
+from serving.encoder import PATH_PREFIXES, Encoder, open_encoder
 from zoo.errors import UserError
 
 _TRITON = "triton:"
@@ -15,7 +15,7 @@ def open_model(gallery: Path, spec: str | None = None, threads: int | None = Non
 
     Args:
         gallery: the gallery's folder.
-        spec: a bundle's path or `triton:grpc://HOST:PORT`; None for the gallery's own.
+        spec: as `serving.encoder.open_encoder` takes it; None for the gallery's own.
         threads: see `serving.encoder.open_encoder`.
 
     Raises:
@@ -25,7 +25,8 @@ def open_model(gallery: Path, spec: str | None = None, threads: int | None = Non
         spec = _recorded(gallery)
     elif not spec.startswith(_TRITON):
         # The gallery remembers it, and the next command may run in another folder.
-        spec = str(Path(spec).resolve())
+        prefix = next((each for each in PATH_PREFIXES if spec.startswith(each)), "")
+        spec = prefix + str(Path(spec.removeprefix(prefix)).resolve())
     encoder = open_encoder(spec, threads)
     return encoder, Model(encoder.card, encoder.model_hash, spec)
 

@@ -10,6 +10,9 @@ from serving.predictions import Predictions
 from zoo.card import Card
 from zoo.errors import UserError
 
+PATH_PREFIXES = ("openvino:", "ascend:")
+"""Of specs that go on with a path."""
+
 
 class Encoder(Protocol):
     """A model that can be asked. Safe to use from several threads.
@@ -42,7 +45,8 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     """Open an encoder.
 
     Args:
-        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, or `triton:grpc://HOST:PORT`.
+        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, `ascend:PATH` of an .om file, or
+            `triton:grpc://HOST:PORT`.
         threads: of the in-process model; every core where None is given. A server has its own.
 
     Raises:
@@ -59,10 +63,12 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
 
         encoder = TritonEncoder(address)
     else:
-        from serving.encoder_onnx import OnnxEncoder
+        from serving.encoder_onnx import OmEncoder, OnnxEncoder
 
         if spec.startswith("openvino:"):
             encoder = OnnxEncoder(spec.removeprefix("openvino:"), threads, "openvino")
+        elif spec.startswith("ascend:"):
+            encoder = OmEncoder(spec.removeprefix("ascend:"), threads)
         else:
             encoder = OnnxEncoder(spec, threads)
     if encoder.card.pose_inputs:

@@ -1,16 +1,18 @@
-"""The in-process encoder: onnxruntime or OpenVINO on the CPU, decoding ahead in threads."""
+"""The in-process encoders: onnxruntime or OpenVINO on the CPU, an Ascend NPU; decoding ahead in threads."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from serving.bundle import Bundle
+from serving.ascend_model import OmModel
+from serving.bundle import Bundle, file_hash
 from serving.openvino_model import OpenVinoModel
 from serving.predictions import Predictions
+from zoo.card import Card
 from zoo.errors import UserError
 from zoo.onnx_model import OnnxModel
 from zoo.preprocess import ImageError, prepare
@@ -21,33 +23,27 @@ BATCH_SIZE = 16
 """Throughput on a CPU no longer grows beyond it, and memory does."""
 
 
-class OnnxEncoder:
-    """Encodes in this process.
+class Model(Protocol):
+    """What answers ready tensors; it carries its card."""
+
+    card: Card
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+
+class ModelEncoder:
+    """Encodes with a model in this process.
 
     Args:
-        bundle: path of a bundle.
-        threads: that one inference uses; every core where None is given.
-        engine: what runs the model.
-
-    Raises:
-        UserError: no bundle there, or its model cannot be opened or is not the card's.
+        model: answers `image`, uint8 [N, H, W, 3].
+        model_hash: sha256 of its file.
+        threads: that decode; as many as there are cores where None is given.
     """
 
-    def __init__(
-        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
-    ) -> None:
-        opened = Bundle.open(bundle)
-        self.card = opened.card
-        self.model_hash = opened.model_hash
-        self._model: OnnxModel | OpenVinoModel
-        if engine == "openvino":
-            self._model = OpenVinoModel(opened.onnx_file, self.card, threads)
-        else:
-            self._model = OnnxModel(opened.onnx_file, threads)
-        if self._model.card != self.card:
-            raise UserError(
-                f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
-            )
+    def __init__(self, model: Model, model_hash: str, threads: int | None = None) -> None:
+        self.card = model.card
+        self.model_hash = model_hash
+        self._model = model
         self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode")
 
     def encode(self, images: Sequence[bytes]) -> Predictions:
@@ -82,3 +78,40 @@ class OnnxEncoder:
             return prepare(data, self.card.input_size)
         except ImageError as error:
             return str(error)
+
+
+class OnnxEncoder(ModelEncoder):
+    """Encodes with a bundle.
+
+    Args:
+        bundle: path of a bundle.
+        threads: that one inference uses; every core where None is given.
+        engine: what runs the model.
+
+    Raises:
+        UserError: no bundle there, or its model cannot be opened or is not the card's.
+    """
+
+    def __init__(
+        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
+    ) -> None:
+        opened = Bundle.open(bundle)
+        model: OnnxModel | OpenVinoModel
+        if engine == "openvino":
+            model = OpenVinoModel(opened.onnx_file, opened.card, threads)
+        else:
+            model = OnnxModel(opened.onnx_file, threads)
+        if model.card != opened.card:
+            raise UserError(
+                f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
+            )
+        super().__init__(model, opened.model_hash, threads)
+
+
+class OmEncoder(ModelEncoder):
+    """Encodes with an .om file on an Ascend NPU; see `serving.ascend_model.OmModel`."""
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        path = Path(path)
+        # Its own hash: embeddings of half precision are not to be mixed with those of the bundle.
+        super().__init__(OmModel(path), file_hash(path), threads)

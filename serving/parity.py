@@ -45,7 +45,7 @@ def check_parity(
                 f"({' '.join(str(error).split())})"
             ) from error
         for name, dimension in card.outputs.items():
-            check = _compare(name, expected[name].numpy(), answers[name], (batch, dimension))
+            check = compare(name, expected[name].numpy(), answers[name], (batch, dimension))
             if not check["relative"] <= tolerance:
                 raise UserError(
                     f"{card.name}: output {name} differs between torch and onnxruntime at batch size {batch} "
@@ -60,7 +60,8 @@ def check_parity(
     }
 
 
-def _compare(name: str, expected: np.ndarray, answer: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
+def compare(name: str, expected: np.ndarray, answer: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
+    """Find the largest absolute and relative difference of one output; infinite for none that fits."""
     if answer.shape != shape or expected.shape != shape or not np.isfinite(expected).all():
         return {"output": name, "absolute": float("inf"), "relative": float("inf")}
     absolute = float(np.abs(expected.astype(np.float64) - answer).max())
