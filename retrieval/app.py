@@ -11,7 +11,9 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from retrieval.access import Access
 from retrieval.gallery import Gallery
+from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
 from retrieval.model import open_model
 from retrieval.searcher import Searcher
@@ -23,8 +25,8 @@ DEFAULT_PORT = 7860
 EXAMPLES = 8
 
 
-def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
-    """Put the page and the REST interface together, behind the limits."""
+def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, host: str) -> Limits:
+    """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
     from fastapi import FastAPI
 
@@ -54,7 +56,7 @@ def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
         theme=build_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
     )
-    return Limits(app)
+    return Limits(Access(app, keys), LOOPBACK if host in LOOPBACK else None)
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
@@ -77,16 +79,16 @@ def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> lis
     return paths
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, has_keys: bool) -> socket.socket:
     """Bind a port, 0 for a free one.
 
     Raises:
-        UserError: not a loopback address, or a port that cannot be had.
+        UserError: another address than loopback without keys, or a port that cannot be had.
     """
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and not has_keys:
         raise UserError(
-            f"--host {host}: this service has no access control and listens on the loopback address only; "
-            "reach it from elsewhere through an SSH tunnel or a proxy that authenticates"
+            f"--host {host}: this service has no access control without --keys and then listens on the "
+            "loopback address only; make keys with `python -m retrieval.keys add NAME`"
         )
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: a number from 0 (any free port) to 65535 is expected")
@@ -138,7 +140,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="query images to offer (default: some of the gallery's)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="loopback only (default: 127.0.0.1)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="other than loopback with --keys only (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="let in only who has a key; made by retrieval.keys"
+    )
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"0 for a free one (default: {DEFAULT_PORT})"
     )
@@ -151,8 +158,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the service until it is stopped, which is success."""
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    keys = None if args.keys is None else KeyRing(args.keys)
+    if args.keys is not None and not read_keys(args.keys):
+        raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
     with (
-        listen(args.host, args.port) as server,
+        listen(args.host, args.port, keys is not None) as server,
         tempfile.TemporaryDirectory(prefix="vehicle-search-") as scratch,
     ):
         # Uploads lie here and nowhere else, and go when the service ends; Gradio reads both when imported.
@@ -162,7 +172,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             with Gallery.open(args.gallery, model=model) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                serve(build_app(Searcher(gallery, encoder), examples), server, args.host, args.json)
+                app = build_app(Searcher(gallery, encoder), examples, keys, args.host)
+                serve(app, server, args.host, args.json)
         finally:
             encoder.close()
     return 0
