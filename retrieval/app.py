@@ -15,6 +15,7 @@ from retrieval.access import Access
 from retrieval.gallery import Gallery
 from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
+from retrieval.metrics import Measured, Metrics
 from retrieval.model import open_model
 from retrieval.searcher import Searcher
 from retrieval.source import list_images
@@ -25,7 +26,7 @@ DEFAULT_PORT = 7860
 EXAMPLES = 8
 
 
-def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, host: str) -> Limits:
+def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, host: str) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
     from fastapi import FastAPI
@@ -36,7 +37,8 @@ def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, ho
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    app.include_router(build_router(searcher))
+    metrics = Metrics(searcher.gallery)
+    app.include_router(build_router(searcher, metrics))
     page = build_page(searcher, examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
@@ -56,7 +58,7 @@ def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, ho
         theme=build_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
     )
-    return Limits(Access(app, keys), LOOPBACK if host in LOOPBACK else None)
+    return Measured(Limits(Access(app, keys), LOOPBACK if host in LOOPBACK else None), metrics)
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
@@ -106,7 +108,7 @@ def listen(host: str, port: int, has_keys: bool) -> socket.socket:
     return server
 
 
-def serve(app: Limits, server: socket.socket, host: str, as_json: bool) -> None:
+def serve(app: Measured, server: socket.socket, host: str, as_json: bool) -> None:
     """Answer until SIGINT or SIGTERM; print the address when the page can be opened."""
     import uvicorn
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from retrieval.clock import parse_time
 from retrieval.filters import Filters
+from retrieval.metrics import CONTENT_TYPE, Metrics
 from retrieval.searcher import Searcher
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError
@@ -15,7 +16,7 @@ from zoo.preprocess import MAX_BYTES, ImageError
 MAX_RESULTS = 1000
 
 
-def build_router(searcher: Searcher) -> APIRouter:
+def build_router(searcher: Searcher, metrics: Metrics) -> APIRouter:
     """Make the routes that answer from `searcher`."""
     router = APIRouter()
     probe = _probe_image()
@@ -34,6 +35,11 @@ def build_router(searcher: Searcher) -> APIRouter:
         except (UserError, ImageError) as error:
             raise HTTPException(503, str(error)) from error
         return {"status": "ready", "images": size, "model": searcher.gallery.model.card.name}
+
+    @router.get("/metrics", response_class=Response)
+    def exposition() -> Response:
+        """Counters and times in Prometheus' text format."""
+        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     @router.post("/api/search")
     def search(
@@ -59,7 +65,9 @@ def build_router(searcher: Searcher) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         try:
             query = searcher.look(image.file.read(MAX_BYTES + 1))
-            return searcher.answer(query, searcher.search(query, k, filters))
+            hits = searcher.search(query, k, filters)
+            metrics.searches.labels("rest").inc()
+            return searcher.answer(query, hits)
         except ImageError as error:
             raise HTTPException(400, str(error)) from error
         except UserError as error:

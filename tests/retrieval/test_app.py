@@ -256,3 +256,16 @@ def test_service_sees_what_is_ingested_meanwhile(
         ]
         assert [result["key"] for result in results] == ["white car.jpg", "one.png"]
         assert httpx.get(f"{url}/api/images/white%20car.jpg", trust_env=False).status_code == 200
+
+
+def test_metrics_tell_of_searches(service: httpx.Client, query: bytes) -> None:
+    def count() -> float:
+        answer = service.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+        return float(lines.get('vehicle_search_searches_total{source="rest"}', 0))
+
+    before = count()
+    assert service.post("/api/search", files={"image": query}).status_code == 200
+    assert service.post("/api/search", files={"image": b""}).status_code == 400
+    assert count() == before + 1
