@@ -32,13 +32,13 @@ def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, ho
     from fastapi import FastAPI
 
     from retrieval.page import build_page
-    from retrieval.rest import build_router
+    from retrieval.rest import add_rest
     from retrieval.theme import STYLE_SHEET, build_theme
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     metrics = Metrics(searcher.gallery)
-    app.include_router(build_router(searcher, metrics))
+    add_rest(app, searcher, metrics)
     page = build_page(searcher, examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
@@ -151,6 +151,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"0 for a free one (default: {DEFAULT_PORT})"
     )
+    parser.add_argument(
+        "--writable",
+        action="store_true",
+        help="add and remove over REST; no other process can write to the gallery meanwhile",
+    )
     parser.add_argument("--json", action="store_true", help='print {"url": ..} when ready')
     return parser
 
@@ -172,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         encoder, model = open_model(args.gallery, args.encoder)
         try:
-            with Gallery.open(args.gallery, model=model) as gallery:
+            with Gallery.open(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 app = build_app(Searcher(gallery, encoder), examples, keys, args.host)
                 serve(app, server, args.host, args.json)
