@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from retrieval.access import Access
+from retrieval.audit import Audit
 from retrieval.gallery import Gallery
 from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
@@ -26,20 +27,23 @@ DEFAULT_PORT = 7860
 EXAMPLES = 8
 
 
-def build_app(searcher: Searcher, examples: list[Path], keys: KeyRing | None, host: str) -> Measured:
+def build_app(
+    searcher: Searcher, examples: list[Path], keys: KeyRing | None, audit: Audit, host: str
+) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
     from fastapi import FastAPI
 
     from retrieval.page import build_page
+    from retrieval.page_searcher import PageSearcher
     from retrieval.rest import add_rest
     from retrieval.theme import STYLE_SHEET, build_theme
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     metrics = Metrics(searcher.gallery)
-    add_rest(app, searcher, metrics)
-    page = build_page(searcher, examples)
+    add_rest(app, searcher, metrics, audit)
+    page = build_page(PageSearcher(searcher, metrics, audit), examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
     gr.mount_gradio_app(
@@ -156,6 +160,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add and remove over REST; no other process can write to the gallery meanwhile",
     )
+    parser.add_argument(
+        "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
+    )
     parser.add_argument("--json", action="store_true", help='print {"url": ..} when ready')
     return parser
 
@@ -168,6 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     keys = None if args.keys is None else KeyRing(args.keys)
     if args.keys is not None and not read_keys(args.keys):
         raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
+    audit = Audit(args.audit)
     with (
         listen(args.host, args.port, keys is not None) as server,
         tempfile.TemporaryDirectory(prefix="vehicle-search-") as scratch,
@@ -179,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             with Gallery.open(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                app = build_app(Searcher(gallery, encoder), examples, keys, args.host)
+                app = build_app(Searcher(gallery, encoder), examples, keys, audit, args.host)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

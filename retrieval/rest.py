@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from PIL import Image
 
+from retrieval.audit import Audit
 from retrieval.metrics import CONTENT_TYPE, Metrics
 from retrieval.rest_entries import add_entry_routes
 from retrieval.rest_search import add_search_routes
@@ -19,12 +20,12 @@ _READY_FOR = 1.0
 """Seconds for which a good answer holds: nobody without a key keeps the encoder busy."""
 
 
-def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics) -> None:
+def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
     """Add all routes, and what their errors turn into."""
     app.include_router(_supervision(searcher, metrics))
     router = APIRouter(prefix="/api")
-    add_search_routes(router, searcher, metrics)
-    add_entry_routes(router, searcher, metrics)
+    add_search_routes(router, searcher, metrics, audit)
+    add_entry_routes(router, searcher, metrics, audit)
     app.include_router(router)
 
     # Bad requests are told apart where they are read; what is left is a fault of the gallery or the encoder.

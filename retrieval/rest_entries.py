@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, Request, Response, UploadFile
 
+from retrieval.audit import Audit
 from retrieval.clock import parse_time
 from retrieval.conditions import INT64, conditions
 from retrieval.entries import Entry, likeliest
@@ -22,7 +23,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no image of t
 _Id = Annotated[int | None, Form(**INT64)]
 
 
-def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -> None:
+def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
     """Add the routes that show and change the gallery of `searcher`."""
     gallery = searcher.gallery
     card = gallery.model.card
@@ -40,6 +41,7 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) ->
 
     @router.get("/entries")
     def browse(
+        request: Request,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
         filters: Filters = Depends(conditions(Query, card)),  # noqa: B008
@@ -48,6 +50,8 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) ->
         found = [gallery.get(key) for key in gallery.browse(filters, limit, offset)]
         # One may have gone meanwhile.
         entries = [_facts(entry, card) for entry in found if entry is not None]
+        shown = [entry["key"] for entry in entries]
+        audit.record(request.state.caller.name, "entries", filters, shown, offset=offset)
         metrics.searches.labels("attributes").inc()
         return {"entries": entries}
 

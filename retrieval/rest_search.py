@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
 
+from retrieval.audit import Audit
 from retrieval.conditions import conditions
+from retrieval.entries import Hit
 from retrieval.feedback import Feedback
 from retrieval.filters import Filters
 from retrieval.grouping import Group
@@ -18,7 +20,7 @@ MAX_IMAGES = 16
 MAX_FEEDBACK = 100
 
 
-def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -> None:
+def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
     """Add the routes that answer from `searcher`."""
     card = searcher.gallery.model.card
     in_form = Depends(conditions(Form, card))
@@ -26,6 +28,7 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
 
     @router.post("/search", responses={400: {"description": "an image that cannot be used"}})
     def search(
+        request: Request,
         image: Annotated[
             list[UploadFile],
             File(
@@ -45,14 +48,16 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
         filters: Filters = in_form,
     ) -> dict[str, Any]:
         """Find the vehicle of an image; every filter that is given has to be met."""
-        feedback = Feedback(_known("like", like), _known("unlike", unlike))
+        feedback = Feedback(known("like", like), known("unlike", unlike))
         queries = [searcher.look(upload.file.read(MAX_BYTES + 1)) for upload in image]
         hits = searcher.search(queries, k, filters, feedback=feedback, rerank=rerank, group=group)
+        record(request, "search", filters, hits, images=len(image), like=like, unlike=unlike)
         metrics.searches.labels("image").inc()
         return searcher.answer(queries[0], hits)
 
     @router.get("/similar/{key:path}", responses={404: {"description": "no image of this key"}})
     def similar(
+        request: Request,
         key: str,
         k: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = 10,
         rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
@@ -64,10 +69,15 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
         if query is None:
             raise HTTPException(404, "the gallery has no image of this key")
         hits = searcher.search(query, k, filters, rerank=rerank, group=group, without=(key,))
+        record(request, "similar", filters, hits, key=key)
         metrics.searches.labels("key").inc()
         return searcher.answer(query, hits)
 
-    def _known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
+    def record(request: Request, endpoint: str, filters: Filters, hits: Sequence[Hit], **asked: Any) -> None:
+        name = request.state.caller.name
+        audit.record(name, endpoint, filters, [hit.key for hit in hits], **asked)
+
+    def known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
         for key in keys or ():
             if searcher.gallery.get(key) is None:
                 raise HTTPException(422, f"{what}: the gallery has no image of the key {key!r}")

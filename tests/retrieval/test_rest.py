@@ -1,5 +1,6 @@
 """The REST interface beyond a search by one image: keys, attributes, the gallery's images, changes."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from zoo.errors import UserError
 
 @dataclass(frozen=True)
 class Service:
-    """A service that writes: a client of each scope, and the gallery's folder."""
+    """A service that writes: a client of each scope, the gallery's folder, and the audit log."""
 
     reader: httpx.Client
     writer: httpx.Client
     gallery: Path
+    audit: Path
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,15 @@ def service(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         add_key(root / "keys.json", "reader", "read"),
         add_key(root / "keys.json", "writer", "write"),
     )
-    with running_app("--gallery", root / "gallery", "--keys", root / "keys.json", "--writable") as url:
+    options = ("--keys", root / "keys.json", "--writable", "--audit", root / "audit.jsonl")
+    with running_app("--gallery", root / "gallery", *options) as url:
 
         def client(key: str) -> httpx.Client:
             bearer = {"Authorization": f"Bearer {key}"}
             return httpx.Client(base_url=url, headers=bearer, timeout=30, trust_env=False)
 
         with client(read) as reader, client(write) as writer:
-            yield Service(reader, writer, root / "gallery")
+            yield Service(reader, writer, root / "gallery", root / "audit.jsonl")
 
 
 def name(vehicle: int, camera: int) -> str:
@@ -213,3 +216,33 @@ def test_openapi_describes_it_all(service: Service) -> None:
             assert described["description"]
     names = {parameter["name"] for parameter in paths["/api/entries"]["get"]["parameters"]}
     assert {"color", "near", "vehicle", "limit", "type_confidence"} <= names
+
+
+def test_searches_are_logged_and_not_answered_otherwise(service: Service, images: Path) -> None:
+    image = {"image": (images / "image_test" / name(4, 1)).read_bytes()}
+    before = len(service.audit.read_text().splitlines())
+    form = {"k": "2", "camera": "3", "like": name(4, 2)}
+    first = keys(service.reader.post("/api/search", files=image, data=form))
+    second = keys(service.writer.get(f"/api/similar/{name(4, 1)}"))
+    third = keys(service.writer.get("/api/entries", params={"vehicle": 4}))
+    assert service.reader.get("/api/similar/none").status_code == 404
+    logged = [json.loads(line) for line in service.audit.read_text().splitlines()[before:]]
+    assert [(line["key_name"], line["endpoint"], line["results"]) for line in logged] == [
+        ("reader", "search", first),
+        ("writer", "similar", second),
+        ("writer", "entries", third),
+    ]
+    assert (logged[0]["filters"], logged[0]["images"], logged[0]["like"]) == (
+        {"cameras": [3]},
+        1,
+        [name(4, 2)],
+    )
+    # A folder in the log's place: nothing can be written down.
+    service.audit.rename(service.audit.with_suffix(".old"))
+    service.audit.mkdir()
+    try:
+        answer = service.reader.post("/api/search", files=image)
+        assert (answer.status_code, "results" in answer.json()) == (503, False)
+    finally:
+        service.audit.rmdir()
+    assert service.reader.post("/api/search", files=image).status_code == 200
