@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,17 +19,24 @@ from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
 from retrieval.metrics import Measured, Metrics
 from retrieval.model import open_model
+from retrieval.rates import RateLimit, Rates
 from retrieval.searcher import Searcher
 from retrieval.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
 DEFAULT_PORT = 7860
+DEFAULT_RATE = 20.0
 EXAMPLES = 8
 
 
 def build_app(
-    searcher: Searcher, examples: list[Path], keys: KeyRing | None, audit: Audit, host: str
+    searcher: Searcher,
+    examples: list[Path],
+    keys: KeyRing | None,
+    rates: Rates | None,
+    audit: Audit,
+    host: str,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -62,7 +70,8 @@ def build_app(
         theme=build_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
     )
-    return Measured(Limits(Access(app, keys), LOOPBACK if host in LOOPBACK else None), metrics)
+    hosts = LOOPBACK if host in LOOPBACK else None
+    return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics)
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
@@ -156,6 +165,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--port", type=int, default=DEFAULT_PORT, help=f"0 for a free one (default: {DEFAULT_PORT})"
     )
     parser.add_argument(
+        "--rate",
+        type=float,
+        default=DEFAULT_RATE,
+        metavar="N",
+        help=f"requests a second that each key may make, 0 for any number (default: {DEFAULT_RATE:g})",
+    )
+    parser.add_argument(
         "--writable",
         action="store_true",
         help="add and remove over REST; no other process can write to the gallery meanwhile",
@@ -175,6 +191,9 @@ def main(argv: list[str] | None = None) -> int:
     keys = None if args.keys is None else KeyRing(args.keys)
     if args.keys is not None and not read_keys(args.keys):
         raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
+    if args.rate < 0 or not math.isfinite(args.rate):
+        raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
+    rates = Rates(args.rate) if keys is not None and args.rate else None
     audit = Audit(args.audit)
     with (
         listen(args.host, args.port, keys is not None) as server,
@@ -187,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             with Gallery.open(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                app = build_app(Searcher(gallery, encoder), examples, keys, audit, args.host)
+                app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

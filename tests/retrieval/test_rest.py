@@ -38,7 +38,7 @@ def service(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         add_key(root / "keys.json", "reader", "read"),
         add_key(root / "keys.json", "writer", "write"),
     )
-    options = ("--keys", root / "keys.json", "--writable", "--audit", root / "audit.jsonl")
+    options = ("--keys", root / "keys.json", "--writable", "--rate", "0", "--audit", root / "audit.jsonl")
     with running_app("--gallery", root / "gallery", *options) as url:
 
         def client(key: str) -> httpx.Client:
