@@ -4,12 +4,14 @@ import io
 import time
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from PIL import Image
 
 from retrieval.audit import Audit
 from retrieval.metrics import CONTENT_TYPE, Metrics
+from retrieval.problems import EVERYWHERE, problems
 from retrieval.rest_entries import add_entry_routes
 from retrieval.rest_search import add_search_routes
 from retrieval.searcher import Searcher
@@ -23,7 +25,9 @@ _READY_FOR = 1.0
 def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
     """Add all routes, and what their errors turn into."""
     app.include_router(_supervision(searcher, metrics))
-    router = APIRouter(prefix="/api")
+    # `Access` asks for the key, before anything of a request is read; this describes it.
+    bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
+    router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
     add_search_routes(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
     app.include_router(router)
@@ -48,7 +52,7 @@ def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
         """Tell that the process is alive."""
         return {"status": "ok"}
 
-    @router.get("/ready", responses={503: {"description": "not now; `detail` says why"}})
+    @router.get("/ready", responses=problems({503: "not now; `detail` says why"}))
     def ready() -> dict[str, Any]:
         """Tell that the gallery can be read and the encoder answers."""
         nonlocal ready_until

@@ -10,6 +10,7 @@ from retrieval.conditions import INT64, conditions
 from retrieval.entries import Entry, likeliest
 from retrieval.filters import Filters
 from retrieval.metrics import Metrics
+from retrieval.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.searcher import Searcher
 from retrieval.source import Facts, digest, display_jpeg
 from zoo.card import Card
@@ -19,7 +20,6 @@ from zoo.preprocess import MAX_BYTES, decode_image
 MAX_LISTED = 1000
 MAX_KEY = 512
 
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no image of this key"}}
 _Id = Annotated[int | None, Form(**INT64)]
 
 
@@ -34,10 +34,7 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         if not gallery.writable:
             raise HTTPException(403, "this service only reads the gallery; start it with --writable")
 
-    writing: dict[str, Any] = {
-        "dependencies": [Depends(may_write)],
-        "responses": {403: {"description": "the key, or the service, may only read"}},
-    }
+    writing = [Depends(may_write)]
 
     @router.get("/entries")
     def browse(
@@ -55,7 +52,7 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         metrics.searches.labels("attributes").inc()
         return {"entries": entries}
 
-    @router.get("/entries/{key:path}", responses=_MISSING)
+    @router.get("/entries/{key:path}", responses=NO_SUCH_KEY)
     def get(key: str) -> dict[str, Any]:
         """What the gallery holds of an image."""
         entry = gallery.get(key)
@@ -64,7 +61,7 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         return _facts(entry, card)
 
     # PUT and DELETE, which no page of another site can have a browser send without asking first.
-    @router.put("/entries/{key:path}", **writing)
+    @router.put("/entries/{key:path}", dependencies=writing, responses=UNUSABLE_IMAGE)
     def add(
         key: Annotated[str, Path(min_length=1, max_length=MAX_KEY)],
         image: Annotated[UploadFile, File(description="a JPEG, PNG, WebP or BMP of one vehicle")],
@@ -101,14 +98,14 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         metrics.added.inc(changed)
         return {"changed": bool(changed), "entry": _facts(entry, card)}
 
-    @router.delete("/entries/{key:path}", **writing)
+    @router.delete("/entries/{key:path}", dependencies=writing)
     def remove(key: str) -> dict[str, bool]:
         """Take an image out; one that is not there is no error."""
         removed = gallery.remove([key])
         metrics.removed.inc(removed)
         return {"removed": bool(removed)}
 
-    @router.get("/images/{key:path}", response_class=Response, responses=_MISSING)
+    @router.get("/images/{key:path}", response_class=Response, responses=NO_SUCH_KEY)
     def picture(key: str) -> Response:
         """The small JPEG of one image of the gallery."""
         jpeg = gallery.picture(key)

@@ -12,6 +12,7 @@ from retrieval.feedback import Feedback
 from retrieval.filters import Filters
 from retrieval.grouping import Group
 from retrieval.metrics import Metrics
+from retrieval.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.searcher import Searcher
 from zoo.preprocess import MAX_BYTES
 
@@ -26,7 +27,7 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
     in_form = Depends(conditions(Form, card))
     in_address = Depends(conditions(Query, card))
 
-    @router.post("/search", responses={400: {"description": "an image that cannot be used"}})
+    @router.post("/search", responses=UNUSABLE_IMAGE)
     def search(
         request: Request,
         image: Annotated[
@@ -55,7 +56,7 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
         metrics.searches.labels("image").inc()
         return searcher.answer(queries[0], hits)
 
-    @router.get("/similar/{key:path}", responses={404: {"description": "no image of this key"}})
+    @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
     def similar(
         request: Request,
         key: str,

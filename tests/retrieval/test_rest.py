@@ -214,6 +214,9 @@ def test_openapi_describes_it_all(service: Service) -> None:
     for methods in paths.values():
         for described in methods.values():
             assert described["description"]
+    for path, methods in paths.items():
+        for described in methods.values():
+            assert ("security" in described) is path.startswith("/api/")
     names = {parameter["name"] for parameter in paths["/api/entries"]["get"]["parameters"]}
     assert {"color", "near", "vehicle", "limit", "type_confidence"} <= names
 
