@@ -1,5 +1,6 @@
 """The REST interface beyond a search by one image: keys, attributes, the gallery's images, changes."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pytest
 
 from retrieval.feedback import Feedback
@@ -249,3 +251,31 @@ def test_searches_are_logged_and_not_answered_otherwise(service: Service, images
     finally:
         service.audit.rmdir()
     assert service.reader.post("/api/search", files=image).status_code == 200
+
+
+def test_damaged_images_are_searched_for_or_refused(service: Service) -> None:
+    """Bytes flipped, cut out, doubled: an answer or a sentence, and the service goes on."""
+    random = np.random.default_rng(7)
+    originals = []
+    for file_format in ("JPEG", "PNG", "WEBP", "BMP"):
+        buffer = io.BytesIO()
+        draw_vehicle(1, 1).save(buffer, file_format)
+        originals.append(buffer.getvalue())
+    seen = set()
+    for number in range(60):
+        data = bytearray(originals[number % 4])
+        # Headers are short, and most of what can go wrong is in them.
+        reach = len(data) if number % 3 else 64
+        for place in random.integers(0, min(reach, len(data)), random.integers(1, 8)):
+            data[place] = random.integers(0, 256)
+        start, end = sorted(random.integers(0, len(data), 2))
+        if number % 5 == 0:
+            del data[start:end]
+        elif number % 5 == 1:
+            data[start:start] = data[start:end]
+        answer = service.reader.post("/api/search", files={"image": bytes(data)}, data={"k": "1"})
+        assert answer.status_code in (200, 400), answer.text
+        assert "Traceback" not in answer.text
+        seen.add(answer.status_code)
+    assert seen == {200, 400}
+    assert service.reader.get("/ready").status_code == 200
