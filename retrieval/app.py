@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -11,31 +12,46 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from retrieval.access import Access
+from retrieval.audit import Audit
 from retrieval.gallery import Gallery
+from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
+from retrieval.metrics import Measured, Metrics
 from retrieval.model import open_model
+from retrieval.rates import RateLimit, Rates
 from retrieval.searcher import Searcher
 from retrieval.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
 DEFAULT_PORT = 7860
+DEFAULT_RATE = 20.0
 EXAMPLES = 8
 
 
-def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
-    """Put the page and the REST interface together, behind the limits."""
+def build_app(
+    searcher: Searcher,
+    examples: list[Path],
+    keys: KeyRing | None,
+    rates: Rates | None,
+    audit: Audit,
+    host: str,
+) -> Measured:
+    """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
     from fastapi import FastAPI
 
     from retrieval.page import build_page
-    from retrieval.rest import build_router
+    from retrieval.page_searcher import PageSearcher
+    from retrieval.rest import add_rest
     from retrieval.theme import STYLE_SHEET, build_theme
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    app.include_router(build_router(searcher))
-    page = build_page(searcher, examples)
+    metrics = Metrics(searcher.gallery)
+    add_rest(app, searcher, metrics, audit)
+    page = build_page(PageSearcher(searcher, metrics, audit), examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
     gr.mount_gradio_app(
@@ -54,7 +70,8 @@ def build_app(searcher: Searcher, examples: list[Path]) -> Limits:
         theme=build_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
     )
-    return Limits(app)
+    hosts = LOOPBACK if host in LOOPBACK else None
+    return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics)
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
@@ -77,16 +94,16 @@ def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> lis
     return paths
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, has_keys: bool) -> socket.socket:
     """Bind a port, 0 for a free one.
 
     Raises:
-        UserError: not a loopback address, or a port that cannot be had.
+        UserError: another address than loopback without keys, or a port that cannot be had.
     """
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and not has_keys:
         raise UserError(
-            f"--host {host}: this service has no access control and listens on the loopback address only; "
-            "reach it from elsewhere through an SSH tunnel or a proxy that authenticates"
+            f"--host {host}: this service has no access control without --keys and then listens on the "
+            "loopback address only; make keys with `python -m retrieval.keys add NAME`"
         )
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: a number from 0 (any free port) to 65535 is expected")
@@ -104,7 +121,7 @@ def listen(host: str, port: int) -> socket.socket:
     return server
 
 
-def serve(app: Limits, server: socket.socket, host: str, as_json: bool) -> None:
+def serve(app: Measured, server: socket.socket, host: str, as_json: bool) -> None:
     """Answer until SIGINT or SIGTERM; print the address when the page can be opened."""
     import uvicorn
 
@@ -138,9 +155,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="query images to offer (default: some of the gallery's)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="loopback only (default: 127.0.0.1)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="other than loopback with --keys only (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="let in only who has a key; made by retrieval.keys"
+    )
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"0 for a free one (default: {DEFAULT_PORT})"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=DEFAULT_RATE,
+        metavar="N",
+        help=f"requests a second that each key may make, 0 for any number (default: {DEFAULT_RATE:g})",
+    )
+    parser.add_argument(
+        "--writable",
+        action="store_true",
+        help="add and remove over REST; no other process can write to the gallery meanwhile",
+    )
+    parser.add_argument(
+        "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
     )
     parser.add_argument("--json", action="store_true", help='print {"url": ..} when ready')
     return parser
@@ -151,8 +188,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the service until it is stopped, which is success."""
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    keys = None if args.keys is None else KeyRing(args.keys)
+    if args.keys is not None and not read_keys(args.keys):
+        raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
+    if args.rate < 0 or not math.isfinite(args.rate):
+        raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
+    rates = Rates(args.rate) if keys is not None and args.rate else None
+    audit = Audit(args.audit)
     with (
-        listen(args.host, args.port) as server,
+        listen(args.host, args.port, keys is not None) as server,
         tempfile.TemporaryDirectory(prefix="vehicle-search-") as scratch,
     ):
         # Uploads lie here and nowhere else, and go when the service ends; Gradio reads both when imported.
@@ -160,9 +204,10 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         encoder, model = open_model(args.gallery, args.encoder)
         try:
-            with Gallery.open(args.gallery, model=model) as gallery:
+            with Gallery.open(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                serve(build_app(Searcher(gallery, encoder), examples), server, args.host, args.json)
+                app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
+                serve(app, server, args.host, args.json)
         finally:
             encoder.close()
     return 0

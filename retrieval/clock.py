@@ -7,6 +7,8 @@ from zoo.errors import UserError
 
 # Recordings that count from their own start stay far below; times since 1970 are far above.
 _EPOCH_FROM = 1e8
+# The end of the year 9999, beyond which nothing can be written as a date.
+_LATEST = 253402300799.0
 
 
 def parse_time(text: str) -> float:
@@ -21,12 +23,15 @@ def parse_time(text: str) -> float:
             parts = [float(part) for part in text.split(":")]
             if len(parts) > 3 or any(part < 0 or not math.isfinite(part) for part in parts):
                 raise ValueError
-            return sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+            seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+            if seconds > _LATEST:
+                raise ValueError
+            return seconds
         if "-" in text[1:] and not _is_number(text):
             moment = datetime.fromisoformat(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         seconds = float(text)
-        if not math.isfinite(seconds):
+        if not abs(seconds) <= _LATEST:
             raise ValueError
         return seconds
     except ValueError:

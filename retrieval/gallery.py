@@ -34,7 +34,7 @@ class Gallery:
         self.model = model
         self.plan = plan
         self._store = store
-        self._writable = writable
+        self.writable = writable
         self._lock = threading.RLock()
         self._gallery_id = store.meta()["gallery_id"]
         self._dimension = model.card.outputs["embedding"]
@@ -129,7 +129,7 @@ class Gallery:
                 # A small tail is replayed sooner than a snapshot of everything is written.
                 unsaved = len(self._derived.vectors.tail)
                 if (
-                    self._writable
+                    self.writable
                     and self._fault is None
                     and unsaved >= max(CHUNK, len(self._derived.table) // 100)
                 ):
@@ -291,7 +291,7 @@ class Gallery:
         if found is not None:
             derived, last_key = found
             # Of a snapshot that is mostly removed rows, a writer makes a new one from the database.
-            spent = self._writable and derived.table.dead > max(CHUNK, len(derived.table) // 2)
+            spent = self.writable and derived.table.dead > max(CHUNK, len(derived.table) // 2)
             known = self._store.knows(derived.state.last_id, derived.state.last_removal, last_key)
             if known and not spent:
                 return derived
@@ -303,7 +303,7 @@ class Gallery:
         version = self._store.version()
         if version == self._version and not own_change:
             return
-        if not self._writable and len(self._derived.vectors.tail) >= self.plan.snapshot_rows:
+        if not self.writable and len(self._derived.vectors.tail) >= self.plan.snapshot_rows:
             self._adopt_snapshot()
         derived = self._derived
         while True:
@@ -317,7 +317,7 @@ class Gallery:
             derived.state = State(last_id, changes.last_removal)
             if derived.index is not None and self._builder is None:
                 derived.index.extend(derived.vectors, len(derived.vectors))
-            if self._writable:
+            if self.writable:
                 self._maintain()
             if len(changes.rows) < CHUNK:
                 break

@@ -38,10 +38,11 @@ class Limits:
     Args:
         app: the service.
         hosts: names that the service goes by; a page elsewhere that had its own name resolve to this machine
-            (DNS rebinding) is refused.
+            (DNS rebinding) is refused. None for any name, where keys protect the service: a browser does
+            not send a key to another name than it was entered for.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] = LOOPBACK) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None = LOOPBACK) -> None:
         self._app = app
         self._hosts = hosts
 
@@ -83,8 +84,13 @@ class Limits:
                 raise
 
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
-        if _host_name(headers.get("host", "")) not in self._hosts:
+        host = headers.get("host", "")
+        if self._hosts is not None and _host_name(host) not in self._hosts:
             return JSONResponse({"detail": "this service answers on the loopback address only"}, 421)
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            # A browser would send along the key that its user entered here.
+            return JSONResponse({"detail": "pages of other sites may not use this service"}, 403)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return _too_large()

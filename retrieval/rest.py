@@ -1,89 +1,76 @@
-"""The REST interface: health, readiness, search by image, and the gallery's pictures."""
+"""The REST interface: health, readiness, metrics, and the routes of `rest_search` and `rest_entries`."""
 
 import io
-from typing import Annotated, Any
+import time
+from typing import Any
 
-from fastapi import APIRouter, File, Form, HTTPException, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from PIL import Image
 
-from retrieval.clock import parse_time
-from retrieval.filters import Filters
+from retrieval.audit import Audit
+from retrieval.metrics import CONTENT_TYPE, Metrics
+from retrieval.problems import EVERYWHERE, problems
+from retrieval.rest_entries import add_entry_routes
+from retrieval.rest_search import add_search_routes
 from retrieval.searcher import Searcher
 from zoo.errors import UserError
-from zoo.preprocess import MAX_BYTES, ImageError
+from zoo.preprocess import ImageError
 
-MAX_RESULTS = 1000
+_READY_FOR = 1.0
+"""Seconds for which a good answer holds: nobody without a key keeps the encoder busy."""
 
 
-def build_router(searcher: Searcher) -> APIRouter:
-    """Make the routes that answer from `searcher`."""
+def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add all routes, and what their errors turn into."""
+    app.include_router(_supervision(searcher, metrics))
+    # `Access` asks for the key, before anything of a request is read; this describes it.
+    bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
+    router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
+    add_search_routes(router, searcher, metrics, audit)
+    add_entry_routes(router, searcher, metrics, audit)
+    app.include_router(router)
+
+    # Bad requests are told apart where they are read; what is left is a fault of the gallery or the encoder.
+    @app.exception_handler(UserError)
+    def unavailable(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(ImageError)
+    def bad_image(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 400)
+
+
+def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
     router = APIRouter()
     probe = _probe_image()
+    ready_until = 0.0
 
     @router.get("/health")
     def health() -> dict[str, str]:
         """Tell that the process is alive."""
         return {"status": "ok"}
 
-    @router.get("/ready")
+    @router.get("/ready", responses=problems({503: "not now; `detail` says why"}))
     def ready() -> dict[str, Any]:
         """Tell that the gallery can be read and the encoder answers."""
+        nonlocal ready_until
         try:
-            searcher.look(probe, "probe")
+            if time.monotonic() >= ready_until:
+                searcher.look(probe, "probe")
+                ready_until = time.monotonic() + _READY_FOR
             size = len(searcher.gallery)
         except (UserError, ImageError) as error:
             raise HTTPException(503, str(error)) from error
         return {"status": "ready", "images": size, "model": searcher.gallery.model.card.name}
 
-    @router.post("/api/search")
-    def search(
-        image: Annotated[UploadFile, File(description="a JPEG, PNG, WebP or BMP of one vehicle")],
-        k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
-        color: Annotated[list[str] | None, Form()] = None,
-        type: Annotated[list[str] | None, Form()] = None,
-        camera: Annotated[list[int] | None, Form()] = None,
-        after: Annotated[str | None, Form(description="seconds, 8:05:30, or an ISO date")] = None,
-        before: Annotated[str | None, Form(description="likewise")] = None,
-    ) -> dict[str, Any]:
-        """Find the vehicle of an image; every filter that is given has to be met."""
-        try:
-            filters = Filters(
-                colors=tuple(color or ()),
-                types=tuple(type or ()),
-                cameras=tuple(_int64(camera or [])),
-                after=parse_time(after) if after else None,
-                before=parse_time(before) if before else None,
-            )
-            filters.check(searcher.gallery.model.card)
-        except UserError as error:
-            raise HTTPException(422, str(error)) from error
-        try:
-            query = searcher.look(image.file.read(MAX_BYTES + 1))
-            return searcher.answer(query, searcher.search(query, k, filters))
-        except ImageError as error:
-            raise HTTPException(400, str(error)) from error
-        except UserError as error:
-            raise HTTPException(503, str(error)) from error
-
-    @router.get("/api/images/{key:path}", response_class=Response)
-    def picture(key: str) -> Response:
-        """The small JPEG of one image of the gallery."""
-        try:
-            jpeg = searcher.gallery.picture(key)
-        except UserError as error:
-            raise HTTPException(503, str(error)) from error
-        if jpeg is None:
-            raise HTTPException(404, "the gallery has no image of this key")
-        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
+    @router.get("/metrics", response_class=Response)
+    def exposition() -> Response:
+        """Counters and times in Prometheus' text format."""
+        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     return router
-
-
-def _int64(values: list[int]) -> list[int]:
-    for value in values:
-        if not -(2**63) < value < 2**63:
-            raise UserError(f"{value} is not a camera id")
-    return values
 
 
 def _probe_image() -> bytes:

@@ -1,7 +1,7 @@
 """From a query image to ranked results: what the command, the REST interface and the page all call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,14 @@ class Query:
         embedding: float32 [D].
         colors: colour name -> probability, likeliest first; empty where the model does not tell.
         types: type name -> probability, likewise.
+        color_probs, type_probs: float32 [C] and [T], the same in the model's order.
     """
 
     embedding: np.ndarray
     colors: dict[str, float]
     types: dict[str, float]
+    color_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    type_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def color(self) -> str | None:
@@ -69,17 +72,24 @@ class Searcher:
     def look_at_all(self, images: Sequence[bytes]) -> list[Query | str]:
         """Encode query images; a string in an image's place says why it cannot be used."""
         predictions = self.encoder.encode(images)
-        card = self.gallery.model.card
         return [
             predictions.errors[row]
             if row in predictions.errors
-            else Query(
-                predictions.embedding[row],
-                _by_probability(predictions.color_probs[row], card.colors),
-                _by_probability(predictions.type_probs[row], card.types),
+            else self._query(
+                predictions.embedding[row], predictions.color_probs[row], predictions.type_probs[row]
             )
             for row in range(len(images))
         ]
+
+    def recall(self, key: str) -> Query | None:
+        """The query that an image of the gallery makes, None where there is no such key."""
+        entry = self.gallery.get(key)
+        return None if entry is None else self._query(entry.embedding, entry.color_probs, entry.type_probs)
+
+    def _query(self, embedding: np.ndarray, color_probs: np.ndarray, type_probs: np.ndarray) -> Query:
+        card = self.gallery.model.card
+        colors = _by_probability(color_probs, card.colors)
+        return Query(embedding, colors, _by_probability(type_probs, card.types), color_probs, type_probs)
 
     def search(
         self,
@@ -90,6 +100,7 @@ class Searcher:
         feedback: Feedback | None = None,
         rerank: bool = False,
         group: Group | None = None,
+        without: Sequence[str] = (),
     ) -> list[Hit]:
         """Search the gallery.
 
@@ -100,6 +111,7 @@ class Searcher:
             feedback: what the user says of earlier results; a negative one is not returned.
             rerank: order the first results by mutual neighbourhood; their distances stay what they are.
             group: return the best image of each vehicle or track; k counts those.
+            without: keys that are not returned.
 
         Raises:
             UserError: see `Gallery.search`; a key of the feedback that the gallery does not have.
@@ -112,12 +124,12 @@ class Searcher:
             self.gallery.embeddings(said.negative),
             self.gallery.model.card.metric,
         )
-        wrong = set(said.negative)
+        left_out = {*said.negative, *without}
 
         def nearest(count: int) -> list[Hit]:
-            fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(wrong)
+            fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(left_out)
             hits = self.gallery.search(embedding, fetch, filters)
-            hits = [hit for hit in hits if hit.key not in wrong]
+            hits = [hit for hit in hits if hit.key not in left_out]
             if rerank:
                 hits = self._reranked(embedding, hits)
             return hits[: count or None]

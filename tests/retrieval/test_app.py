@@ -256,3 +256,25 @@ def test_service_sees_what_is_ingested_meanwhile(
         ]
         assert [result["key"] for result in results] == ["white car.jpg", "one.png"]
         assert httpx.get(f"{url}/api/images/white%20car.jpg", trust_env=False).status_code == 200
+
+
+def test_metrics_tell_of_searches(service: httpx.Client, query: bytes) -> None:
+    def count() -> float:
+        answer = service.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+        return float(lines.get('vehicle_search_searches_total{source="image"}', 0))
+
+    before = count()
+    assert service.post("/api/search", files={"image": query}).status_code == 200
+    assert service.post("/api/search", files={"image": b""}).status_code == 400
+    assert count() == before + 1
+
+
+def test_a_service_only_reads_unless_told_otherwise(service: httpx.Client, query: bytes) -> None:
+    for answer in (
+        service.put("/api/entries/x.jpg", files={"image": query}),
+        service.delete("/api/entries/0003_c001_00003250_0.jpg"),
+    ):
+        assert (answer.status_code, "--writable" in answer.text) == (403, True)
+    assert service.get("/ready").json()["images"] == 24

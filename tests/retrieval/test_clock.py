@@ -22,7 +22,9 @@ def test_parse_time(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "noon", "nan", "inf", "1:2:3:4", "8:-5", "8:xx", "2024-13-01", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", "noon", "nan", "inf", "1:2:3:4", "8:-5", "8:xx", "2024-13-01", "1e999", "1e12", "1e12:0"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is not a time; write 8:05"):
         parse_time(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from retrieval.keys import add_key
 from tests.retrieval.conftest import VEHICLES, draw_vehicle
 from tests.retrieval.service import running_app
 
@@ -175,3 +176,23 @@ def test_phone_width_needs_no_sideways_scrolling(browser: Browser, url: str, ima
     )
     assert dark == (scheme == "dark")
     context.close()
+
+
+def test_a_browser_asks_for_the_key_and_the_page_works(
+    browser: Browser, gallery_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    """Pictures, uploads and event streams all carry the key that was entered once."""
+    secret = add_key(tmp_path / "keys.json", "desk", "read")
+    with running_app("--gallery", gallery_folder, "--keys", tmp_path / "keys.json") as url:
+        for password, status in (("wrong", 401), (secret, 200)):
+            context = browser.new_context(http_credentials={"username": "desk", "password": password})
+            page = context.new_page()
+            answer = page.goto(url)
+            assert answer is not None
+            assert answer.status == status
+            if status == 200:
+                upload(page, next((images / "image_query").iterdir()))
+                expect(page.locator(".vr-card")).to_have_count(20, timeout=TIMEOUT)
+                expect(page.locator(".vr-card img").first).to_have_js_property("complete", True)
+                assert page.locator(".vr-card img").first.evaluate("image => image.naturalWidth") > 0
+            context.close()

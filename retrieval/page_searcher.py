@@ -1,0 +1,32 @@
+"""The page's searches, counted and logged as those over REST are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from retrieval.audit import Audit
+from retrieval.entries import Hit
+from retrieval.filters import Filters
+from retrieval.metrics import Metrics
+from retrieval.searcher import Query, Searcher
+
+
+class PageSearcher(Searcher):
+    """A searcher whose searches leave a line in the audit log.
+
+    The page's events run apart from the requests that sent them, so that the line does not tell whose key it
+    was.
+    """
+
+    def __init__(self, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+        super().__init__(searcher.gallery, searcher.encoder)
+        self._metrics = metrics
+        self._audit = audit
+
+    def search(
+        self, query: Query | Sequence[Query], k: int, filters: Filters | None = None, **options: Any
+    ) -> list[Hit]:
+        """Search as `Searcher.search` does."""
+        hits = super().search(query, k, filters, **options)
+        self._audit.record(None, "page", filters or Filters(), [hit.key for hit in hits])
+        self._metrics.searches.labels("page").inc()
+        return hits

@@ -1,0 +1,85 @@
+"""Searching over REST: by one image or several, and by an image that the gallery has."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
+
+from retrieval.audit import Audit
+from retrieval.conditions import conditions
+from retrieval.entries import Hit
+from retrieval.feedback import Feedback
+from retrieval.filters import Filters
+from retrieval.grouping import Group
+from retrieval.metrics import Metrics
+from retrieval.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
+from retrieval.searcher import Searcher
+from zoo.preprocess import MAX_BYTES
+
+MAX_RESULTS = 1000
+MAX_IMAGES = 16
+MAX_FEEDBACK = 100
+
+
+def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add the routes that answer from `searcher`."""
+    card = searcher.gallery.model.card
+    in_form = Depends(conditions(Form, card))
+    in_address = Depends(conditions(Query, card))
+
+    @router.post("/search", responses=UNUSABLE_IMAGE)
+    def search(
+        request: Request,
+        image: Annotated[
+            list[UploadFile],
+            File(
+                description="a JPEG, PNG, WebP or BMP of one vehicle; several of the same one are fused",
+                max_length=MAX_IMAGES,
+            ),
+        ],
+        k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
+        like: Annotated[
+            list[str] | None, Form(description="keys of right results", max_length=MAX_FEEDBACK)
+        ] = None,
+        unlike: Annotated[
+            list[str] | None, Form(description="keys of wrong results", max_length=MAX_FEEDBACK)
+        ] = None,
+        rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
+        group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
+        filters: Filters = in_form,
+    ) -> dict[str, Any]:
+        """Find the vehicle of an image; every filter that is given has to be met."""
+        feedback = Feedback(known("like", like), known("unlike", unlike))
+        queries = [searcher.look(upload.file.read(MAX_BYTES + 1)) for upload in image]
+        hits = searcher.search(queries, k, filters, feedback=feedback, rerank=rerank, group=group)
+        record(request, "search", filters, hits, images=len(image), like=like, unlike=unlike)
+        metrics.searches.labels("image").inc()
+        return searcher.answer(queries[0], hits)
+
+    @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
+    def similar(
+        request: Request,
+        key: str,
+        k: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = 10,
+        rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
+        group: Annotated[Group | None, Query(description="the best image of each of these only")] = None,
+        filters: Filters = in_address,
+    ) -> dict[str, Any]:
+        """Find the vehicle of an image of the gallery, among the others."""
+        query = searcher.recall(key)
+        if query is None:
+            raise HTTPException(404, "the gallery has no image of this key")
+        hits = searcher.search(query, k, filters, rerank=rerank, group=group, without=(key,))
+        record(request, "similar", filters, hits, key=key)
+        metrics.searches.labels("key").inc()
+        return searcher.answer(query, hits)
+
+    def record(request: Request, endpoint: str, filters: Filters, hits: Sequence[Hit], **asked: Any) -> None:
+        name = request.state.caller.name
+        audit.record(name, endpoint, filters, [hit.key for hit in hits], **asked)
+
+    def known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
+        for key in keys or ():
+            if searcher.gallery.get(key) is None:
+                raise HTTPException(422, f"{what}: the gallery has no image of the key {key!r}")
+        return tuple(keys or ())
