@@ -93,9 +93,10 @@ def check_start(left: list[Run], results: Path) -> None:
     Pretraining by the same command gave other weights on another machine, from which `ours` came 1.7 points
     lower.
     """
-    wanted = {run.start_hash for run in left if run.start == "pretrained"}
     held = {row.get("start_hash") for row in rows_of(results) if row["start"] == "pretrained"}
-    if wanted and held and wanted != held:
+    # All runs have the same --weights, which are read once.
+    wanted = next((run.start_hash for run in left if held and run.start == "pretrained"), None)
+    if wanted is not None and held != {wanted}:
         raise UserError(
             f"{results}: has rows from another pretrained start than --weights; take its weights, or another "
             "--results"
