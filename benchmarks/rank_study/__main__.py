@@ -3,7 +3,9 @@
 import argparse
 import json
 import multiprocessing
+import os
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,10 @@ def main(argv: list[str] | None = None) -> int:
         for run in left:
             print(*run.key)
         return 0
+    check_inputs(left)
     check_start(left, arguments.results)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.processes, context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(arguments.processes, context, start_worker) as pool:
         for future in tqdm(as_completed([pool.submit(train, run) for run in left]), total=len(left)):
             row = future.result()
             with arguments.results.open("a", encoding="utf-8") as file:
@@ -85,6 +88,32 @@ def rows_of(results: Path) -> list[dict[str, Any]]:
     """The rows of results that there are."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def check_inputs(left: list[Run]) -> None:
+    """Raise where the runs' data set or their start is not there."""
+    for run in left:
+        if run.data is None or not run.data.is_dir():
+            raise UserError(f"--data {run.data}: no such folder; make it as docs/many-cards.md says")
+        if run.start == "pretrained" and (run.weights is None or not run.weights.is_file()):
+            raise UserError(
+                f"--weights {run.weights}: no such file; give best.safetensors of a run of pretraining.toml, "
+                "or --starts random"
+            )
+
+
+def start_worker() -> None:
+    """Train on one thread, and no longer than the parent lives, however it ends."""
+    torch.set_num_threads(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the parent's end and end this process: its results would have nowhere to go."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a worker has a parent process to wait for"
+    parent.join()
+    os._exit(1)
 
 
 def check_start(left: list[Run], results: Path) -> None:

@@ -53,15 +53,15 @@ class Run:
     """What is trained, and on what.
 
     Attributes:
-        data: a data set in VeRi layout.
-        weights: of the pretrained start.
+        data: a data set in VeRi layout; None where the run is only listed.
+        weights: of the pretrained start; None where there is none.
     """
 
     arm: Arm
     start: Start
     seed: int
-    data: Path
-    weights: Path
+    data: Path | None
+    weights: Path | None
 
     @property
     def key(self) -> tuple[str, str, int]:

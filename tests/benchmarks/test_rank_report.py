@@ -1,6 +1,10 @@
 """The study's table: means, differences seed by seed, and where they are put."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +97,7 @@ def test_rows_of_two_pretrained_starts_are_not_mixed(
 ) -> None:
     weights = tmp_path / "start.safetensors"
     weights.write_bytes(b"others")
-    command = ["--results", str(results), "--data", "d", "--weights", str(weights)]
+    command = ["--results", str(results), "--data", str(tmp_path), "--weights", str(weights)]
     assert main(command) != 0
     assert "has rows from another pretrained start than --weights" in capsys.readouterr().err
     arguments = parse_arguments(command)
@@ -101,6 +105,46 @@ def test_rows_of_two_pretrained_starts_are_not_mixed(
     rows = [{**json.loads(line), "start_hash": left[0].start_hash} for line in results.open()]
     results.write_text("".join(json.dumps(line) + "\n" for line in rows))
     check_start(left, results)
+
+
+@pytest.mark.parametrize("starts", ["pretrained", "random"])
+def test_a_missing_input_is_named(tmp_path: Path, starts: str, capsys: pytest.CaptureFixture[str]) -> None:
+    results = str(tmp_path / "results.jsonl")
+    argv = ["--starts", starts, "--results", results]
+    assert main([*argv, "--data", str(tmp_path / "none")]) == 2
+    assert f"{tmp_path / 'none'}: no such folder" in capsys.readouterr().err
+    if starts == "pretrained":
+        assert main([*argv, "--data", str(tmp_path), "--weights", "none.safetensors"]) == 2
+        assert "--weights none.safetensors: no such file" in capsys.readouterr().err
+
+
+WORKER_OF_A_POOL = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from benchmarks.rank_study.__main__ import start_worker
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, start_worker) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "pool.py"
+    script.write_text(WORKER_OF_A_POOL)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    with parent.stdout:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_ours_is_what_several_ranks_do_by_default() -> None:
