@@ -98,8 +98,7 @@ def write_card(name: str, found: dict[str, Any], arguments: argparse.Namespace) 
         "dataset": found["dataset"],
         **parameters,
         "device": found["device"],
-        "budget": f"{found['epochs']} epochs at 64 and 96 pixels, seed {arguments.seed}, "
-        f"{found['seconds'] / 60:.0f} minutes",
+        "budget": f"{found['epochs']} epochs at 64 and 96 pixels, seed {arguments.seed}",
         **{key: found[key] for key in FIGURES if key in found},
     }
     command = f"python -m benchmarks.zoo_training --only {name}"

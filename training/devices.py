@@ -139,7 +139,8 @@ def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
 def device_name(device: torch.device) -> str:
     """What to call the device in a report."""
     if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads > 1)}"
     module = torch.get_device_module(device)
     return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else device.type
 
