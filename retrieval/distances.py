@@ -74,7 +74,7 @@ def nearest(
             continue
         near, found = np.empty(k, np.float32), np.empty(k, np.int64)
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(len(block), faiss.swig_ptr(bits))
+        selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         pointers = (faiss.swig_ptr(asked), faiss.swig_ptr(block), vectors.dimension, 1, len(block), k)
         results = (faiss.swig_ptr(near), faiss.swig_ptr(found))
         if metric == "cosine":

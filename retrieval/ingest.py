@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from retrieval.cameras import find_cameras
-from retrieval.entries import Entry
+from retrieval.entries import Entry, Facts
 from retrieval.gallery import Gallery
 from retrieval.manifest import COLUMNS, read_manifest
 from retrieval.model import open_model
 from retrieval.plan import check_index
-from retrieval.source import Facts, ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
+from retrieval.source import ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
 from serving.encoder import Encoder
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text

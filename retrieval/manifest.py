@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 
 from retrieval.clock import parse_time
-from retrieval.entries import Box
-from retrieval.source import Facts, ImageFile
+from retrieval.entries import Box, Facts
+from retrieval.source import ImageFile
 from zoo.errors import UserError
 
 SIDES = ("left", "top", "right", "bottom")
@@ -80,6 +80,14 @@ def _file(row: dict[str, str | None], path: Path, where: str) -> ImageFile:
         if not (0 <= left < right and 0 <= top < bottom):
             raise UserError(f"{where}: a box is left, top, right and bottom in pixels, all of them")
         box = (left, top, right, bottom)
-    facts = Facts(whole("vehicle"), whole("track"), whole("camera"), seconds, latitude, longitude, box)
+    facts = Facts(
+        vehicle_id=whole("vehicle"),
+        track_id=whole("track"),
+        camera=whole("camera"),
+        time=seconds,
+        latitude=latitude,
+        longitude=longitude,
+        box=box,
+    )
     suffix = "" if box is None else "#" + ",".join(f"{side:g}" for side in box)
     return ImageFile(path.parent / values["image"], values.get("key") or values["image"] + suffix, facts)

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, 
 from retrieval.audit import Audit
 from retrieval.clock import parse_time
 from retrieval.conditions import INT64, conditions
-from retrieval.entries import Entry, likeliest
+from retrieval.entries import Entry, Facts, likeliest
 from retrieval.filters import Filters
 from retrieval.metrics import Metrics
 from retrieval.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.searcher import Searcher
-from retrieval.source import Facts, digest, display_jpeg
+from retrieval.source import digest, display_jpeg
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, decode_image
@@ -83,7 +83,14 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
             raise HTTPException(422, str(error)) from error
         data = image.file.read(MAX_BYTES + 1)
         query = searcher.look(data)
-        facts = Facts(vehicle_id, track_id, camera, seconds, latitude, longitude)
+        facts = Facts(
+            vehicle_id=vehicle_id,
+            track_id=track_id,
+            camera=camera,
+            time=seconds,
+            latitude=latitude,
+            longitude=longitude,
+        )
         entry = Entry(
             key=key,
             embedding=query.embedding,

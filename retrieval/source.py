@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from retrieval.entries import Box
+from retrieval.entries import Facts
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError, decode_image
 
@@ -23,19 +23,6 @@ PICTURE_SIZE = 320
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a table says of an image; see `retrieval.entries.Entry`."""
-
-    vehicle_id: int | None = None
-    track_id: int | None = None
-    camera: int | None = None
-    time: float | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    box: Box | None = None
 
 
 @dataclass(frozen=True)
