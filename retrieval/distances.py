@@ -87,3 +87,19 @@ def nearest(
             kept = np.argpartition(values, fetch - 1)[:fetch]
             positions, values = positions[kept], values[kept]
     return positions, float(values.max())
+
+
+def is_settled(query: np.ndarray, last: float, kth: float, metric: Metric) -> bool:
+    """Whether nothing beyond the candidates that float32 found can be nearer than the k-th best of them.
+
+    Args:
+        query: float32 [D].
+        last: what float32 says of the last candidate: see `nearest`.
+        kth: the k-th smallest distance among the candidates, in float64.
+    """
+    # Whatever is farther than `last` by more than float32's rounding is truly farther.
+    rounding = 4 * np.sqrt(len(query)) * float(np.finfo(np.float32).eps)
+    if metric == "cosine":
+        return bool(last - rounding > kth)
+    longest = float(np.linalg.norm(query.astype(np.float64)))
+    return bool(last - rounding * (2 * longest + np.sqrt(max(last, 0.0))) ** 2 > kth**2)

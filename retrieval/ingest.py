@@ -17,7 +17,6 @@ from retrieval.entries import Entry, Facts
 from retrieval.gallery import Gallery
 from retrieval.manifest import COLUMNS, read_manifest
 from retrieval.model import open_model
-from retrieval.plan import check_index
 from retrieval.source import ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
 from serving.encoder import Encoder
 from zoo.errors import UserError, exit_on_user_error
@@ -171,7 +170,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--manifest", type=Path, metavar="FILE", help=f"CSV table with the columns {', '.join(COLUMNS)}"
     )
     parser.add_argument(
-        "--gallery", type=Path, required=True, metavar="DIR", help="made when it is not there"
+        "--gallery",
+        required=True,
+        metavar="GALLERY",
+        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db; made when it is not there",
     )
     parser.add_argument(
         "--encoder",
@@ -187,13 +189,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--index",
         metavar="SPEC",
-        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; the gallery remembers it",
+        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; in Milvus, one of its kinds, such "
+        "as HNSW; the gallery remembers it",
     )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
-        help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery)",
+        help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery's folder, or here)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser
@@ -207,8 +210,6 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    if args.index is not None:
-        check_index(args.index)
     given = args.images or args.manifest
     files = list_images(args.images) if args.images else read_manifest(args.manifest)
     cameras = find_cameras(args.images or args.manifest.parent)
@@ -226,10 +227,10 @@ def main(argv: list[str] | None = None) -> int:
                     advance=bar.update,
                 )
             size = len(gallery)
+            report = args.report or gallery.folder / REPORT_NAME
     finally:
         encoder.close()
-    report = args.report or args.gallery / REPORT_NAME
-    content = {**asdict(summary), "gallery": str(args.gallery), "size": size}
+    content = {**asdict(summary), "gallery": args.gallery, "size": size}
     write_text(report, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for reason in list(summary.bad.values())[:10]:
         print(f"skipped: {reason}", file=sys.stderr)

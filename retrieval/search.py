@@ -97,7 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retrieval.search", description="Find a vehicle in a gallery by an image of it."
     )
-    parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--gallery",
+        required=True,
+        metavar="GALLERY",
+        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db",
+    )
     parser.add_argument(
         "--query",
         type=Path,
