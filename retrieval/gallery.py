@@ -179,7 +179,8 @@ class Gallery(ABC):
         """The earliest and the latest known time in seconds, None where no image has one."""
 
     def _checked(self, entry: Entry) -> Entry:
-        return replace(entry, embedding=self._vector(entry.embedding, entry.key))
+        vector = self._vector(entry.embedding, entry.key)
+        return entry if vector is entry.embedding else replace(entry, embedding=vector)
 
     def _query(self, embedding: np.ndarray, k: int) -> np.ndarray:
         if k < 0:
