@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from retrieval.crop import as_bmp, crop
 from retrieval.entries import Facts
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError, decode_image
@@ -109,14 +110,8 @@ def load(file: ImageFile) -> Loaded:
     data = read_bytes(file.path)
     name, image = digest(data, file.facts), decode_image(data, str(file.path))
     if file.facts is not None and file.facts.box is not None:
-        left, top, right, bottom = (round(side) for side in file.facts.box)
-        image = np.ascontiguousarray(image[top:bottom, left:right])
-        if not image.size:
-            raise ImageError(f"{file.path}: the box {file.facts.box} lies outside the image; mend the table")
-        buffer = io.BytesIO()
-        # Lossless, and made and read in no time.
-        Image.fromarray(image).save(buffer, "BMP")
-        data = buffer.getvalue()
+        image = crop(image, file.facts.box, str(file.path))
+        data = as_bmp(image)
     return Loaded(file, data, name, display_jpeg(image))
 
 
