@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from retrieval.filters import Filters
 from retrieval.gallery import Gallery
 from retrieval.geography import parse_near
 from retrieval.model import open_model
+from retrieval.read_ahead import read_ahead, reading_threads
 from retrieval.searcher import Query, Searcher
-from retrieval.source import ImageFile, list_images, read_ahead, read_bytes
+from retrieval.source import ImageFile, list_images, read_bytes
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import ImageError
@@ -38,7 +38,6 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
     """
     files = list_images(folder)
     bad: list[str] = []
-    threads = min(4, os.cpu_count() or 1)
     with (
         replacing(out) as temporary,
         open(temporary, "w", encoding="utf-8") as lines,
@@ -46,7 +45,7 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
     ):
         batch: list[tuple[ImageFile, bytes]] = []
         for number, (file, data) in enumerate(
-            read_ahead(files, lambda file: read_bytes(file.path), threads, 2 * BATCH_SIZE), 1
+            read_ahead(files, lambda file: read_bytes(file.path), reading_threads(), 2 * BATCH_SIZE), 1
         ):
             if isinstance(data, ImageError):
                 bad.append(str(data))

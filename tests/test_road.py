@@ -199,7 +199,7 @@ def test_figures_over_rest_are_the_offline_ones(made: Made, first: Ended, tmp_pa
 
 
 def test_figures_over_rest_with_the_automatic_index(made: Made, tmp_path: Path) -> None:
-    """Among thousands of made-up images near the real ones, mAP of the first 1000 is nearly a plain scan's."""
+    """Among thousands of made-up images near the real ones, mAP of 1000 results is nearly a plain scan's."""
     chance = np.random.default_rng(0)
     with Gallery.open(made.gallery) as small:
         real = [entry for batch in small.entries() for entry in batch]
