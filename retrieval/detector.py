@@ -1,8 +1,8 @@
 """A detector that the user has as ONNX, for vehicles in whole scenes.
 
 The form is that of YOLOv8 and its successors as they are exported to ONNX: one input float32 [1, 3, H, W],
-RGB from 0 to 1, the scene made to fit with gray around it; one output float32 [1, 4 + classes, N] of centre x,
-centre y, width and height in the input's pixels and a score for each class.
+RGB from 0 to 1, the scene made to fit with gray around it; one output float32 [1, 4 + classes, N] of centre
+x and y, width and height in the input's pixels and a score for each class.
 """
 
 from pathlib import Path
