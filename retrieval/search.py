@@ -85,7 +85,7 @@ def print_results(searcher: Searcher, query: Query, hits: list[Hit]) -> None:
     names = {camera.id: camera.name for camera in searcher.gallery.cameras()}
     width = max(len(hit.key) for hit in hits)
     for rank, hit in enumerate(hits, 1):
-        camera = "" if hit.camera is None else names[hit.camera]
+        camera = "" if hit.camera is None else names.get(hit.camera, f"camera {hit.camera}")
         time = "" if hit.time is None else format_time(hit.time)
         look = " ".join(part for part in (hit.color, hit.type) if part)
         print(f"{rank:4}  {hit.score:.3f}  {hit.key:{width}}  {look:16}  {time:>10}  {camera}".rstrip())

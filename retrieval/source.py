@@ -19,6 +19,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 PICTURE_SIZE = 320
 """Longest side in pixels of the JPEG that the gallery keeps to show."""
 
+_PICTURE_BYTES = 64 * 1024
+
 
 class Source(Protocol):
     """Where an image comes from.
@@ -85,11 +87,14 @@ class ImageFile:
     def load(self) -> Loaded:
         """Read the file, cut the box out where there is one, and make the picture to show."""
         data = read_bytes(self.path)
-        found, image = digest(data, self.facts), decode_image(data, self.name)
+        found = digest(data, self.facts)
         if self.facts is not None and self.facts.box is not None:
-            image = crop(image, self.facts.box, self.name)
-            data = as_bmp(image)
-        return Loaded(self, data, found, display_jpeg(image))
+            image = crop(decode_image(data, self.name), self.facts.box, self.name)
+            return Loaded(self, as_bmp(image), found, display_jpeg(image))
+        # The encoder decodes it as well, and tells where it cannot.
+        can_be_shown = is_display_jpeg(data)
+        picture = data if can_be_shown else display_jpeg(decode_image(data, self.name))
+        return Loaded(self, data, found, picture)
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,17 @@ def digest(data: bytes, facts: Facts | None = None) -> str:
     if facts is not None:
         found.update(repr(facts).encode())
     return found.hexdigest()
+
+
+def is_display_jpeg(data: bytes) -> bool:
+    """Whether a file is, by its header, what `display_jpeg` would make of it; it may still be damaged."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            # What a camera or an editor wrote into the file is not for everybody who searches.
+            plain = image.mode == "RGB" and not {"exif", "xmp", "comment"} & image.info.keys()
+            return plain and max(image.size) <= PICTURE_SIZE and len(data) <= _PICTURE_BYTES
+    except Exception:  # Pillow raises what it likes; `decode_image` tells what is wrong
+        return False
 
 
 def display_jpeg(image: np.ndarray) -> bytes:

@@ -11,7 +11,9 @@ from retrieval.entries import Entry, Model
 from retrieval.filters import Filters
 from retrieval.local_gallery import LocalGallery
 from retrieval.plan import IndexPlan
+from retrieval.searcher import Query, Searcher
 from retrieval.shared_lock import SharedLock
+from serving.encoder import Encoder
 from zoo.card import Card
 
 DIMENSION = 32
@@ -120,6 +122,20 @@ def test_changes_are_seen_whole(tmp_path: Path, index: str) -> None:
     with open_gallery(tmp_path, index) as reopened:
         assert reopened.rank(np.zeros(DIMENSION, np.float32)) == expected
         assert (reopened.follower.derived.index is None) is (index == "exact")
+
+
+def test_answer_outlives_what_it_found(tmp_path: Path, encoder: Encoder) -> None:
+    """Between a search and its answer, somebody may remove a camera's only image."""
+    vector = np.ones(DIMENSION, np.float32)
+    with open_gallery(tmp_path) as gallery:
+        searcher = Searcher(gallery, encoder)
+        gallery.add([Entry("a", vector, camera=9)])
+        query = Query(vector, {}, {})
+        hits = searcher.search(query, 1)
+        assert searcher.answer(query, hits)["results"][0]["camera_name"] == "camera 9"
+        gallery.remove(["a"])
+        (found,) = searcher.answer(query, hits)["results"]
+        assert (found["key"], found["camera"], found["camera_name"]) == ("a", 9, None)
 
 
 def test_readers_share_the_lock_and_a_writer_does_not() -> None:
