@@ -1,25 +1,20 @@
 """A gallery in Milvus, for more images than one machine holds; or in a file of Milvus Lite."""
 
 import heapq
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from retrieval import distances
 from retrieval.entries import Camera, Entry, Hit, Model
 from retrieval.filters import Filters
 from retrieval.gallery import Gallery, check_model
-from retrieval.milvus_connection import MAX_FETCH, Address, Connection, parse_address
-from retrieval.milvus_filters import expression_of, holds
+from retrieval.milvus_about import About, change_index, create_images
+from retrieval.milvus_connection import Address, Connection, parse_address
+from retrieval.milvus_filters import expression_of
 from retrieval.milvus_rows import (
-    INDEXES,
     SHOWN,
-    about_schema,
     are_equal,
     entry_of,
     hit_of,
@@ -27,17 +22,13 @@ from retrieval.milvus_rows import (
     picture_of,
     row_id,
     row_of,
-    schema_of,
 )
-from retrieval.ranking import nearest_first, similarity
+from retrieval.milvus_search import Row, Search, inside
+from retrieval.ranking import similarity
 from zoo.card import Card
 from zoo.errors import UserError
 
 _ROWS_A_REQUEST = 200
-_CAMERA = "camera/"
-_PLACE = ["latitude", "longitude"]
-
-Row = dict[str, Any]
 
 
 class MilvusGallery(Gallery):
@@ -56,12 +47,12 @@ class MilvusGallery(Gallery):
         self.writable = writable
         self._connection = connection
         self._images = address.collection
-        self._about = _about(address)
+        self._about = About(connection, address)
+        index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
+        self._search = Search(connection, self._images, index, model.card)
         self._seen_cameras: set[int] = set()
         # Milvus Lite takes one writer at a time.
         self._writing = threading.Lock()
-        described = connection.call("describe_index", self._images, "embedding")
-        self._index = str(described["index_type"])
 
     @classmethod
     def open_named(cls, name: str, model: Model | None, writable: bool, index: str | None) -> "MilvusGallery":
@@ -74,29 +65,30 @@ class MilvusGallery(Gallery):
             address.file.parent.mkdir(parents=True, exist_ok=True)
         connection = Connection(name, address)
         try:
-            if not connection.call("has_collection", _about(address)):
+            about = About(connection, address)
+            if not about.exists():
                 if model is None or not writable:
                     raise UserError(f"{name}: no gallery there; make one with `python -m retrieval.ingest`")
-                _create(connection, address, model, kind)
-            for collection in (address.collection, _about(address)):
-                connection.call("load_collection", collection)
-            about = _read_about(connection, address)
-            card = Card.from_json(about["card"], f"the card in {name}")
-            held = Model(card, about["model_hash"], about["encoder"])
+                create_images(connection, address, model.card, kind)
+                about.create(model)
+            connection.call("load_collection", address.collection)
+            known = about.load()
+            card = Card.from_json(known["card"], f"the card in {name}")
+            held = Model(card, known["model_hash"], known["encoder"])
             check_model(name, held, model)
             if model is not None and writable and model.encoder not in ("", held.encoder):
-                _write_about(connection, address, {"encoder": model.encoder})
+                about.set_encoder(model.encoder)
                 held = Model(card, held.hash, model.encoder)
-            gallery = cls(name, connection, address, held, writable)
-            if index is not None and writable and gallery._index != kind:
-                gallery._change_index(kind)
-            return gallery
+            described = connection.call("describe_index", address.collection, "embedding")
+            if index is not None and writable and described["index_type"] != kind:
+                change_index(connection, address, card, kind)
+            return cls(name, connection, address, held, writable)
         except BaseException:
             connection.close()
             raise
 
     def __len__(self) -> int:
-        return self._count("")
+        return self._search.count("")
 
     def close(self) -> None:
         """Let the connection go."""
@@ -134,7 +126,8 @@ class MilvusGallery(Gallery):
     def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
         """Find the nearest; see `Gallery.search`."""
         query = self._query(embedding, k)
-        rows, values = self._nearest(query, k, filters, SHOWN)
+        chosen = filters or Filters()
+        rows, values = self._search.nearest(query, k, chosen, self._expression(chosen), SHOWN)
         scores = similarity(values, query, self.model.card.metric)
         return [
             hit_of(row, float(score), float(value), self.model.card)
@@ -143,79 +136,10 @@ class MilvusGallery(Gallery):
 
     def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
         """The keys of `search` without the rest."""
-        rows, _ = self._nearest(self._query(embedding, k), k, filters, ["name"])
-        return [row["name"] for row in rows]
-
-    def _nearest(
-        self, query: np.ndarray, k: int, filters: Filters | None, fields: list[str]
-    ) -> tuple[list[Row], np.ndarray]:
-        """The k nearest rows in order, and their distances."""
+        query = self._query(embedding, k)
         chosen = filters or Filters()
-        expression = self._expression(chosen)
-        wanted = fields if chosen.near is None else sorted({*fields, *_PLACE})
-        rows, values = self._candidates(query, k, chosen, expression, [*wanted, "embedding"])
-        order, values = nearest_first(np.arange(len(rows)), values, lambda place: str(rows[place]["name"]), k)
-        return [rows[place] for place in order.tolist()], values
-
-    def _candidates(
-        self, query: np.ndarray, k: int, filters: Filters, expression: str, fields: list[str]
-    ) -> tuple[list[Row], np.ndarray]:
-        """Rows with at least the k nearest among them, in no order."""
-        metric = self.model.card.metric
-        fetch = min(k + 32, MAX_FETCH) if k else 0
-        while fetch:
-            found = self._connection.call(
-                "search",
-                self._images,
-                data=[query.tolist()],
-                anns_field="embedding",
-                limit=fetch,
-                filter=expression,
-                output_fields=fields,
-                search_params={"metric_type": _metric(self.model.card), "params": self._effort(fetch)},
-            )[0]
-            rows = _inside([hit["entity"] for hit in found], filters)
-            values = self._distances(query, rows)
-            if len(found) < fetch and (len(rows) >= k or self._count(expression) == len(found)):
-                return rows, values
-            if len(found) == fetch and len(rows) >= k:
-                last = float(found[-1]["distance"])
-                last = 1 - last if metric == "cosine" else last
-                if distances.is_settled(query, last, float(np.partition(values, k - 1)[k - 1]), metric):
-                    return rows, values
-            if fetch == MAX_FETCH or len(found) < fetch:
-                break
-            fetch = min(4 * fetch, MAX_FETCH)
-        return self._scan(query, k, filters, expression, fields)
-
-    def _scan(
-        self, query: np.ndarray, k: int, filters: Filters, expression: str, fields: list[str]
-    ) -> tuple[list[Row], np.ndarray]:
-        """Compare everything that meets the filters, one by one."""
-        rows: list[Row] = []
-        values = np.zeros(0)
-        for batch in self._connection.scan(self._images, expression, fields):
-            fresh = _inside(batch, filters)
-            values = np.append(values, self._distances(query, fresh))
-            rows += fresh
-            if k and len(rows) > 4 * k + MAX_FETCH:
-                near = np.flatnonzero(values <= np.partition(values, k - 1)[k - 1])
-                rows, values = [rows[place] for place in near.tolist()], values[near]
-        return rows, values
-
-    def _distances(self, query: np.ndarray, rows: list[Row]) -> np.ndarray:
-        # They are no longer needed, and the larger part of a row.
-        vectors = [row.pop("embedding") for row in rows]
-        stored = np.asarray(vectors, np.float32).reshape(len(rows), len(query))
-        return distances.distances(query, stored, self.model.card.metric)
-
-    def _effort(self, fetch: int) -> dict[str, int]:
-        """Parameters of a search; a graph has to look at more than it returns."""
-        effort = dict(INDEXES.get(self._index, ({}, {}))[1])
-        for name in ("ef", "search_list"):
-            if name in effort:
-                effort[name] = max(effort[name], 2 * fetch)
-        return effort
+        rows, _ = self._search.nearest(query, k, chosen, self._expression(chosen), ["name"])
+        return [row["name"] for row in rows]
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D]."""
@@ -240,11 +164,13 @@ class MilvusGallery(Gallery):
     def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
         """Keys by attributes alone: Milvus sorts nothing, so that all that meet the filters are read."""
         chosen = filters or Filters()
-        batches = self._connection.scan(self._images, self._expression(chosen), ["name", "time", *_PLACE])
+        batches = self._connection.scan(
+            self._images, self._expression(chosen), ["name", "time", "latitude", "longitude"]
+        )
         found = (
             (float("inf") if row["time"] is None else -row["time"], row["name"])
             for batch in batches
-            for row in _inside(batch, chosen)
+            for row in inside(batch, chosen)
         )
         return [name for _, name in heapq.nsmallest(offset + limit, found)[offset:]]
 
@@ -264,16 +190,12 @@ class MilvusGallery(Gallery):
 
     def cameras(self) -> list[Camera]:
         """Every camera that is described or that an image came from, by id."""
-        rows = self._connection.call(
-            "query", self._about, filter=f'id like "{_CAMERA}%"', output_fields=["value"], limit=MAX_FETCH
-        )
-        return sorted((Camera(**json.loads(row["value"])) for row in rows), key=lambda camera: camera.id)
+        return self._about.cameras()
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
         self._may_write()
-        described = {f"{_CAMERA}{c.id}": json.dumps(asdict(c), ensure_ascii=False) for c in cameras}
-        _upsert_about(self._connection, self._about, described)
+        self._about.set_cameras(cameras)
 
     def time_range(self) -> tuple[float, float] | None:
         """The earliest and the latest known time: Milvus does not tell, so that all times are read."""
@@ -285,10 +207,6 @@ class MilvusGallery(Gallery):
 
     def _expression(self, filters: Filters) -> str:
         return expression_of(filters, self.model.card, self.cameras() if filters.near else ())
-
-    def _count(self, expression: str) -> int:
-        rows = self._connection.call("query", self._images, filter=expression, output_fields=["count(*)"])
-        return int(rows[0]["count(*)"])
 
     def _rows(self, keys: Sequence[str], fields: list[str]) -> list[Row]:
         """The rows of those keys that are there, each once."""
@@ -312,13 +230,6 @@ class MilvusGallery(Gallery):
         if not self.writable:
             raise UserError(f"{self.name}: was opened for searching (readonly); open it for writing")
 
-    def _change_index(self, kind: str) -> None:
-        self._connection.call("release_collection", self._images)
-        self._connection.call("drop_index", self._images, "embedding")
-        self._connection.call("create_index", self._images, _index(kind, _metric(self.model.card)))
-        self._connection.call("load_collection", self._images)
-        self._index = kind
-
 
 def recorded_encoder(name: str) -> str:
     """See `Gallery.recorded_encoder`."""
@@ -327,72 +238,7 @@ def recorded_encoder(name: str) -> str:
         return ""
     connection = Connection(name, address)
     try:
-        if not connection.call("has_collection", _about(address)):
-            return ""
-        connection.call("load_collection", _about(address))
-        return _read_about(connection, address).get("encoder", "")
+        about = About(connection, address)
+        return about.load().get("encoder", "") if about.exists() else ""
     finally:
         connection.close()
-
-
-def _about(address: Address) -> str:
-    return f"{address.collection}_about"
-
-
-def _metric(card: Card) -> str:
-    # Vectors of a cosine model are kept at unit length.
-    return "IP" if card.metric == "cosine" else "L2"
-
-
-def _index(kind: str, metric: str, field: str = "embedding") -> Any:
-    from pymilvus import MilvusClient
-
-    wanted = MilvusClient.prepare_index_params()
-    wanted.add_index(
-        field_name=field, index_name=field, index_type=kind, metric_type=metric, params=INDEXES[kind][0]
-    )
-    return wanted
-
-
-def _create(connection: Connection, address: Address, model: Model, kind: str) -> None:
-    """Make both collections; what makes it a gallery is written last."""
-    if not connection.call("has_collection", address.collection):
-        connection.call(
-            "create_collection",
-            address.collection,
-            schema=schema_of(model.card.outputs["embedding"]),
-            index_params=_index(kind, _metric(model.card)),
-            consistency_level="Strong",
-        )
-    connection.call(
-        "create_collection",
-        _about(address),
-        schema=about_schema(),
-        index_params=_index("FLAT", "L2", "nothing"),
-        consistency_level="Strong",
-    )
-    _write_about(
-        connection,
-        address,
-        {"card": model.card.to_json(), "model_hash": model.hash, "encoder": model.encoder},
-    )
-
-
-def _read_about(connection: Connection, address: Address) -> dict[str, str]:
-    ids = ["card", "model_hash", "encoder"]
-    rows = connection.call("get", _about(address), ids=ids, output_fields=["id", "value"])
-    return {row["id"]: row["value"] for row in rows}
-
-
-def _write_about(connection: Connection, address: Address, values: dict[str, str]) -> None:
-    _upsert_about(connection, _about(address), values)
-
-
-def _upsert_about(connection: Connection, collection: str, values: dict[str, str]) -> None:
-    rows = [{"id": name, "value": value, "nothing": [0.0, 0.0]} for name, value in values.items()]
-    if rows:
-        connection.call("upsert", collection, rows)
-
-
-def _inside(rows: Iterable[Row], filters: Filters) -> list[Row]:
-    return [row for row in rows if filters.near is None or holds(filters.near, row)]

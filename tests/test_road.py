@@ -198,6 +198,7 @@ def test_figures_over_rest_are_the_offline_ones(made: Made, first: Ended, tmp_pa
     assert found.ranking.rank(1) == pytest.approx(first.answer["offline"]["rank1"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_figures_over_rest_with_the_automatic_index(made: Made, tmp_path: Path) -> None:
     """Among thousands of made-up images near the real ones, mAP of 1000 results is nearly a plain scan's."""
     chance = np.random.default_rng(0)
