@@ -68,10 +68,12 @@ class Connection:
         # They log every error with its traceback, and raise it as well.
         for logger in ("pymilvus", "milvus_lite", "grpc._server"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)
+        # A server in this process needs no sign of life, and turns a client away that sends one too often.
+        options = {} if address.file is None else {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
         self._name = name
         self._failure: type[Exception] = MilvusException
         try:
-            self._client = MilvusClient(uri=address.uri, timeout=_SECONDS)
+            self._client = MilvusClient(uri=address.uri, timeout=_SECONDS, **options)
         except MilvusException as error:
             reason = (
                 "another process has it open, or it is no file of Milvus Lite, which serves one process at a "
