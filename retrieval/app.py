@@ -148,7 +148,12 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m retrieval.app",
         description="Serve the search page and the REST interface of a gallery.",
     )
-    parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--gallery",
+        required=True,
+        metavar="GALLERY",
+        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db",
+    )
     parser.add_argument(
         "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
     )

@@ -24,7 +24,7 @@ from retrieval import distances
 from retrieval.benchmark_plot import line_chart
 from retrieval.entries import Entry, Model
 from retrieval.filters import Filters
-from retrieval.gallery import Gallery
+from retrieval.local_gallery import LocalGallery
 from retrieval.plan import check_index
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
@@ -71,11 +71,17 @@ def _entries(vectors: np.ndarray, first: int) -> Iterator[Entry]:
         )
 
 
+def _open(
+    folder: Path, model: Model | None = None, writable: bool = False, index: str | None = None
+) -> LocalGallery:
+    return LocalGallery.open_folder(folder, model, writable, index, None)
+
+
 def fill(folder: Path, vehicles: Vehicles, rows: int, dimension: int, index: str) -> dict[str, float]:
     """Make a gallery; the seconds that adding took, and those after it until the index was ready."""
     card = Card("benchmark.vehicles", (128, 128), {"embedding": dimension})
     begun = time.perf_counter()
-    gallery = Gallery.open(folder, model=Model(card, "benchmark"), writable=True, index=index)
+    gallery = _open(folder, Model(card, "benchmark"), writable=True, index=index)
     for start in tqdm(range(0, rows, BATCH), unit="batch", desc="add", file=sys.stderr):
         count = min(BATCH, rows - start)
         gallery.add(_entries(vehicles.block(start, count), start))
@@ -90,10 +96,10 @@ def fill(folder: Path, vehicles: Vehicles, rows: int, dimension: int, index: str
 
 
 def measure_searches(
-    gallery: Gallery, queries: np.ndarray, selectivities: tuple[float, ...]
+    gallery: LocalGallery, queries: np.ndarray, selectivities: tuple[float, ...]
 ) -> list[dict[str, float]]:
     """Time and recall by selectivity, beside a scan of everything in the same minutes."""
-    derived, metric = gallery._derived, gallery.model.card.metric
+    derived, metric = gallery.follower.derived, gallery.model.card.metric
     derived.vectors.release()
     plain = [_timed(distances.nearest, derived.vectors, q, K, None, metric)[1] for q in queries]
     exact_ms = 1e3 * float(np.median(plain))
@@ -153,7 +159,7 @@ def report_start(folder: Path, dimension: int) -> None:
     queries = Vehicles(dimension).block(0, 200, view=9)
     before = _resident()
     begun = time.perf_counter()
-    gallery = Gallery.open(folder)
+    gallery = _open(folder)
     seconds = time.perf_counter() - begun
     for query in queries:
         gallery.search(query, K)
@@ -173,13 +179,13 @@ def measure_mixed(folder: Path, vehicles: Vehicles, first: int, seconds: float) 
     stop = threading.Event()
     added = 0
 
-    def write(gallery: Gallery) -> None:
+    def write(gallery: LocalGallery) -> None:
         nonlocal added
         while not stop.is_set():
             gallery.add(_entries(vehicles.block(first + added, BATCH), first + added))
             added += BATCH
 
-    with Gallery.open(folder, writable=True) as gallery:
+    with _open(folder, writable=True) as gallery:
         writer = threading.Thread(target=write, args=(gallery,))
         begun = time.perf_counter()
         writer.start()
@@ -203,8 +209,8 @@ def run(folder: Path, rows: int, dimension: int, index: str, queries: int, secon
     result: dict[str, Any] = {"rows": rows, "dimension": dimension, "index": index}
     result["fill"] = fill(folder, vehicles, rows, dimension, index)
     result["start"] = measure_start(folder, dimension)
-    with Gallery.open(folder) as gallery:
-        made = gallery._derived.index
+    with _open(folder) as gallery:
+        made = gallery.follower.derived.index
         result["made"] = "exact" if made is None else made.factory
         result["probes"] = 0 if made is None else made.effort.probes
         asked = np.concatenate([vehicles.block(BATCH * n, 8, view=1)[:1] for n in range(queries)])

@@ -74,7 +74,7 @@ def nearest(
             continue
         near, found = np.empty(k, np.float32), np.empty(k, np.int64)
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(len(block), faiss.swig_ptr(bits))
+        selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         pointers = (faiss.swig_ptr(asked), faiss.swig_ptr(block), vectors.dimension, 1, len(block), k)
         results = (faiss.swig_ptr(near), faiss.swig_ptr(found))
         if metric == "cosine":
@@ -87,3 +87,19 @@ def nearest(
             kept = np.argpartition(values, fetch - 1)[:fetch]
             positions, values = positions[kept], values[kept]
     return positions, float(values.max())
+
+
+def is_settled(query: np.ndarray, last: float, kth: float, metric: Metric) -> bool:
+    """Whether nothing beyond the candidates that float32 found can be nearer than the k-th best of them.
+
+    Args:
+        query: float32 [D].
+        last: what float32 says of the last candidate: see `nearest`.
+        kth: the k-th smallest distance among the candidates, in float64.
+    """
+    # Whatever is farther than `last` by more than float32's rounding is truly farther.
+    rounding = 4 * np.sqrt(len(query)) * float(np.finfo(np.float32).eps)
+    if metric == "cosine":
+        return bool(last - rounding > kth)
+    longest = float(np.linalg.norm(query.astype(np.float64)))
+    return bool(last - rounding * (2 * longest + np.sqrt(max(last, 0.0))) ** 2 > kth**2)

@@ -35,9 +35,31 @@ class Camera:
     longitude: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of an image besides its looks.
+
+    Attributes:
+        vehicle_id: the vehicle's identity where it is known.
+        track_id: the track within which a camera followed the vehicle, where it is known.
+        camera: the camera's id where it is known.
+        time: seconds, since the recording's start or since 1970, as the source counts.
+        latitude, longitude: degrees, where the image has a place of its own; without one it is its camera's.
+        box: of the vehicle in the source image, where it is a part of it.
+    """
+
+    vehicle_id: int | None = None
+    track_id: int | None = None
+    camera: int | None = None
+    time: float | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    box: Box | None = None
+
+
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """One vehicle image on its way into a gallery.
+class Entry(Facts):
+    """One vehicle image on its way into a gallery: what is known of it, and its looks.
 
     Attributes:
         key: the image's name, unique in the gallery.
@@ -45,12 +67,6 @@ class Entry:
         color_probs: float32 [C], or empty for a model without the colour branch.
         type_probs: float32 [T], or empty likewise.
         picture: a small JPEG to show; the gallery never goes back to the source file.
-        vehicle_id: the vehicle's identity where it is known.
-        track_id: the track within which a camera followed the vehicle, where it is known.
-        camera: the camera's id where it is known.
-        time: seconds, since the recording's start or since 1970, as the source counts.
-        latitude, longitude: degrees, where the image has a place of its own; without one it is its camera's.
-        box: of the vehicle in the source image, where it is a part of it.
         source: where the image came from, for people to read.
         digest: of the source's bytes, so that a changed file is noticed.
     """
@@ -60,13 +76,6 @@ class Entry:
     color_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     type_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     picture: bytes = b""
-    vehicle_id: int | None = None
-    track_id: int | None = None
-    camera: int | None = None
-    time: float | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    box: Box | None = None
     source: str = ""
     digest: str = ""
 

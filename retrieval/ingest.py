@@ -2,176 +2,105 @@
 
 import argparse
 import json
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
 from retrieval.cameras import find_cameras
-from retrieval.entries import Entry
+from retrieval.clock import parse_time
+from retrieval.detector import VEHICLES, Detector
 from retrieval.gallery import Gallery
+from retrieval.intake import BATCH_SIZE, ingest
+from retrieval.lines import read_lines
 from retrieval.manifest import COLUMNS, read_manifest
 from retrieval.model import open_model
-from retrieval.plan import check_index
-from retrieval.source import Facts, ImageFile, Loaded, digest, list_images, load, read_ahead, read_bytes
-from serving.encoder import Encoder
+from retrieval.source import Source, list_images
+from retrieval.video import Shot, read_video
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
-from zoo.labels import parse_veri_name
-from zoo.preprocess import ImageError
 
 REPORT_NAME = "ingest-report.json"
-BATCH_SIZE = 32
 
 
-@dataclass
-class Summary:
-    """What an ingest did.
+@dataclass(frozen=True)
+class Given:
+    """What the command is to take in.
 
     Attributes:
-        found: images in the folder or the table.
-        added: images that are new in the gallery, or replaced an older version.
-        known: images that the gallery had already, unchanged.
-        bad: key -> why the file could not be used.
-        seconds: wall time.
+        sources: the images.
+        total: how many there are, where that is known beforehand.
+        name: what messages call it all.
+        folder: where `cameras.json` may lie.
     """
 
-    found: int
-    added: int = 0
-    known: int = 0
-    bad: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    sources: Iterable[Source]
+    total: int | None
+    name: str
+    folder: Path
 
 
-def ingest(
-    files: list[ImageFile],
-    gallery: Gallery,
-    encoder: Encoder,
-    *,
-    fps: float = 25.0,
-    batch_size: int = BATCH_SIZE,
-    advance: Callable[[], object] = lambda: None,
-) -> Summary:
-    """Add every image that the gallery does not have yet.
-
-    Each batch is on the disk before the next is taken, so that an interrupted ingest goes on where it was.
-
-    Args:
-        files: of a folder or a table.
-        gallery: open for writing.
-        encoder: of the gallery's model.
-        fps: frames a second of the recordings, which turns the frame number of a VeRi name into a time.
-        batch_size: images encoded at a time.
-        advance: called once for every file that is done with.
+def open_sources(args: argparse.Namespace) -> Given:
+    """Find what the command line names.
 
     Raises:
-        UserError: no images there, or the encoder fails.
+        UserError: it is not there, cannot be read, or is empty.
     """
-    started = time.monotonic()
-    summary = Summary(len(files))
-    fresh = _fresh(
-        files,
-        gallery.digests([file.key for file in files if file.key.isprintable()]),
-        summary,
-        advance,
-        batch_size,
-    )
-    while batch := list(islice(fresh, batch_size)):
-        summary.added += gallery.add(_encode(batch, encoder, fps, summary.bad))
-        for _ in batch:
-            advance()
-    summary.seconds = round(time.monotonic() - started, 3)
-    return summary
+    if args.images is not None:
+        found = list_images(args.images)
+        return Given(found, len(found), str(args.images), args.images)
+    if args.manifest is not None:
+        found = read_manifest(args.manifest)
+        return Given(found, len(found), str(args.manifest), args.manifest.parent)
+    if args.video is not None:
+        detector = None
+        if args.detector is not None:
+            detector = Detector(args.detector, _classes(args.detector_classes), args.detector_confidence)
+        shot = Shot(args.rate, args.camera, parse_time(args.start))
+        return Given(read_video(args.video, shot, detector), None, str(args.video), args.video.parent)
+    return Given(read_lines(sys.stdin, Path(".")), None, "standard input", Path("."))
 
 
-def _is_text(name: str) -> bool:
+def _classes(text: str) -> tuple[int, ...]:
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fresh(
-    files: list[ImageFile],
-    known: dict[str, str],
-    summary: Summary,
-    advance: Callable[[], object],
-    batch_size: int,
-) -> Iterator[Loaded]:
-    """Yield the files that have to be encoded; count the others."""
-
-    def read(file: ImageFile) -> Loaded | None:
-        if not _is_text(file.key):
-            raise ImageError(f"{file.key!r}: the file name is not valid text; rename the file")
-        if file.key in known and digest(read_bytes(file.path), file.facts) == known[file.key]:
-            return None
-        return load(file)
-
-    threads = min(4, os.cpu_count() or 1)
-    for file, result in read_ahead(files, read, threads, depth=2 * batch_size):
-        if isinstance(result, ImageError):
-            summary.bad[file.key.encode(errors="replace").decode()] = str(result)
-            advance()
-        elif result is None:
-            summary.known += 1
-            advance()
-        else:
-            yield result
-
-
-def _encode(batch: list[Loaded], encoder: Encoder, fps: float, bad: dict[str, str]) -> list[Entry]:
-    """Make entries of loaded files; what the encoder refuses goes into `bad`."""
-    predictions = encoder.encode([loaded.data for loaded in batch])
-    entries = []
-    for row, loaded in enumerate(batch):
-        key = loaded.file.key
-        if row in predictions.errors:
-            bad[key] = f"{loaded.file.path}: {predictions.errors[row]}"
-            continue
-        facts = loaded.file.facts or _facts(key, fps)
-        entries.append(
-            Entry(
-                key=key,
-                embedding=predictions.embedding[row],
-                color_probs=predictions.color_probs[row],
-                type_probs=predictions.type_probs[row],
-                picture=loaded.picture,
-                source=str(loaded.file.path),
-                digest=loaded.digest,
-                **vars(facts),
-            )
-        )
-    return entries
-
-
-def _facts(key: str, fps: float) -> Facts:
-    """What a file name of VeRi's form says."""
-    name = parse_veri_name(PurePosixPath(key).name)
-    if name is None:
-        return Facts()
-    return Facts(vehicle_id=name.vehicle_id, camera=name.camera_id, time=name.frame / fps)
+        classes = tuple(int(part) for part in text.split(","))
+        if min(classes) < 0:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"--detector-classes {text}: numbers from 0, with commas between, are expected"
+        ) from None
+    return classes
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m retrieval.ingest",
-        description="Encode the images of a folder or a table into a gallery. Run it again to add what is "
-        "new; what the gallery has already is skipped, and an interrupted run goes on where it was.",
+        description="Encode the images of a folder, a table, a stream or a video into a gallery. Run it "
+        "again to add what is new; what is there is skipped, and an interrupted run goes on where it was.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     source.add_argument(
-        "--manifest", type=Path, metavar="FILE", help=f"CSV table with the columns {', '.join(COLUMNS)}"
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help=f"table, CSV or Parquet, with the columns {', '.join(COLUMNS)}",
     )
+    source.add_argument(
+        "--stdin",
+        action="store_true",
+        help="a path a line, or a JSON object with the names of the table's columns",
+    )
+    source.add_argument("--video", type=Path, metavar="FILE", help="frames of a video")
     parser.add_argument(
-        "--gallery", type=Path, required=True, metavar="DIR", help="made when it is not there"
+        "--gallery",
+        required=True,
+        metavar="GALLERY",
+        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db; made when it is not there",
     )
     parser.add_argument(
         "--encoder",
@@ -187,13 +116,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--index",
         metavar="SPEC",
-        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; the gallery remembers it",
+        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; in Milvus, one of its kinds, such "
+        "as HNSW; the gallery remembers it",
     )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
-        help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery)",
+        help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery's folder, or here)",
+    )
+    video = parser.add_argument_group("of a video")
+    video.add_argument("--rate", type=float, default=1.0, help="frames a second to look at (default: 1)")
+    video.add_argument("--camera", type=int, help="whose it is")
+    video.add_argument("--start", default="0", metavar="TIME", help="of its first frame (default: 0)")
+    video.add_argument(
+        "--detector",
+        type=Path,
+        metavar="ONNX",
+        help="finds vehicles in the frames; of the form that YOLOv8 is exported to (default: whole frames)",
+    )
+    video.add_argument(
+        "--detector-classes",
+        default=",".join(map(str, VEHICLES)),
+        metavar="N,N",
+        help="that are vehicles (default: %(default)s, COCO's car, bus and truck)",
+    )
+    video.add_argument(
+        "--detector-confidence", type=float, default=0.4, metavar="P", help="least score (default: 0.4)"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser
@@ -201,24 +150,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when at least one image of the folder is in the gallery."""
+    """Run the command; 0 when at least one of the images is in the gallery."""
     args = build_parser().parse_args(argv)
     if not args.fps > 0:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    if args.index is not None:
-        check_index(args.index)
-    given = args.images or args.manifest
-    files = list_images(args.images) if args.images else read_manifest(args.manifest)
-    cameras = find_cameras(args.images or args.manifest.parent)
+    if not args.rate > 0 or not 0 <= args.detector_confidence <= 1:
+        raise UserError("--rate has to be more than 0, and --detector-confidence lies between 0 and 1")
+    given = open_sources(args)
+    cameras = find_cameras(given.folder)
     encoder, model = open_model(args.gallery, args.encoder)
     try:
         with Gallery.open(args.gallery, model=model, writable=True, index=args.index) as gallery:
             gallery.set_cameras(cameras)
-            with tqdm(total=len(files), unit="image", desc="ingest", file=sys.stderr) as bar:
+            with tqdm(total=given.total, unit="image", desc="ingest", file=sys.stderr) as bar:
                 summary = ingest(
-                    files,
+                    given.sources,
                     gallery,
                     encoder,
                     fps=args.fps,
@@ -226,10 +174,10 @@ def main(argv: list[str] | None = None) -> int:
                     advance=bar.update,
                 )
             size = len(gallery)
+            report = args.report or gallery.folder / REPORT_NAME
     finally:
         encoder.close()
-    report = args.report or args.gallery / REPORT_NAME
-    content = {**asdict(summary), "gallery": str(args.gallery), "size": size}
+    content = {**asdict(summary), "gallery": args.gallery, "size": size}
     write_text(report, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for reason in list(summary.bad.values())[:10]:
         print(f"skipped: {reason}", file=sys.stderr)
@@ -240,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print(json.dumps({**content, "bad": len(summary.bad), "report": str(report)}, ensure_ascii=False))
     if len(summary.bad) == summary.found:
-        raise UserError(f"{given}: none of the {summary.found} images can be used; see {report}")
+        raise UserError(f"{given.name}: none of the {summary.found} images can be used; see {report}")
     return 0
 
 

@@ -5,6 +5,7 @@ The file holds SHA-256 sums alone. A slow password hash would protect secrets th
 """
 
 import argparse
+import fcntl
 import hashlib
 import hmac
 import json
@@ -12,6 +13,8 @@ import os
 import secrets
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,12 +67,15 @@ def add_key(path: Path, name: str, scope: Scope) -> str:
     """
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise UserError(f"{name!r}: a key's name has 1 to {MAX_NAME} printable characters")
-    keys = read_keys(path) if path.exists() else []
-    if any(key.name == name for key in keys):
-        raise UserError(f"{path}: has a key named {name!r} already; remove it first, or choose another name")
-    secret = secrets.token_urlsafe(32)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    _write(path, [*keys, Key(name, scope, _sum(secret), created)])
+    with _locked(path):
+        keys = read_keys(path) if path.exists() else []
+        if any(key.name == name for key in keys):
+            raise UserError(
+                f"{path}: has a key named {name!r} already; remove it first, or choose another name"
+            )
+        secret = secrets.token_urlsafe(32)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(path, [*keys, Key(name, scope, _sum(secret), created)])
     return secret
 
 
@@ -79,11 +85,30 @@ def remove_key(path: Path, name: str) -> None:
     Raises:
         UserError: no key of that name.
     """
-    keys = read_keys(path)
-    kept = [key for key in keys if key.name != name]
-    if len(kept) == len(keys):
-        raise UserError(f"{path}: has no key named {name!r}; `python -m retrieval.keys list` shows them")
-    _write(path, kept)
+    with _locked(path):
+        keys = read_keys(path)
+        kept = [key for key in keys if key.name != name]
+        if len(kept) == len(keys):
+            raise UserError(f"{path}: has no key named {name!r}; `python -m retrieval.keys list` shows them")
+        _write(path, kept)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait until no other process changes the file: each reads it, and writes all of it anew.
+
+    The lock is a file beside it, because the file itself is replaced by another one.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with open(lock, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"{lock}: {reason}; the key file's folder has to be one that can be written to"
+        ) from error
 
 
 def _write(path: Path, keys: list[Key]) -> None:

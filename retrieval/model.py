@@ -3,18 +3,20 @@
 from pathlib import Path
 
 from retrieval.entries import Model
-from retrieval.store import Store
+from retrieval.gallery import Gallery
 from serving.encoder import PATH_PREFIXES, Encoder, open_encoder
 from zoo.errors import UserError
 
 _TRITON = "triton:"
 
 
-def open_model(gallery: Path, spec: str | None = None, threads: int | None = None) -> tuple[Encoder, Model]:
+def open_model(
+    gallery: str | Path, spec: str | None = None, threads: int | None = None
+) -> tuple[Encoder, Model]:
     """Open the encoder that `spec` names, or the one that the gallery was made with.
 
     Args:
-        gallery: the gallery's folder.
+        gallery: as `Gallery.open` takes it.
         spec: as `serving.encoder.open_encoder` takes it; None for the gallery's own.
         threads: see `serving.encoder.open_encoder`.
 
@@ -22,25 +24,15 @@ def open_model(gallery: Path, spec: str | None = None, threads: int | None = Non
         UserError: no encoder is named and the gallery knows none, or it cannot be opened.
     """
     if not spec:
-        spec = _recorded(gallery)
+        spec = Gallery.recorded_encoder(gallery)
+        if not spec:
+            raise UserError(
+                f"{gallery}: no encoder is recorded there; name one with --encoder (a bundle, or "
+                "triton:grpc://HOST:PORT)"
+            )
     elif not spec.startswith(_TRITON):
         # The gallery remembers it, and the next command may run in another folder.
         prefix = next((each for each in PATH_PREFIXES if spec.startswith(each)), "")
         spec = prefix + str(Path(spec.removeprefix(prefix)).resolve())
     encoder = open_encoder(spec, threads)
     return encoder, Model(encoder.card, encoder.model_hash, spec)
-
-
-def _recorded(gallery: Path) -> str:
-    spec = ""
-    if (gallery / "gallery.sqlite").is_file():
-        store = Store(gallery, writable=False)
-        try:
-            spec = store.meta().get("encoder", "")
-        finally:
-            store.close()
-    if not spec:
-        raise UserError(
-            f"{gallery}: no encoder is recorded there; name one with --encoder (a bundle, or triton:grpc://HOST:PORT)"
-        )
-    return spec

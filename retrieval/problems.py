@@ -28,6 +28,7 @@ EVERYWHERE = problems(
     }
 )
 NO_SUCH_KEY = problems({404: "no image of this key"})
+NO_KEY_AT_ALL = problems({404: "a key with a line break, which no image can have"})
 UNUSABLE_IMAGE = problems(
     {400: "an image that cannot be used, or a form that cannot be read", 413: "too large"}
 )

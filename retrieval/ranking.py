@@ -1,5 +1,6 @@
 """From exact distances to a ranked list with scores that people can read."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -9,13 +10,14 @@ _NORMALISED = 1e-6
 
 
 def nearest_first(
-    positions: np.ndarray, distances: np.ndarray, keys: list[str], k: int
+    positions: np.ndarray, distances: np.ndarray, key: Callable[[int], str], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Order by distance, equal distances by key, and keep the first k (0 keeps all).
 
     Args:
-        positions: int64 [M], into `keys`.
+        positions: int64 [M].
         distances: float64 [M].
+        key: the name of the image at a position.
 
     Returns:
         positions and distances in order.
@@ -31,7 +33,7 @@ def nearest_first(
     bounds = np.append(np.flatnonzero(np.diff(distances, prepend=np.nan) != 0), len(distances))
     for run in np.flatnonzero(np.diff(bounds) > 1):
         equal = slice(bounds[run], bounds[run + 1])
-        positions[equal] = sorted(positions[equal], key=lambda position: keys[position])
+        positions[equal] = sorted(positions[equal], key=key)
     return positions[:count], distances[:count]
 
 

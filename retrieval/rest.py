@@ -12,6 +12,7 @@ from PIL import Image
 from retrieval.audit import Audit
 from retrieval.metrics import CONTENT_TYPE, Metrics
 from retrieval.problems import EVERYWHERE, problems
+from retrieval.rest_changes import add_change_routes
 from retrieval.rest_entries import add_entry_routes
 from retrieval.rest_search import add_search_routes
 from retrieval.searcher import Searcher
@@ -30,6 +31,7 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
     add_search_routes(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
+    add_change_routes(router, searcher, metrics)
     app.include_router(router)
 
     # Bad requests are told apart where they are read; what is left is a fault of the gallery or the encoder.

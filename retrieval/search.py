@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from retrieval.filters import Filters
 from retrieval.gallery import Gallery
 from retrieval.geography import parse_near
 from retrieval.model import open_model
+from retrieval.read_ahead import read_ahead, reading_threads
 from retrieval.searcher import Query, Searcher
-from retrieval.source import ImageFile, list_images, read_ahead, read_bytes
+from retrieval.source import ImageFile, list_images, read_bytes
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import ImageError
@@ -38,7 +38,6 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
     """
     files = list_images(folder)
     bad: list[str] = []
-    threads = min(4, os.cpu_count() or 1)
     with (
         replacing(out) as temporary,
         open(temporary, "w", encoding="utf-8") as lines,
@@ -46,7 +45,7 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
     ):
         batch: list[tuple[ImageFile, bytes]] = []
         for number, (file, data) in enumerate(
-            read_ahead(files, lambda file: read_bytes(file.path), threads, 2 * BATCH_SIZE), 1
+            read_ahead(files, lambda file: read_bytes(file.path), reading_threads(), 2 * BATCH_SIZE), 1
         ):
             if isinstance(data, ImageError):
                 bad.append(str(data))
@@ -86,7 +85,7 @@ def print_results(searcher: Searcher, query: Query, hits: list[Hit]) -> None:
     names = {camera.id: camera.name for camera in searcher.gallery.cameras()}
     width = max(len(hit.key) for hit in hits)
     for rank, hit in enumerate(hits, 1):
-        camera = "" if hit.camera is None else names[hit.camera]
+        camera = "" if hit.camera is None else names.get(hit.camera, f"camera {hit.camera}")
         time = "" if hit.time is None else format_time(hit.time)
         look = " ".join(part for part in (hit.color, hit.type) if part)
         print(f"{rank:4}  {hit.score:.3f}  {hit.key:{width}}  {look:16}  {time:>10}  {camera}".rstrip())
@@ -97,7 +96,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retrieval.search", description="Find a vehicle in a gallery by an image of it."
     )
-    parser.add_argument("--gallery", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--gallery",
+        required=True,
+        metavar="GALLERY",
+        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db",
+    )
     parser.add_argument(
         "--query",
         type=Path,

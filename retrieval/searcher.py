@@ -145,6 +145,7 @@ class Searcher:
 
     def answer(self, query: Query, hits: Sequence[Hit]) -> dict[str, Any]:
         """The JSON form of a search, the same from the command and over REST."""
+        # A hit's camera may have gone since, with the last image of it.
         names = {camera.id: camera.name for camera in self.gallery.cameras()}
         return {
             "query": {
@@ -159,7 +160,7 @@ class Searcher:
                     "score": hit.score,
                     "distance": hit.distance,
                     "camera": hit.camera,
-                    "camera_name": None if hit.camera is None else names[hit.camera],
+                    "camera_name": None if hit.camera is None else names.get(hit.camera),
                     "time": hit.time,
                     "color": hit.color,
                     "type": hit.type,

@@ -8,7 +8,7 @@ vector file is only appended to. All of `derived/` may be deleted at any time: S
 import json
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -33,9 +33,13 @@ class State:
     last_removal: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Derived:
-    """Everything in memory that is made of the database, row by row in the same positions."""
+    """Everything in memory that is made of the database, row by row in the same positions.
+
+    What searches look at: another one takes its place when the gallery changes. The index alone is shared
+    between them; it may lag behind the table.
+    """
 
     table: Table
     vectors: Vectors
@@ -43,8 +47,11 @@ class Derived:
     state: State = field(default_factory=State)
 
 
-def write(folder: Path, gallery_id: str, derived: Derived) -> None:
+def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
     """Write a snapshot and take the files of the one before away.
+
+    Returns:
+        the same, whose vectors are all read from the file.
 
     Raises:
         UserError: the disk is full, or cannot be written to; the snapshot before still stands.
@@ -53,17 +60,17 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> None:
     name = uuid.uuid4().hex[:12]
     try:
         target.mkdir(exist_ok=True)
-        derived.vectors.write(target / f"vectors-{name}.f32")
+        vectors = derived.vectors.written(target / f"vectors-{name}.f32")
     except OSError as error:
         raise UserError(
             f"{target}: the snapshot cannot be written ({error.strerror}); nothing of the gallery is lost. "
             "Free some space or mend the permissions"
         ) from error
-    assert derived.vectors.path is not None
-    vectors_name = derived.vectors.path.name
-    rows = len(derived.table)
+    vectors_name = "" if vectors.path is None else vectors.path.name
+    keys = derived.table.all_keys()
+    rows = len(keys)
     with replacing(target / f"table-{name}.npz") as temporary, open(temporary, "wb") as file:
-        encoded = [key.encode() for key in derived.table.keys]
+        encoded = [key.encode() for key in keys]
         arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
         arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
         arrays["lengths"] = np.array([len(key) for key in encoded], np.int32)
@@ -73,7 +80,7 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> None:
         "gallery_id": gallery_id,
         "rows": rows,
         "dimension": derived.vectors.dimension,
-        "last_key": derived.table.keys[-1] if rows else "",
+        "last_key": keys[-1] if rows else "",
         "vectors": vectors_name,
         "table": f"table-{name}.npz",
         **asdict(derived.state),
@@ -93,6 +100,7 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> None:
         if path.name not in named:
             with suppress(OSError):
                 path.unlink()
+    return replace(derived, vectors=vectors)
 
 
 def stamp(folder: Path) -> tuple[int, int]:
@@ -138,7 +146,7 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
             if len(index) > rows:
                 return None
         state = State(int(content["last_id"]), int(content["last_removal"]))
-        derived = Derived(Table(columns, keys), Vectors(dimension, vectors, rows), index, state)
+        derived = Derived(Table(columns, keys), Vectors.read(dimension, vectors, rows), index, state)
         return derived, str(content["last_key"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, BadZipFile):
         # Damaged, or another process has just replaced it: either way the database has it all.

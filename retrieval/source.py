@@ -1,19 +1,17 @@
-"""Image files on the way into a gallery or a search: found, read ahead and made small for display."""
+"""Images on the way into a gallery or a search: files found and read, and made small for display."""
 
 import hashlib
 import io
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from retrieval.entries import Box
+from retrieval.crop import as_bmp, crop
+from retrieval.entries import Facts
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, ImageError, decode_image
 
@@ -21,43 +19,100 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 PICTURE_SIZE = 320
 """Longest side in pixels of the JPEG that the gallery keeps to show."""
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+_PICTURE_BYTES = 64 * 1024
+
+
+class Source(Protocol):
+    """Where an image comes from.
+
+    Attributes:
+        key: the image's name in the gallery.
+        name: what people and messages call it.
+        facts: what is known of it; None for a file of a folder, whose name alone may tell something.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def facts(self) -> Facts | None: ...
+
+    def identify(self) -> str:
+        """The digest that `load` gives, without decoding anything.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        ...
+
+    def load(self) -> "Loaded":
+        """Read and decode the image.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a table says of an image; see `retrieval.entries.Entry`."""
+class Loaded:
+    """An image as the encoder takes it, the digest of where it comes from, and the picture to show."""
 
-    vehicle_id: int | None = None
-    track_id: int | None = None
-    camera: int | None = None
-    time: float | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    box: Box | None = None
+    source: Source
+    data: bytes
+    digest: str
+    picture: bytes
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file; `key` is its name relative to its folder, with forward slashes, or what a table says.
-
-    `facts` is None for a file of a folder, whose name alone may tell something.
-    """
+    """An image file; `key` is its name relative to its folder, with forward slashes, or what a table says."""
 
     path: Path
     key: str
     facts: Facts | None = None
 
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def identify(self) -> str:
+        """The digest of the file's bytes and of what a table says."""
+        return digest(read_bytes(self.path), self.facts)
+
+    def load(self) -> Loaded:
+        """Read the file, cut the box out where there is one, and make the picture to show."""
+        data = read_bytes(self.path)
+        found = digest(data, self.facts)
+        if self.facts is not None and self.facts.box is not None:
+            image = crop(decode_image(data, self.name), self.facts.box, self.name)
+            return Loaded(self, as_bmp(image), found, display_jpeg(image))
+        # The encoder decodes it as well, and tells where it cannot.
+        can_be_shown = is_display_jpeg(data)
+        picture = data if can_be_shown else display_jpeg(decode_image(data, self.name))
+        return Loaded(self, data, found, picture)
+
 
 @dataclass(frozen=True)
-class Loaded:
-    """A file's bytes and their digest; `picture` is empty where nobody asked for one."""
+class Unusable:
+    """What was meant to be an image and is none."""
 
-    file: ImageFile
-    data: bytes
-    digest: str
-    picture: bytes = b""
+    key: str
+    reason: str
+    name: str = ""
+    facts: Facts | None = None
+
+    def identify(self) -> str:
+        """Raise what is wrong."""
+        raise ImageError(self.reason)
+
+    def load(self) -> Loaded:
+        """Raise what is wrong."""
+        raise ImageError(self.reason)
 
 
 def list_images(folder: Path) -> list[ImageFile]:
@@ -104,6 +159,17 @@ def digest(data: bytes, facts: Facts | None = None) -> str:
     return found.hexdigest()
 
 
+def is_display_jpeg(data: bytes) -> bool:
+    """Whether a file is, by its header, what `display_jpeg` would make of it; it may still be damaged."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            # What a camera or an editor wrote into the file is not for everybody who searches.
+            plain = image.mode == "RGB" and not {"exif", "xmp", "comment"} & image.info.keys()
+            return plain and max(image.size) <= PICTURE_SIZE and len(data) <= _PICTURE_BYTES
+    except Exception:  # Pillow raises what it likes; `decode_image` tells what is wrong
+        return False
+
+
 def display_jpeg(image: np.ndarray) -> bytes:
     """Encode uint8 [H, W, 3] as a JPEG of at most `PICTURE_SIZE` pixels a side."""
     picture = Image.fromarray(image)
@@ -111,52 +177,3 @@ def display_jpeg(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
-
-
-def load(file: ImageFile) -> Loaded:
-    """Read a file, check that it decodes, and make its display picture.
-
-    Raises:
-        ImageError: the file cannot be used; the message names it.
-    """
-    data = read_bytes(file.path)
-    name, image = digest(data, file.facts), decode_image(data, str(file.path))
-    if file.facts is not None and file.facts.box is not None:
-        left, top, right, bottom = (round(side) for side in file.facts.box)
-        image = np.ascontiguousarray(image[top:bottom, left:right])
-        if not image.size:
-            raise ImageError(f"{file.path}: the box {file.facts.box} lies outside the image; mend the table")
-        buffer = io.BytesIO()
-        # Lossless, and made and read in no time.
-        Image.fromarray(image).save(buffer, "BMP")
-        data = buffer.getvalue()
-    return Loaded(file, data, name, display_jpeg(image))
-
-
-def read_ahead(
-    items: Iterable[_Item], work: Callable[[_Item], _Result], threads: int, depth: int
-) -> Iterator[tuple[_Item, _Result | ImageError]]:
-    """Run `work` on items in threads, at most `depth` ahead, and yield the results in the items' order.
-
-    An `ImageError` is yielded in the place of its item's result; any other exception is raised.
-    """
-    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        waiting: deque[tuple[_Item, Future[_Result]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= depth:
-                    first, future = waiting.popleft()
-                    yield first, _result(future)
-            for remaining, future in waiting:
-                yield remaining, _result(future)
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _result(future: Any) -> Any:
-    try:
-        return future.result()
-    except ImageError as error:
-        return error

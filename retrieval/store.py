@@ -1,11 +1,9 @@
 """The truth of a gallery: one SQLite file in WAL mode, written by one process and read by many."""
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,8 +11,10 @@ from typing import IO, Any
 import numpy as np
 
 from retrieval import schema
-from retrieval.entries import Camera, Entry, likeliest
+from retrieval.entries import Camera, Entry
+from retrieval.store_rows import CONTENT, entry_of, values_of
 from retrieval.table import UNKNOWN, Row
+from retrieval.writer_lock import lock_writer
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -22,10 +22,6 @@ FILE_NAME = "gallery.sqlite"
 CHUNK = 4096
 """Rows read in one transaction when catching up."""
 
-_CONTENT = (
-    "vehicle_id, camera, time, color, type, color_probs, type_probs, color_confidence, type_confidence, "
-    "track_id, latitude, longitude, box_left, box_top, box_right, box_bottom, source, digest, embedding"
-)
 _INDEXED = (
     "id, key, embedding, color, type, color_confidence, type_confidence, camera, vehicle_id, track_id, time, "
     "latitude, longitude"
@@ -47,20 +43,28 @@ class Changes:
     last_removal: int
 
 
-class Store:
-    """A connection to `gallery.sqlite`, safe to use from several threads.
+class _Connection:
+    """A connection and what one thread at a time holds while it uses it."""
 
-    A writer holds `writer.lock` for as long as it is open; the lock goes with the process, however it ends.
+    def __init__(self, path: Path) -> None:
+        self.mutex = threading.RLock()
+        self.database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+
+
+class Store:
+    """Connections to `gallery.sqlite`, safe to use from several threads.
+
+    A writer has one of its own for reading, so that no reader waits for a commit to reach the disk. It holds
+    `writer.lock` for as long as it is open; the lock goes with the process, however it ends.
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
         self.path = folder / FILE_NAME
-        self._mutex = threading.RLock()
         self._lock_file: IO[bytes] | None = None
         if writable:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._lock_file = _lock(folder)
+                self._lock_file = lock_writer(folder)
             except OSError as error:
                 raise UserError(
                     f"{folder}: no gallery can be written there ({error.strerror}); mend the permissions or "
@@ -70,27 +74,27 @@ class Store:
             raise UserError(f"{folder}: no gallery there; make one with `python -m retrieval.ingest`")
         try:
             with _faults_told(self.path):
-                self._database = sqlite3.connect(
-                    self.path, timeout=30, isolation_level=None, check_same_thread=False
-                )
-                self._prepare(writable)
+                self._reads = _Connection(self.path)
+                self._prepare(self._reads.database, writable)
+                self._writes = _Connection(self.path) if writable else self._reads
+                # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
+                self._writes.database.execute("PRAGMA synchronous = FULL")
+                self._writes.database.execute("PRAGMA foreign_keys = ON")
+                self._reads.database.execute("PRAGMA query_only = ON")
         except BaseException:
             self._unlock()
             raise
 
-    def _prepare(self, writable: bool) -> None:
-        self._database.execute("PRAGMA foreign_keys = ON")
-        if not writable:
-            self._database.execute("PRAGMA query_only = ON")
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+    def _prepare(self, database: sqlite3.Connection, writable: bool) -> None:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > schema.VERSION:
             raise UserError(
                 f"{self.path}: its layout is version {version}, this program reads up to {schema.VERSION}; "
                 "update the program"
             )
         if writable and version < schema.VERSION:
-            self._database.execute("PRAGMA journal_mode = WAL")
-            schema.migrate(self._database)
+            database.execute("PRAGMA journal_mode = WAL")
+            schema.migrate(database)
         elif version == 0:
             # A writer that had no space for more than the file's name leaves this behind.
             raise UserError(
@@ -98,8 +102,6 @@ class Store:
             )
         elif version < schema.VERSION:
             self._upgrade()
-        # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
-        self._database.execute("PRAGMA synchronous = FULL")
 
     def _upgrade(self) -> None:
         """Bring an older file to today's layout; for a moment a reader has to write for that."""
@@ -111,10 +113,12 @@ class Store:
             ) from error
 
     @contextmanager
-    def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
-        with self._connection() as database:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One that writes."""
+        with self._writes.mutex, _faults_told(self.path):
+            database = self._writes.database
             try:
-                database.execute(f"BEGIN {kind}")
+                database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
             finally:
@@ -122,14 +126,24 @@ class Store:
                     database.execute("ROLLBACK")
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone."""
-        with self._mutex, _faults_told(self.path):
-            yield self._database
+    def _moment(self) -> Iterator[sqlite3.Connection]:
+        """Reads of one state of the database."""
+        with self._reads.mutex, _faults_told(self.path):
+            database = self._reads.database
+            try:
+                database.execute("BEGIN")
+                yield database
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
 
     def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        with self._connection() as database:
-            return database.execute(sql, values).fetchone()
+        with self._reads.mutex, _faults_told(self.path):
+            return self._reads.database.execute(sql, values).fetchone()
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._reads.mutex, _faults_told(self.path):
+            return self._reads.database.execute(sql, values).fetchall()
 
     def version(self) -> int:
         """A number that changes when another process has committed something."""
@@ -138,24 +152,22 @@ class Store:
 
     def meta(self) -> dict[str, str]:
         """What is recorded of the gallery as a whole."""
-        with self._connection() as database:
-            return dict(database.execute("SELECT name, value FROM meta"))
+        return dict(self._all("SELECT name, value FROM meta"))
 
     def set_meta(self, values: dict[str, str]) -> None:
         """Record facts about the gallery as a whole."""
-        with self._transaction("IMMEDIATE") as database:
+        with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
     def cameras(self) -> list[Camera]:
         """The cameras that are described, by id."""
-        with self._connection() as database:
-            rows = database.execute("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
-            return [Camera(*row) for row in rows]
+        rows = self._all("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
+        return [Camera(*row) for row in rows]
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
         rows = [(camera.id, camera.name, camera.latitude, camera.longitude) for camera in cameras]
-        with self._transaction("IMMEDIATE") as database:
+        with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO cameras VALUES (?, ?, ?, ?)", rows)
 
     def add(self, entries: Iterable[Entry], card: Card) -> int:
@@ -164,20 +176,20 @@ class Store:
         When this returns, they are on the disk. An equal entry is left alone, a different one is replaced.
         """
         changed = 0
-        with self._transaction("IMMEDIATE") as database:
+        with self._transaction() as database:
             for entry in entries:
-                content = _content(entry, card)
+                values = values_of(entry, card)
                 old = database.execute(
-                    f"SELECT id, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?",
+                    f"SELECT id, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?",
                     (entry.key,),
                 ).fetchone()
                 if old is not None:
-                    if old[1:] == (entry.picture, *content):
+                    if old[1:] == (entry.picture, *values):
                         continue
                     _delete(database, old[0])
                 row = database.execute(
-                    f"INSERT INTO images (key, {_CONTENT}) VALUES (?{', ?' * len(content)})",
-                    (entry.key, *content),
+                    f"INSERT INTO images (key, {CONTENT}) VALUES (?{', ?' * len(values)})",
+                    (entry.key, *values),
                 )
                 database.execute("INSERT INTO pictures VALUES (?, ?)", (row.lastrowid, entry.picture))
                 changed += 1
@@ -186,7 +198,7 @@ class Store:
     def remove(self, keys: Iterable[str]) -> int:
         """Take images out; return how many there were. When this returns, that is on the disk."""
         removed = 0
-        with self._transaction("IMMEDIATE") as database:
+        with self._transaction() as database:
             for key in keys:
                 row = database.execute("SELECT id FROM images WHERE key = ?", (key,)).fetchone()
                 if row is not None:
@@ -198,7 +210,7 @@ class Store:
         """Read what came after `last_id` and `last_removal`, as of one moment."""
         colors = {name: index for index, name in enumerate(card.colors)}
         types = {name: index for index, name in enumerate(card.types)}
-        with self._transaction() as database:
+        with self._moment() as database:
             removals = database.execute(
                 "SELECT sequence, id FROM removals WHERE sequence > ? ORDER BY sequence", (last_removal,)
             ).fetchall()
@@ -228,14 +240,6 @@ class Store:
         row = self._one("SELECT key FROM images WHERE id = ?", last_id)
         return row is None or row[0] == key
 
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._connection() as database:
-            return database.execute(sql, values).fetchall()
-
-    def ids(self, keys: Sequence[str]) -> dict[str, int]:
-        """Of those keys that are there, the ids."""
-        return dict(self._of_keys("key, id", keys))
-
     def digests(self, keys: Sequence[str]) -> dict[str, str]:
         """Of those keys that are there, the digests of the files that they were made from."""
         return dict(self._of_keys("key, digest", keys))
@@ -249,9 +253,9 @@ class Store:
     def entries(self, last_id: int, count: int) -> list[tuple[int, Entry]]:
         """The `count` whole entries that follow an id, with their ids."""
         return [
-            (row[0], _entry(row[1], row[2], row[3:]))
+            (row[0], entry_of(row[1], row[2], row[3:]))
             for row in self._all(
-                f"SELECT id, key, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE id > ? "
+                f"SELECT id, key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE id > ? "
                 "ORDER BY id LIMIT ?",
                 (last_id, count),
             )
@@ -260,9 +264,9 @@ class Store:
     def entry(self, key: str) -> Entry | None:
         """One whole entry, None where the gallery does not have the key."""
         row = self._one(
-            f"SELECT key, jpeg, {_CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?", key
+            f"SELECT key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?", key
         )
-        return None if row is None else _entry(row[0], row[1], row[2:])
+        return None if row is None else entry_of(row[0], row[1], row[2:])
 
     def picture(self, key: str) -> bytes | None:
         """The small JPEG of an image, None where the gallery does not have the key."""
@@ -271,9 +275,10 @@ class Store:
 
     def close(self) -> None:
         """Close the connection and let the next writer in."""
-        with self._mutex:
-            self._database.close()
-            self._unlock()
+        for connection in {self._reads, self._writes}:
+            with connection.mutex:
+                connection.database.close()
+        self._unlock()
 
     def _unlock(self) -> None:
         if self._lock_file is not None:
@@ -299,67 +304,6 @@ def _faults_told(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _content(entry: Entry, card: Card) -> tuple[Any, ...]:
-    """The values of `_CONTENT`."""
-    color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
-    return (
-        *(entry.vehicle_id, entry.camera, entry.time),
-        None if color is None else card.colors[color[0]],
-        None if kind is None else card.types[kind[0]],
-        *(_blob(entry.color_probs), _blob(entry.type_probs)),
-        None if color is None else color[1],
-        None if kind is None else kind[1],
-        *(entry.track_id, entry.latitude, entry.longitude, *(entry.box or (None,) * 4)),
-        *(entry.source, entry.digest, _blob(entry.embedding)),
-    )
-
-
-def _entry(key: str, picture: bytes, content: tuple[Any, ...]) -> Entry:
-    (vehicle, camera, time, _, _, color_probs, type_probs, _, _, track, latitude, longitude, *box) = content[
-        :16
-    ]
-    source, digest, embedding = content[16:]
-    return Entry(
-        key=key,
-        embedding=np.frombuffer(embedding, "<f4"),
-        color_probs=np.frombuffer(color_probs, "<f4"),
-        type_probs=np.frombuffer(type_probs, "<f4"),
-        picture=picture,
-        vehicle_id=vehicle,
-        track_id=track,
-        camera=camera,
-        time=time,
-        latitude=latitude,
-        longitude=longitude,
-        box=None if box[0] is None else (box[0], box[1], box[2], box[3]),
-        source=source,
-        digest=digest,
-    )
-
-
 def _delete(database: sqlite3.Connection, image_id: int) -> None:
     database.execute("DELETE FROM images WHERE id = ?", (image_id,))
     database.execute("INSERT INTO removals (id) VALUES (?)", (image_id,))
-
-
-def _blob(array: np.ndarray) -> bytes:
-    return np.ascontiguousarray(array, "<f4").tobytes()
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    file = open(folder / "writer.lock", "a+b", buffering=0)  # noqa: SIM115 - open as long as the store
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().decode(errors="replace").strip()
-        file.close()
-        raise UserError(
-            f"{folder}: another process{f' ({holder})' if holder else ''} is writing to this gallery; "
-            "wait for it to end, or stop it (searching needs no lock)"
-        ) from None
-    # The pid is a courtesy; on a full disk the lock holds without it.
-    with suppress(OSError):
-        file.truncate(0)
-        file.write(f"pid {os.getpid()}".encode())
-    return file

@@ -41,49 +41,70 @@ class Row:
 class Table:
     """Columns that searches filter by and results are made of.
 
-    A removed row stays where it is and is no longer `alive`, so that positions can be shared with the vector
-    file and the FAISS index. Not thread-safe: the gallery holds its lock around every call.
+    A table never changes: adding and removing make another one, which shares the arrays. A removed row stays
+    where it is and is no longer `alive`, so that positions can be shared with the vector file and the FAISS
+    index. Only the newest table may be added to, by one thread at a time.
 
     Attributes:
-        keys: N names.
         dead: how many of the N rows have been removed.
     """
 
-    def __init__(self, columns: dict[str, np.ndarray] | None = None, keys: list[str] | None = None) -> None:
-        self.keys: list[str] = keys or []
+    def __init__(
+        self,
+        columns: dict[str, np.ndarray] | None = None,
+        keys: list[str] | None = None,
+        rows: int | None = None,
+        dead: int | None = None,
+    ) -> None:
+        self._keys = [] if keys is None else keys
+        self._rows = len(self._keys) if rows is None else rows
         self._columns = columns or {name: np.zeros(0, kind) for name, (kind, _) in COLUMNS.items()}
-        self.dead = int(np.count_nonzero(~self["alive"]))
+        self.dead = int(np.count_nonzero(~self["alive"])) if dead is None else dead
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return self._rows
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column [N], without a copy."""
-        return self._columns[name][: len(self.keys)]
+        return self._columns[name][: self._rows]
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Add rows at the end, by ascending id."""
-        start, count = len(self), len(self) + len(rows)
-        if count > len(self._columns["ids"]):
+    def key(self, position: int) -> str:
+        """The name of a row."""
+        return self._keys[position]
+
+    def all_keys(self) -> list[str]:
+        """The N names, a copy."""
+        return self._keys[: self._rows]
+
+    def with_rows(self, rows: Sequence[Row]) -> "Table":
+        """This table and rows at its end, by ascending id."""
+        start, count = self._rows, self._rows + len(rows)
+        columns = self._columns
+        if count > len(columns["ids"]):
             # Doubling, because a gallery that is filled grows by a batch many thousand times.
             room = max(count, 2 * start, 1024)
+            columns = {}
             for name, column in self._columns.items():
-                grown = np.empty(room, column.dtype)
-                grown[:start] = column[:start]
-                self._columns[name] = grown
-        self._columns["ids"][start:count] = [row.id for row in rows]
-        self._columns["alive"][start:count] = True
+                columns[name] = np.empty(room, column.dtype)
+                columns[name][:start] = column[:start]
+        columns["ids"][start:count] = [row.id for row in rows]
+        columns["alive"][start:count] = True
         for place, name in enumerate(list(COLUMNS)[2:]):
             missing = COLUMNS[name][1]
             values = [row.values[place] for row in rows]
-            self._columns[name][start:count] = [missing if value is None else value for value in values]
-        self.keys.extend(row.key for row in rows)
+            columns[name][start:count] = [missing if value is None else value for value in values]
+        self._keys.extend(row.key for row in rows)
+        return Table(columns, self._keys, count, self.dead)
 
-    def remove(self, ids: Sequence[int]) -> None:
-        """Mark rows as removed; ids that are not in the table are passed over."""
+    def without(self, ids: Sequence[int]) -> "Table":
+        """This table with rows marked as removed; ids that are not in it are passed over."""
         positions = self.positions(ids)
-        self.dead += int(np.count_nonzero(self["alive"][positions]))
-        self["alive"][positions] = False
+        positions = positions[self["alive"][positions]]
+        if not positions.size:
+            return self
+        alive = self._columns["alive"].copy()
+        alive[positions] = False
+        return Table({**self._columns, "alive": alive}, self._keys, self._rows, self.dead + len(positions))
 
     def positions(self, ids: Sequence[int]) -> np.ndarray:
         """Where these ids are, int64, ascending; ids that are not in the table are left out."""

@@ -62,18 +62,12 @@ def _exact(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scan in float32, more and more of the nearest, until its rounding cannot hide a nearer vector."""
     vectors = derived.vectors
-    longest = float(np.linalg.norm(query.astype(np.float64)))
     fetch = k + 32
     while 4 * fetch < count:
         positions, last = distances.nearest(vectors, query, fetch, mask, metric)
         values = distances.at(vectors, query, positions, metric)
         kth = float(np.partition(values, k - 1)[k - 1])
-        # Whatever is farther than `last` by more than float32's rounding is truly farther.
-        rounding = 4 * np.sqrt(vectors.dimension) * float(np.finfo(np.float32).eps)
-        if metric == "cosine":
-            if last - rounding > kth:
-                return positions, values
-        elif last - rounding * (2 * longest + np.sqrt(max(last, 0.0))) ** 2 > kth**2:
+        if distances.is_settled(query, last, kth, metric):
             return positions, values
         fetch *= 4
     if mask is None:

@@ -10,48 +10,100 @@ import numpy as np
 BLOCK_BYTES = 16 * 2**20
 
 
+class VectorFile:
+    """The first rows of a vector file, float32 [N, D], open for as long as somebody looks at them.
+
+    Single rows are read with `pread`, which leaves the process's memory alone; only a scan of everything maps
+    the file, and afterwards gives the pages back.
+    """
+
+    def __init__(self, path: Path, rows: int, dimension: int) -> None:
+        self.path = path
+        self.rows = rows
+        self._size = 4 * dimension
+        self._dimension = dimension
+        self._file = os.open(path, os.O_RDONLY)
+        self._mapped = mmap.mmap(self._file, rows * self._size, prot=mmap.PROT_READ)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def read_into(self, result: np.ndarray, places: np.ndarray, positions: np.ndarray) -> None:
+        """Read rows of the file into rows of `result`, float32 [M, D]."""
+        view = result.view(np.uint8).reshape(-1).data
+        for place, position in zip(places.tolist(), positions.tolist(), strict=True):
+            start = place * self._size
+            os.preadv(self._file, [view[start : start + self._size]], position * self._size)
+
+    def mapped(self) -> np.ndarray:
+        """All rows, float32 [N, D], without a copy."""
+        return np.frombuffer(self._mapped, "<f4").reshape(-1, self._dimension)
+
+    def release(self) -> None:
+        """Give the pages of a scan back; the kernel still caches them as long as it has room."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
+
+
 class Vectors:
     """Embeddings by position, float32 [N, D].
 
     The file holds the first of them and is only ever appended to, so that several processes can share it.
-    Single rows are read with `pread`, which leaves the process's memory alone; only a scan of everything maps
-    the file, and afterwards gives the pages back.
+    An object never changes: adding and writing make another one, which shares what is there. Only the newest
+    may be added to, by one thread at a time.
 
     Args:
         dimension: D.
-        path: of a vector file; None where no snapshot exists.
-        rows: how many the file holds; what lies behind them is a write that was cut short.
+        file: of the first vectors; None where no snapshot exists.
+        tail: room for the vectors that are not in the file, float32 [room, D].
+        tail_rows: how many of them there are.
     """
 
-    def __init__(self, dimension: int, path: Path | None = None, rows: int = 0) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        file: VectorFile | None = None,
+        tail: np.ndarray | None = None,
+        tail_rows: int = 0,
+    ) -> None:
         self.dimension = dimension
-        self.path: Path | None = None
-        self.saved = 0
-        self._file: int | None = None
-        self._mapped: mmap.mmap | None = None
-        self._tail = np.zeros((0, dimension), np.float32)
-        self._tail_rows = 0
-        if path is not None and rows:
-            self._open(path, rows)
+        self._file = file
+        self._tail = np.zeros((0, dimension), np.float32) if tail is None else tail
+        self._tail_rows = tail_rows
+
+    @classmethod
+    def read(cls, dimension: int, path: Path, rows: int) -> "Vectors":
+        """The first rows of a file; what lies behind them is a write that was cut short."""
+        return cls(dimension, VectorFile(path, rows, dimension) if rows else None)
 
     def __len__(self) -> int:
         return self.saved + self._tail_rows
 
     @property
+    def path(self) -> Path | None:
+        """The file, where there is one."""
+        return None if self._file is None else self._file.path
+
+    @property
+    def saved(self) -> int:
+        """How many vectors the file holds."""
+        return 0 if self._file is None else self._file.rows
+
+    @property
     def tail(self) -> np.ndarray:
-        """The vectors that are not in the file, float32 [M, D]; valid until the next `append`."""
+        """The vectors that are not in the file, float32 [M, D]."""
         return self._tail[: self._tail_rows]
 
-    def append(self, vectors: np.ndarray) -> None:
-        """Add vectors, float32 [M, D], at the end."""
+    def with_rows(self, vectors: np.ndarray) -> "Vectors":
+        """These vectors and more, float32 [M, D], at the end."""
         count = self._tail_rows + len(vectors)
-        if count > len(self._tail):
+        tail = self._tail
+        if count > len(tail):
             room = max(count, int(1.5 * self._tail_rows), 256)
-            grown = np.empty((room, self.dimension), np.float32)
-            grown[: self._tail_rows] = self.tail
-            self._tail = grown
-        self._tail[self._tail_rows : count] = vectors
-        self._tail_rows = count
+            tail = np.empty((room, self.dimension), np.float32)
+            tail[: self._tail_rows] = self.tail
+        tail[self._tail_rows : count] = vectors
+        return Vectors(self.dimension, self._file, tail, count)
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """Some vectors, float32 [M, D], a copy."""
@@ -59,29 +111,25 @@ class Vectors:
         old = positions < self.saved
         result[~old] = self._tail[positions[~old] - self.saved]
         if self._file is not None and old.any():
-            size = 4 * self.dimension
-            view = result.view(np.uint8).reshape(-1).data
-            for row in np.flatnonzero(old).tolist():
-                start = row * size
-                os.preadv(self._file, [view[start : start + size]], int(positions[row]) * size)
+            self._file.read_into(result, np.flatnonzero(old), positions[old])
         return result
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """All vectors in large blocks without a copy, each with the position of its first."""
         step = max(1, BLOCK_BYTES // (4 * self.dimension))
-        if self._mapped is not None:
-            stored = np.frombuffer(self._mapped, "<f4").reshape(-1, self.dimension)
+        if self._file is not None:
+            stored = self._file.mapped()
             for start in range(0, self.saved, step):
-                yield start, stored[start : min(start + step, self.saved)]
+                yield start, stored[start : start + step]
         for start in range(0, self._tail_rows, step):
             yield self.saved + start, self._tail[start : min(start + step, self._tail_rows)]
 
     def release(self) -> None:
-        """Give the pages of a scan back; the kernel still caches them as long as it has room."""
-        if self._mapped is not None:
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+        """Give the pages of a scan back."""
+        if self._file is not None:
+            self._file.release()
 
-    def write(self, path: Path) -> None:
+    def written(self, path: Path) -> "Vectors":
         """Append what is only in memory to the file, on the disk when this returns, and read it from there.
 
         Args:
@@ -94,21 +142,4 @@ class Vectors:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
-        self._open(path, len(self))
-
-    def _open(self, path: Path, rows: int) -> None:
-        file = os.open(path, os.O_RDONLY)
-        self._mapped = mmap.mmap(file, rows * 4 * self.dimension, prot=mmap.PROT_READ)
-        self._close_file()
-        self._file, self.path, self.saved = file, path, rows
-        self._tail, self._tail_rows = np.zeros((0, self.dimension), np.float32), 0
-
-    def close(self) -> None:
-        """Let the file go; a map that is still looked at goes with its last view."""
-        self._mapped = None
-        self._close_file()
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        return Vectors.read(self.dimension, path, len(self))

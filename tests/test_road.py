@@ -12,8 +12,19 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+
+from retrieval.entries import Entry
+from retrieval.gallery import Gallery
+from retrieval.plan import IndexPlan
+from serving.encoder import open_encoder
+from tests.retrieval.service import running_app
+from training.datasets import read_split
+from training.rankings import evaluate_rankings
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = {"mAP", "rank1", "rank5", "color_accuracy", "type_accuracy"}
@@ -142,6 +153,101 @@ def test_served_figures_are_the_offline_ones(road: Road, first: Ended) -> None:
     assert stages(first.stderr)[-1] == "Search page"
     assert road.left_behind() == {}
     assert road.scratch() == []
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the first run has left: data, bundle, gallery, and the query images."""
+
+    data: Path
+    bundle: Path
+    gallery: Path
+    queries: list[Path]
+
+    def ranked_over_rest(self, gallery: Path) -> dict[str, dict[str, Any]]:
+        """What a service of a gallery answers to each query image, in the form of a rankings file's lines."""
+        ranked = {}
+        with (
+            running_app("--gallery", gallery, "--encoder", self.bundle) as url,
+            httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+        ):
+            for path in self.queries:
+                answer = client.post("/api/search", files={"image": path.read_bytes()}, data={"k": "1000"})
+                assert answer.status_code == 200, answer.text
+                found = answer.json()
+                keys = [item["key"] for item in found["results"]]
+                ranked[path.name] = {"query": path.name, **found["query"], "results": keys}
+        return ranked
+
+
+@pytest.fixture(scope="module")
+def made(road: Road, first: Ended) -> Made:
+    build = road.folder / "build"
+    data = build / "data-24-12-96"
+    (bundle,), (gallery,) = build.glob("bundle-*"), build.glob("gallery-*")
+    return Made(data, bundle, gallery, sorted((data / "image_query").glob("*.jpg")))
+
+
+def test_figures_over_rest_are_the_offline_ones(made: Made, first: Ended, tmp_path: Path) -> None:
+    """Exact search, every image ranked: the same mAP and Rank-1 as `training.evaluate` of the torch model."""
+    path = tmp_path / "rankings.jsonl"
+    answers = made.ranked_over_rest(made.gallery).values()
+    path.write_text("".join(json.dumps(line) + "\n" for line in answers), encoding="utf-8")
+    found = evaluate_rankings(path, read_split(made.data, "query"), read_split(made.data, "test"))
+    assert found.ranking.mean_average_precision == pytest.approx(first.answer["offline"]["mAP"], abs=1e-9)
+    assert found.ranking.rank(1) == pytest.approx(first.answer["offline"]["rank1"], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_figures_over_rest_with_the_automatic_index(made: Made, tmp_path: Path) -> None:
+    """Among thousands of made-up images near the real ones, mAP of 1000 results is nearly a plain scan's."""
+    chance = np.random.default_rng(0)
+    with Gallery.open(made.gallery) as small:
+        real = [entry for batch in small.entries() for entry in batch]
+        model = small.model
+    vectors = np.stack([entry.embedding for entry in real])
+    base, one, other = (vectors[chance.integers(0, len(real), 6000)] for _ in range(3))
+    others = base + np.float32(1.5) * (one - other)
+    plan = IndexPlan(exact_up_to=4000)
+    with Gallery.open(tmp_path / "gallery", model=model, writable=True, plan=plan) as large:
+        large.add(real)
+        large.add(Entry(f"other/{n}", vector) for n, vector in enumerate(others))
+        held = [entry for batch in large.entries() for entry in batch]
+    (index,) = (tmp_path / "gallery" / "derived").glob("index-*.faiss")
+    assert index.stat().st_size < vectors.itemsize * others.size / 4
+    answers = made.ranked_over_rest(tmp_path / "gallery")
+
+    keys = np.array([entry.key for entry in held])
+    # Of unit length where the model's metric is the cosine, whose order is then that of the distance.
+    stored = np.stack([entry.embedding for entry in held]).astype(np.float64)
+    encoder = open_encoder(str(made.bundle), threads=1)
+    queries = read_split(made.data, "query")
+    embedded = encoder.encode([record.path.read_bytes() for record in queries]).embedding
+    encoder.close()
+    gallery = read_split(made.data, "test")
+    figures = []
+    for record, embedding in zip(queries, embedded, strict=True):
+        same = [each for each in gallery if each.vehicle_id == record.vehicle_id]
+        matches = {each.path.name for each in same if each.camera_id != record.camera_id}
+        junk = {each.path.name for each in same} - matches
+        order = np.argsort(np.linalg.norm(stored - embedding, axis=1), kind="stable")[:1000]
+        figures.append(
+            [
+                average_precision([key for key in ranked if key not in junk], matches)
+                for ranked in (answers[record.path.name]["results"], keys[order].tolist())
+            ]
+        )
+    served, exact = np.nanmean(figures, axis=0)
+    assert 0.05 < exact < 1
+    assert served == pytest.approx(exact, abs=0.005)
+
+
+def average_precision(ranked: list[str], matches: set[str]) -> float:
+    """Of all matches; one that is not ranked counts 0."""
+    places = [place for place, key in enumerate(ranked) if key in matches]
+    if not matches:
+        return float("nan")
+    return sum((n + 1) / (place + 1) for n, place in enumerate(places)) / len(matches)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

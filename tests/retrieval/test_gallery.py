@@ -306,11 +306,11 @@ def test_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     large = Entry("large", np.ones(DIMENSION, np.float32), picture=bytes(10**6))
     with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
         gallery.add(entries)
-        gallery._store._database.execute("PRAGMA max_page_count = 40")
+        gallery._store._writes.database.execute("PRAGMA max_page_count = 40")
         with pytest.raises(UserError, match=r"gallery\.sqlite: database or disk is full.*Free some space"):
             gallery.add([Entry("small", np.ones(DIMENSION, np.float32)), large])
         assert len(gallery) == 10
-        gallery._store._database.execute("PRAGMA max_page_count = 4000")
+        gallery._store._writes.database.execute("PRAGMA max_page_count = 4000")
         assert gallery.add([large]) == 1
     with Gallery.open(tmp_path) as reopened:
         assert len(reopened) == 11

@@ -91,7 +91,7 @@ def test_recall_with_filters(indexed, filters: Filters, share: float) -> None:
     assert len(chosen) == pytest.approx(share * ROWS, abs=1)
     right = wanted = 0
     with Gallery.open(folder, plan=SMALL) as gallery:
-        assert gallery._derived.index is not None
+        assert gallery.follower.derived.index is not None
         for query in queries:
             found = gallery.search(query, 10, filters)
             assert len(found) == min(10, len(chosen))
@@ -186,7 +186,7 @@ def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
     with Gallery.open(tmp_path) as upgraded:
         assert upgraded.search(np.zeros(DIMENSION, np.float32), 0) == expected
     store = Store(tmp_path, writable=True)
-    store._database.execute("PRAGMA user_version = 3")
+    store._writes.database.execute("PRAGMA user_version = 3")
     store.close()
     with pytest.raises(UserError, match=r"version 3.*update the program"):
         Gallery.open(tmp_path)
@@ -199,15 +199,15 @@ def test_whole_entries_come_back(tmp_path: Path) -> None:
         np.eye(10, dtype=np.float32)[2],
         np.zeros(0, np.float32),
         b"jpeg",
-        5,
-        6,
-        7,
-        8.5,
-        1.0,
-        2.0,
-        (1.0, 2.0, 3.0, 4.0),
         "scene.jpg",
         "digest",
+        vehicle_id=5,
+        track_id=6,
+        camera=7,
+        time=8.5,
+        latitude=1.0,
+        longitude=2.0,
+        box=(1.0, 2.0, 3.0, 4.0),
     )
     with Gallery.open(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
         gallery.add([entry])

@@ -18,7 +18,7 @@ from PIL import Image
 from retrieval.entries import Model
 from retrieval.gallery import Gallery
 from retrieval.ingest import main
-from retrieval.source import PICTURE_SIZE
+from retrieval.source import PICTURE_SIZE, ImageFile
 from serving.encoder import Encoder
 from tests import ctrl_c
 from tests.retrieval.conftest import draw_vehicle
@@ -211,3 +211,21 @@ def test_full_disk(tmp_path: Path, images: Path, bundle: Path, capsys, limit: in
     # What was acknowledged is whole, and with space the ingest goes on.
     code, summary, _ = run(capsys, *arguments)
     assert (code, summary["known"] + summary["added"], summary["size"]) == (0, 24, 24)
+
+
+def test_small_jpeg_is_its_own_picture_and_says_nothing_of_its_maker(tmp_path: Path) -> None:
+    image = draw_vehicle(1, 1)
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    image.save(tmp_path / "plain.jpg")
+    image.save(tmp_path / "exif.jpg", exif=exif)
+    image.save(tmp_path / "comment.jpg", comment=b"secret")
+    image.convert("L").save(tmp_path / "gray.jpg")
+    image.resize((400, 400)).save(tmp_path / "large.jpg")
+    for path in tmp_path.iterdir():
+        loaded = ImageFile(path, path.name).load()
+        assert (loaded.picture == path.read_bytes()) is (path.name == "plain.jpg")
+        shown = Image.open(io.BytesIO(loaded.picture))
+        assert (shown.format, shown.mode, max(shown.size) <= PICTURE_SIZE) == ("JPEG", "RGB", True)
+        assert b"maker" not in loaded.picture
+        assert b"secret" not in loaded.picture

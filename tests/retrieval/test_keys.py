@@ -1,8 +1,12 @@
 """API keys: the file and its command, and a service that lets in only who has one."""
 
 import base64
+import fcntl
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -29,6 +33,25 @@ def test_command_makes_lists_and_removes(tmp_path: Path, capsys) -> None:
     assert main(["remove", "nobody", *file]) == 2
     assert main(["remove", "other", *file]) == 0
     assert [key.name for key in read_keys(tmp_path / "keys.json")] == ["Zürich desk"]
+
+
+def test_no_key_is_lost_where_many_are_made_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    with ThreadPoolExecutor(8) as pool:
+        secrets = list(pool.map(lambda number: add_key(path, str(number), "read"), range(40)))
+    ring = KeyRing(path)
+    found = [ring.find(secret) for secret in secrets]
+    assert [key.name for key in found if key is not None] == [str(number) for number in range(40)]
+    # Of another process: the lock is the file's, not the program's.
+    with open(tmp_path / ".keys.json.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-m", "retrieval.keys", "remove", "7", "--keys", str(path)]
+        process = subprocess.Popen(command)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert len(read_keys(path)) == 40
+    assert process.wait(timeout=60) == 0
+    assert len(read_keys(path)) == 39
 
 
 @pytest.mark.parametrize("content", ["", "{}x", '{"a": 1}', '[{"name": "a"}]', "[1]", "\0"])

@@ -36,7 +36,7 @@ def test_boxes_and_facts_go_in(tmp_path: Path, bundle: Path, encoder: Encoder, c
     code, summary, stderr = run(capsys, *arguments)
     assert (code, summary["found"], summary["added"], summary["bad"]) == (0, 5, 3, 2)
     assert "missing.png: cannot be read" in stderr
-    assert "lies outside the image" in stderr
+    assert "holds nothing of the 96x96 pixels" in stderr
     with Gallery.open(tmp_path / "g") as gallery:
         first = gallery.get("scene.png#10,12,106,108")
         assert first is not None

@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from retrieval.feedback import Feedback
 from retrieval.gallery import Gallery
@@ -140,10 +143,84 @@ def test_added_is_found_by_others_and_removed_is_gone(service: Service, tmp_path
     assert "vehicle_search_images 24.0" in text
 
 
+def jpegs(count: int) -> list[bytes]:
+    """Pictures of different vehicles."""
+    made = []
+    for number in range(count):
+        buffer = io.BytesIO()
+        draw_vehicle(number % 6 + 1, 1 + number // 6).save(buffer, "JPEG")
+        made.append(buffer.getvalue())
+    return made
+
+
+def test_box_is_cut_out_before_it_is_encoded(service: Service) -> None:
+    scene, alone, whole = io.BytesIO(), io.BytesIO(), Image.new("RGB", (300, 120), "gray")
+    whole.paste(draw_vehicle(1, 1), (10, 12))
+    whole.save(scene, "PNG")
+    draw_vehicle(1, 1).save(alone, "PNG")
+    form = {"box": "10,12,106,108", "vehicle_id": "1"}
+    added = service.writer.put("/api/entries/part", files={"image": scene.getvalue()}, data=form)
+    assert (added.status_code, added.json()["entry"]["box"]) == (200, [10, 12, 106, 108])
+    found = service.reader.post("/api/search", files={"image": alone.getvalue()}, data={"k": "2"}).json()
+    assert (found["results"][0]["key"], found["results"][0]["distance"]) == ("part", 0)
+    picture = service.reader.get("/api/images/part").content
+    assert Image.open(io.BytesIO(picture)).size == (96, 96)
+    for box, status in (("1,2,3", 422), ("5,5,1,1", 422), ("900,0,910,10", 400)):
+        answer = service.writer.put("/api/entries/x", files={"image": scene.getvalue()}, data={"box": box})
+        assert (answer.status_code, "box" in answer.text) == (status, True)
+    assert service.writer.delete("/api/entries/part").json() == {"removed": True}
+
+
+def test_many_at_once(service: Service) -> None:
+    """Each image with its own facts; a bad one is told and the others are added, in one commit."""
+    images = jpegs(9)
+    images[4] = b"no image"
+    files = [("image", (f"{n}.jpg", data)) for n, data in enumerate(images)]
+    facts = [{"key": f"many/{n}", "camera": 70 + n, "time": n * 1.5} for n in range(9)]
+    facts[2] |= {"time": "0:01:00", "latitude": 1, "longitude": 2, "box": "0,0,48,96", "vehicle_id": 5}
+    form = {"entries": json.dumps(facts)}
+    answer = service.writer.put("/api/entries", files=files, data=form)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["changed"], list(answer.json()["errors"])) == (8, ["many/4"])
+    assert [item["key"] for item in answer.json()["entries"]] == [f"many/{n}" for n in range(9) if n != 4]
+    second = service.reader.get("/api/entries/many/2").json()
+    assert (second["time"], second["box"], second["vehicle_id"]) == (60, [0, 0, 48, 96], 5)
+    assert service.writer.put("/api/entries", files=files, data=form).json()["changed"] == 0
+    alone = service.writer.put(
+        "/api/entries/many/1", files={"image": images[1]}, data={"camera": 71, "time": 1.5}
+    )
+    assert alone.json()["changed"] is False, "one by one or many: the same entry"
+    for n in range(9):
+        service.writer.delete(f"/api/entries/many/{n}")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[", "entries"),
+        ('[{"key": "a"}]', "one of each is needed"),
+        ('[{"key": "a"}, {"key": "a"}]', "a key comes twice"),
+        ('[{"key": "a"}, {"key": "b\\u0007"}]', "printable"),
+        ('[{"key": "a"}, {"camera": 1}]', "key"),
+        ('[{"key": "a"}, {"key": "b", "colour": "red"}]', "colour"),
+        ('[{"key": "a"}, {"key": "b", "camera": 1e300}]', "camera"),
+        ('[{"key": "a"}, {"key": "b", "latitude": 1}]', "b: a place has"),
+        ('[{"key": "a"}, {"key": "b", "time": "noon"}]', "b: 'noon' is not a time"),
+        ('[{"key": "a"}, {"key": "b", "time": NaN}]', "time"),
+    ],
+)
+def test_bad_lists_change_nothing(service: Service, entries: str, message: str) -> None:
+    files = [("image", ("a.jpg", data)) for data in jpegs(2)]
+    answer = service.writer.put("/api/entries", files=files, data={"entries": entries})
+    assert (answer.status_code, message in answer.text) == (422, True), answer.text
+    assert service.reader.get("/api/entries/a").status_code == 404
+
+
 def test_writing_needs_the_scope(service: Service) -> None:
     image = {"image": b"x"}
     for answer in (
         service.reader.put("/api/entries/x", files=image),
+        service.reader.put("/api/entries", files=image, data={"entries": '[{"key": "x"}]'}),
         service.reader.delete(f"/api/entries/{name(1, 1)}"),
     ):
         assert (answer.status_code, "scope `write`" in answer.text) == (403, True)
@@ -212,6 +289,7 @@ def test_openapi_describes_it_all(service: Service) -> None:
         *(("/api/search", "post"), ("/api/similar/{key}", "get"), ("/api/cameras", "get")),
         *(("/api/entries", "get"), ("/api/images/{key}", "get")),
         *(("/api/entries/{key}", method) for method in ("get", "put", "delete")),
+        ("/api/entries", "put"),
     }
     for methods in paths.values():
         for described in methods.values():
@@ -278,4 +356,32 @@ def test_damaged_images_are_searched_for_or_refused(service: Service) -> None:
         assert "Traceback" not in answer.text
         seen.add(answer.status_code)
     assert seen == {200, 400}
+    assert service.reader.get("/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [
+        ("fuzzing", 3),
+        pytest.param("examples,coverage,fuzzing,stateful", 100, marks=pytest.mark.slow),
+    ],
+)
+def test_description_is_kept(service: Service, tmp_path: Path, phases: str, examples: int) -> None:
+    """Schemathesis asks what it can think of; last of this file, because it changes the gallery."""
+    (tmp_path / "openapi.json").write_text(service.reader.get("/api/openapi.json").text)
+    checks = ("not_a_server_error", "content_type_conformance", "response_schema_conformance")
+    options = {
+        "--url": service.writer.base_url,
+        "--header": f"Authorization: {service.writer.headers['Authorization']}",
+        "--phases": phases,
+        "--max-examples": examples,
+        "--seed": 1,
+        "--checks": ",".join((*checks, "status_code_conformance")),
+        "--suppress-health-check": "all",
+        "--generation-database": "none",
+    }
+    command = [sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--no-color"]
+    command += [str(part) for option in options.items() for part in option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert service.reader.get("/ready").status_code == 200
