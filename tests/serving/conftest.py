@@ -12,6 +12,7 @@ from torch import nn
 
 from serving.bundle import Bundle
 from serving.export import export_bundle
+from serving.onnx_export import sample_inputs
 from serving.server import TritonServer
 from zoo.card import Card
 from zoo.registry import create_model, make_card
@@ -19,12 +20,17 @@ from zoo.registry import create_model, make_card
 SIZE = (64, 64)
 
 
-def make_model(**options: object) -> tuple[nn.Module, Card]:
+def make_model(size: tuple[int, int] = SIZE, **options: object) -> tuple[nn.Module, Card]:
     """Build a DenseNet121 of random weights and its card."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = create_model("densenet121", **options).eval()
-    return model, make_card(model, "densenet121.test", SIZE, licence="Apache-2.0")
+    return model, make_card(model, "densenet121.test", size, licence="Apache-2.0")
+
+
+def inputs_of(card: Card, count: int = 16) -> dict[str, np.ndarray]:
+    """Make random inputs of a model, by name."""
+    return {name: value.numpy() for name, value in sample_inputs(card, count).items()}
 
 
 def make_image(seed: int, image_format: str = "JPEG") -> bytes:
