@@ -59,9 +59,8 @@ def test_every_input_variant_exports_in_every_precision(
     network: str, multitask: bool, pose: list[str], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    arch = network.split(".", maxsplit=1)[0]
-    options = {**NETWORKS[network], "multitask": multitask, **dict.fromkeys(pose, True)}
-    model = create_model(arch, **options).eval()
+    arch, options = NETWORKS[network]
+    model = create_model(arch, **{**options, "multitask": multitask, **dict.fromkeys(pose, True)}).eval()
     card = make_card(model, f"{arch}.test", (32, 32), licence="Apache-2.0")
     # Refused, were torch and onnxruntime to differ by more than 1e-4.
     full = export_bundle(model, card, tmp_path / "bundle").onnx_file
