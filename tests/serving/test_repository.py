@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,55 +23,22 @@ from serving.encoder_onnx import OnnxEncoder
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.repository import main
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
-from serving.repository_options import Options, Queue, read_options
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_options import Options
 from serving.server import TritonServer
 from serving.server_settings import ServerSettings
 from serving.triton_repository import Repository, install
 from zoo.errors import UserError
 from zoo.registry import create_model, make_card
 
-from .conftest import SIZE, make_image, make_model
+from .conftest import OPTIONS, SIZE, make_image, make_model, request_of
 from .processes import command_line, session_members
 from .test_launch import server_of
-
-OPTIONS = """
-warm_up = [1, 4]
-response_cache = true
-[batching]
-preferred_sizes = [4, 8]
-[priorities]
-levels = 2
-default = 2
-[runtime]
-threads = 1
-optimization = "extended"
-memory_arena = false
-[rate_limit]
-resource = "cores"
-capacity = 2
-"""
-
-
-def request_of(images: list[bytes]) -> grpcclient.InferInput:
-    tensor = grpcclient.InferInput("image_bytes", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
-    return tensor
 
 
 def metrics(server: TritonServer) -> str:
     with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
         return str(answer.read().decode())
-
-
-@pytest.fixture(scope="module")
-def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, Path]]:
-    """A server of a repository with many options."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "options.toml").write_text(OPTIONS)
-    repository = install(bundle, folder / "repository", read_options(folder / "options.toml"))
-    with TritonServer(repository) as server:
-        yield server, folder
 
 
 def test_repeated_request_is_answered_from_the_cache(served: tuple[TritonServer, Path]) -> None:
@@ -167,19 +133,6 @@ def counted(text: str) -> dict[str, float]:
     }
 
 
-def test_trace_shows_a_request_through_the_ensemble(bundle: Bundle, tmp_path: Path) -> None:
-    settings = ServerSettings(trace=tmp_path / "trace.json", trace_rate=1)
-    with (
-        TritonServer(bundle, settings=settings) as server,
-        grpcclient.InferenceServerClient(server.grpc) as client,
-    ):
-        answer = client.infer(ENTRY_MODEL, [request_of([make_image(71)])], request_id="query-71")
-    assert answer.get_response().id == "query-71"
-    traces = json.loads((tmp_path / "trace.json").read_text())
-    models = {trace["model_name"] for trace in traces if trace.get("request_id") == "query-71"}
-    assert models == {ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL}
-
-
 def test_warm_up_is_run(bundle: Bundle, tmp_path: Path) -> None:
     """One that cannot be run keeps the network from being ready, so that it is seen to be run."""
     repository = install(bundle, tmp_path / "repository", Options(warm_up=(2,)))
@@ -236,25 +189,6 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
         opened.close()
     assert {version for version, _ in seen} == {"1", "2"}
     assert max(error for _, error in seen) < 1e-4
-
-
-def test_full_queue_refuses_at_once(bundle: Bundle, tmp_path: Path) -> None:
-    options = Options(queue=Queue(max_requests=1))
-    with TritonServer(install(bundle, tmp_path / "repository", options)) as server:
-        client = grpcclient.InferenceServerClient(server.grpc)
-
-        def ask(seed: int) -> str:
-            try:
-                client.infer(ENTRY_MODEL, [request_of([make_image(seed)] * 8)], client_timeout=60)
-            except InferenceServerException as error:
-                return str(error)
-            return ""
-
-        with ThreadPoolExecutor(16) as pool:
-            errors = list(pool.map(ask, range(32)))
-        client.close()
-    assert "" in errors
-    assert any("xceeds maximum queue size" in error for error in errors)
 
 
 def test_same_model_with_other_options_keeps_its_version(bundle: Bundle, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import socket
+import struct
 import time
 import urllib.request
 from pathlib import Path
@@ -12,28 +13,27 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.probe import probe
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
 from serving.repository_options import Options
 from serving.server import TritonServer, choose_ports
 from zoo.errors import UserError
 
-from .conftest import make_image, make_model
+from .conftest import make_image, make_model, request_of
 from .processes import command_line, session_members
 
 LARGEST = Options().batching.max_size
 
 
 def infer(server: TritonServer, images: list[bytes], **options: object) -> grpcclient.InferResult:
-    tensor = grpcclient.InferInput("image_bytes", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
     with grpcclient.InferenceServerClient(server.grpc) as client:
-        return client.infer(ENTRY_MODEL, [tensor], **options)
+        return client.infer(ENTRY_MODEL, [request_of(images)], **options)
 
 
 def own_regions() -> set[Path]:
@@ -61,16 +61,52 @@ def test_image_of_too_many_pixels_is_refused_before_decoding(server: TritonServe
         infer(server, [huge])
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
-def test_decompression_bomb_is_refused(server: TritonServer, image_format: str) -> None:
-    """A small file of many pixels, sent with a good image, which is answered."""
+BOMB_SIDE = 8100
+"""Of a square of a little more than the limit of 64 million pixels."""
+
+
+def encoded_bomb(image_format: str) -> bytes:
+    """Encode a black square as a small file; Pillow writes no compressed BMP, so that one is put together."""
+    if image_format == "BMP":
+        runs, rest = divmod(BOMB_SIDE, 255)
+        pixels = (b"\xff\0" * runs + bytes([rest, 0]) + b"\0\0") * BOMB_SIDE + b"\0\1"
+        start = 14 + 40 + 1024
+        file_header = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start)
+        rle8 = (40, BOMB_SIDE, BOMB_SIDE, 1, 8, 1, len(pixels), 2835, 2835, 256, 0)
+        return file_header + struct.pack("<IiiHHIIiiII", *rle8) + bytes(1024) + pixels
     buffer = io.BytesIO()
-    Image.new("L", (9000, 9000)).save(buffer, image_format)
-    assert buffer.tell() < 2 * 2**20
-    answer = infer(server, [buffer.getvalue(), make_image(0)])
-    bomb, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
-    assert "9000x9000 pixels exceeds the limit of 64000000 pixels" in bomb
+    how = {"lossless": True, "quality": 0, "method": 0} if image_format == "WEBP" else {}
+    Image.new("L", (BOMB_SIDE, BOMB_SIDE)).save(buffer, image_format, **how)
+    return buffer.getvalue()
+
+
+def most_memory(process: int) -> int:
+    """Return the most bytes that a process ever had resident."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_decompression_bomb_is_refused_undecoded(server: TritonServer, image_format: str) -> None:
+    """A small file of many pixels, sent with a good image, which is answered."""
+    bomb = encoded_bomb(image_format)
+    assert len(bomb) < 2**20
+    (decoder,) = (p for p in session_members(server.pid) if f"/{PREPROCESS_MODEL}/" in command_line(p))
+    before = most_memory(decoder)
+    answer = infer(server, [bomb, make_image(0)])
+    refusal, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
+    assert f"{BOMB_SIDE}x{BOMB_SIDE} pixels exceeds the limit of 64000000 pixels" in refusal
     assert good == ""
+    assert most_memory(decoder) - before < BOMB_SIDE**2 / 4
+
+
+def test_bomb_in_the_text_of_a_png_is_refused(server: TritonServer) -> None:
+    buffer, texts = io.BytesIO(), PngInfo()
+    texts.add_text("Comment", "0" * 100 * 2**20, zip=True)
+    Image.new("L", (50, 50)).save(buffer, "PNG", pnginfo=texts)
+    assert buffer.tell() < 2**20
+    with pytest.raises(InferenceServerException, match=r"bad image: .*Decompressed data too large"):
+        infer(server, [buffer.getvalue()])
 
 
 def test_too_large_a_batch_is_refused(server: TritonServer) -> None:
