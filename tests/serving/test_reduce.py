@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from serving.agreement import check_agreement, measure_loss
 from serving.bundle import Bundle
@@ -44,6 +46,17 @@ def test_bundle_of_less_precision(precision: str, tmp_path: Path) -> None:
     report = json.loads((bundle.path / "parity.json").read_text())
     assert [check["batch"] for check in report["agreement"]] == [1, 5, 16]
     assert not (bundle.path / "fp32.onnx").exists()
+
+
+def test_powers_of_large_values_survive_fp16(tmp_path: Path) -> None:
+    """GeM's cubes leave half precision's range; they must not pass through it on their way to the mean."""
+    model, card = make_model(size=(32, 32), pool="gem")
+    *_, last = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        last.weight *= 100
+    bundle = export_bundle(model, card, tmp_path / "b", reduction=Reduction("fp16", inputs_of(card)))
+    report = json.loads((bundle.path / "parity.json").read_text())
+    assert min(check["least_cosine"] for check in report["agreement"]) > 0.999
 
 
 def test_pose_model_is_calibrated_on_arrays(tmp_path: Path) -> None:
