@@ -128,7 +128,7 @@ class Load:
         self.server.stop()
         self.server.start()
         self.restarts += 1
-        if reason := probe(self.server.grpc):
+        if reason := probe(self.server.http):
             raise UserError(f"the server was started again and does not answer ({reason})")
 
 

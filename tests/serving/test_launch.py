@@ -56,7 +56,7 @@ def test_signal_stops_everything(
     assert launched.stdout is not None
     addresses = json.loads(launched.stdout.readline())
     assert set(addresses) == {"grpc", "http", "metrics"}
-    assert probe(addresses["grpc"], bundle.card) is None
+    assert probe(addresses["http"], bundle.card.outputs) is None
     server = server_of(launched.pid)
     launched.send_signal(number)
     assert launched.wait(60) == 0

@@ -14,6 +14,7 @@ import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
+from serving.probe import failure, probe
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
 from serving.repository_options import Options, Queue
 from serving.server import TritonServer
@@ -85,6 +86,22 @@ def test_request_that_waits_beyond_its_own_time_is_refused(served: tuple[TritonS
         asked.wait()
     assert set(asked.errors) == {"impatient"}
     assert "Request timeout expired" in asked.errors["impatient"]
+
+
+def test_busy_server_is_not_taken_for_a_broken_one(served: tuple[TritonServer, Path]) -> None:
+    server, _ = served
+    bulk = [new_request(LARGEST) for _ in range(16)]
+    with grpcclient.InferenceServerClient(server.grpc) as client:
+        asked = Asked(client)
+        began = time.monotonic()
+        for number, request in enumerate(bulk):
+            asked.ask(f"bulk {number}", request)
+        asked.wait(2)
+        a_few = 2 * (time.monotonic() - began)
+        assert failure(server.http, timeout=a_few) is None
+        assert probe(server.http, timeout=a_few / 4) is not None
+        asked.wait()
+    assert probe(server.http) is None
 
 
 def ask_at_once(server: TritonServer, clients: int, images: int) -> list[str]:

@@ -231,8 +231,10 @@ def test_command_names_the_flags_of_the_server(
     ]
 
 
-def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle) -> None:
-    command = [sys.executable, "-m", "serving.launch", "--bundle", str(bundle.path)]
+def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle, tmp_path: Path) -> None:
+    """With a cache, which would go on answering what it was asked before."""
+    repository = install(bundle, tmp_path / "repository", Options(response_cache=True))
+    command = [sys.executable, "-m", "serving.launch", "--repository", str(repository.path)]
     command += ["--restarts", "3", "--check", "0.5", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launch:
         assert launch.stdout is not None

@@ -2,9 +2,12 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -16,6 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tritonclient.utils import InferenceServerException
 
+import serving.probe
 from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
@@ -129,9 +133,10 @@ def test_metrics_are_served_on_loopback(server: TritonServer) -> None:
 
 
 def test_probe_tells_what_is_wrong(server: TritonServer, bundle: Bundle) -> None:
-    assert probe(server.grpc, bundle.card) is None
-    wider = bundle.card.replace(outputs={**bundle.card.outputs, "embedding": 7})
-    assert probe(server.grpc, wider) == "embedding came back as [1, 1024]"
+    assert probe(server.http, bundle.card.outputs) is None
+    assert probe(server.http) is None
+    wider = {**bundle.card.outputs, "embedding": 7}
+    assert probe(server.http, wider) == "embedding came back as [1, 1024]"
 
 
 def test_nothing_is_left_and_nothing_is_written_into_the_bundle(bundle: Bundle) -> None:
@@ -148,14 +153,24 @@ def test_nothing_is_left_and_nothing_is_written_into_the_bundle(bundle: Bundle) 
     assert sorted(bundle.path.rglob("*")) == files
 
 
-def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundle) -> None:
+def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundle, tmp_path: Path) -> None:
     """A killed worker never recovers while the health endpoints go on saying ready."""
+    # As in a container, where nothing but the file is there.
+    alone = shutil.copy(serving.probe.__file__, tmp_path)
     with TritonServer(bundle, stop_timeout=2) as server:
         pid = server.pid
+        command = [sys.executable, "-I", alone, "--address", server.http, "--timeout", "5"]
+        assert subprocess.run(command, check=False).returncode == 0
         (worker,) = (p for p in session_members(pid) if f"/{ONNX_MODEL}/" in command_line(p))
         os.kill(worker, signal.SIGKILL)
         encoder = TritonEncoder(server.grpc)
-        assert probe(server.grpc, bundle.card, timeout=10) is not None
+        with urllib.request.urlopen(
+            f"http://{server.http}/v2/models/{ENTRY_MODEL}/ready", timeout=10
+        ) as ready:
+            assert ready.status == 200
+        done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{server.http}: ")
         with pytest.raises(UserError, match="triton:grpc://"):
             encoder.encode([make_image(0)])
         encoder.close()
@@ -181,7 +196,7 @@ def test_ports_are_distinct() -> None:
 def test_pose_model_is_served(tmp_path: Path) -> None:
     model, card = make_model(keypoints=True, segments=True)
     with TritonServer(export_bundle(model, card, tmp_path / "bundle")) as server:
-        assert probe(server.grpc, card) is None
+        assert probe(server.http, card.outputs) is None
 
 
 def test_server_that_dies_is_reported(bundle: Bundle, tmp_path: Path) -> None:
