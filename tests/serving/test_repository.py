@@ -18,6 +18,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor, shared_memory
 
+from benchmarks.processes import server_of, worker_of
 from serving.bundle import Bundle
 from serving.encoder_onnx import OnnxEncoder
 from serving.encoder_triton import TritonEncoder
@@ -32,8 +33,6 @@ from zoo.errors import UserError
 from zoo.registry import create_model, make_card
 
 from .conftest import OPTIONS, SIZE, make_image, make_model, request_of
-from .processes import command_line, session_members
-from .test_launch import server_of
 
 
 def metrics(server: TritonServer) -> str:
@@ -241,7 +240,7 @@ def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle, tmp_p
         try:
             addresses = json.loads(launch.stdout.readline())
             server = server_of(launch.pid)
-            (worker,) = (p for p in session_members(server) if f"/{ONNX_MODEL}/" in command_line(p))
+            worker = worker_of(server, ONNX_MODEL)
             for number, victim in enumerate((worker, None), 1):
                 os.kill(victim or server_of(launch.pid), signal.SIGKILL)
                 restart = json.loads(launch.stdout.readline())

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from tritonclient.utils import InferenceServerException
 
 import serving.probe
+from benchmarks.processes import session_members, worker_of
 from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
@@ -30,7 +31,6 @@ from serving.server import TritonServer, choose_ports
 from zoo.errors import UserError
 
 from .conftest import make_image, make_model, request_of
-from .processes import command_line, session_members
 
 LARGEST = Options().batching.max_size
 
@@ -95,7 +95,7 @@ def test_decompression_bomb_is_refused_undecoded(server: TritonServer, image_for
     """A small file of many pixels, sent with a good image, which is answered."""
     bomb = encoded_bomb(image_format)
     assert len(bomb) < 2**20
-    (decoder,) = (p for p in session_members(server.pid) if f"/{PREPROCESS_MODEL}/" in command_line(p))
+    decoder = worker_of(server.pid, PREPROCESS_MODEL)
     before = most_memory(decoder)
     answer = infer(server, [bomb, make_image(0)])
     refusal, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
@@ -161,7 +161,7 @@ def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundl
         pid = server.pid
         command = [sys.executable, "-I", alone, "--address", server.http, "--timeout", "5"]
         assert subprocess.run(command, check=False).returncode == 0
-        (worker,) = (p for p in session_members(pid) if f"/{ONNX_MODEL}/" in command_line(p))
+        worker = worker_of(pid, ONNX_MODEL)
         os.kill(worker, signal.SIGKILL)
         encoder = TritonEncoder(server.grpc)
         with urllib.request.urlopen(
