@@ -122,6 +122,6 @@ class Killer:
             ends = [
                 each.ended for each in self._load.asked if each.outcome == "right" and each.sent > last.at
             ]
-            last.seconds = min(ends) - last.at if ends else None
+            last.seconds = round(min(ends) - last.at, 1) if ends else None
         for recovery, restart in zip(self.recoveries, self._server.restarts, strict=False):
-            recovery.cause = restart["cause"].partition("\n")[0]
+            recovery.cause = restart["cause"].partition("; from its log")[0]

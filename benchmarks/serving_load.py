@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.kill,
     )
     for name, value in itertools.chain(result.items(), result["rss"].items()):
-        if not isinstance(value, dict | list):
+        if not isinstance(value, dict | list | None):
             print(f"{name}: {value}")
     for recovery in result["recoveries"]:
         print("killed the {killed}: {seconds} s until it answered again ({cause})".format(**recovery))

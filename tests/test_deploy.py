@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -206,7 +207,7 @@ def adapter_queries() -> list[str]:
 
 
 def test_queries_and_flags_are_known_to_a_real_server(tmp_path: Path) -> None:
-    """Each metric that the dashboard and the autoscaler ask for, and each flag that the server is given."""
+    """Each metric that dashboard, autoscaler and documentation name, and each flag."""
     model, card = make_model()
     bundle = export_bundle(model, card, tmp_path / "bundle")
     repository = install(bundle, tmp_path / "repository", read_options(DEPLOY / "serving.toml"))
@@ -223,6 +224,10 @@ def test_queries_and_flags_are_known_to_a_real_server(tmp_path: Path) -> None:
         names = metric_names(query)
         assert names, query
         assert names <= exposed, query
+    page = (ROOT / "docs" / "serving.md").read_text().partition("## Metrics\n")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`((?:nv|vehicle_reid)_\w+)[`{]", page))
+    assert len(listed) >= 8
+    assert listed <= exposed
     (tmp_path / "run").mkdir()
     binary = find_server(repository.path, tmp_path / "run")
     help_text = subprocess.run(
