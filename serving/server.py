@@ -153,6 +153,12 @@ class TritonServer:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def kill(self) -> None:
+        """End a broken server at once: it would wait for its dead worker. `stop` removes what it leaves."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                os.killpg(self.pid, signal.SIGKILL)
+
     def failure(self, timeout: float = 30.0) -> str | None:
         """Tell why no real inference is answered, None where one is; see `serving.probe.failure`."""
         try:

@@ -253,3 +253,4 @@ def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle, tmp_p
         finally:
             launch.terminate()
     assert launch.returncode == 0
+    assert list(Path("/dev/shm").glob(f"vehicle_reid_{launch.pid}_*")) == []
