@@ -17,6 +17,7 @@ from zoo.registry import MEASURED, PRETRAINED, create_model, default_options, li
 from .conftest import inputs_of
 
 POSE = ("keypoints", "heatmaps", "segments")
+BY_DEFAULT = (["keypoints"], ["heatmaps", "segments"], ["keypoints", "heatmaps"], list(POSE))
 
 
 def networks() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -34,10 +35,10 @@ NETWORKS = networks()
 
 
 def cases() -> Iterator[Any]:
-    """List the whole product; run by default is each network with images alone, and one with all the rest."""
+    """List the whole product; run by default are all networks with images alone, and one with pose inputs."""
     for network, multitask, *pose in itertools.product(NETWORKS, (True, False), *[(False, True)] * len(POSE)):
         taken = [name for name, on in zip(POSE, pose, strict=True) if on]
-        default = multitask and (not taken or network == "osnet_ain.equal")
+        default = multitask and (not taken or (network == "osnet_ain.equal" and taken in BY_DEFAULT))
         parts = [network, *taken] if multitask else [network, "embedding", *taken]
         yield pytest.param(
             network, multitask, taken, id="+".join(parts), marks=[] if default else pytest.mark.slow

@@ -8,6 +8,7 @@ from benchmarks.graph_simplifiers import main
 from serving.bundle import Bundle
 
 
+@pytest.mark.slow
 def test_onnxruntimes_own_simplification_is_compared(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,10 @@ class Asked:
         self._asked += 1
         self._client.async_infer(ENTRY_MODEL, [request], end, request_id=name, client_timeout=120, **options)
 
+    def ask_all(self, name: str, requests: list[grpcclient.InferInput]) -> None:
+        for number, request in enumerate(requests):
+            self.ask(f"{name} {number}", request)
+
     def wait(self, count: int | None = None) -> None:
         """Wait until so many have ended, all where None is given."""
         with self._ended:
@@ -63,8 +67,7 @@ def test_urgent_request_passes_those_that_wait(served: tuple[TritonServer, Path]
     bulk = [new_request(LARGEST) for _ in range(8)]
     with grpcclient.InferenceServerClient(served[0].grpc) as client:
         asked = Asked(client)
-        for number, request in enumerate(bulk):
-            asked.ask(f"bulk {number}", request)
+        asked.ask_all("bulk", bulk)
         asked.wait(1)
         asked.ask("ordinary", new_request(1))
         asked.ask("urgent", new_request(1), priority=1)
@@ -79,8 +82,7 @@ def test_request_that_waits_beyond_its_own_time_is_refused(served: tuple[TritonS
     bulk = [new_request(LARGEST) for _ in range(4)]
     with grpcclient.InferenceServerClient(served[0].grpc) as client:
         asked = Asked(client)
-        for number, request in enumerate(bulk):
-            asked.ask(f"bulk {number}", request)
+        asked.ask_all("bulk", bulk)
         asked.ask("impatient", new_request(1), timeout=1_000)
         asked.ask("patient", new_request(1), timeout=60_000_000)
         asked.wait()
@@ -94,8 +96,7 @@ def test_busy_server_is_not_taken_for_a_broken_one(served: tuple[TritonServer, P
     with grpcclient.InferenceServerClient(server.grpc) as client:
         asked = Asked(client)
         began = time.monotonic()
-        for number, request in enumerate(bulk):
-            asked.ask(f"bulk {number}", request)
+        asked.ask_all("bulk", bulk)
         asked.wait(2)
         a_few = 2 * (time.monotonic() - began)
         assert failure(server.http, timeout=a_few) is None
@@ -136,8 +137,7 @@ def test_request_that_waited_too_long_is_put_behind_the_others(bundle: Bundle, t
         asked = Asked(client)
         asked.ask("first", first)
         asked.ask("impatient", impatient, timeout=1_000)
-        for number, request in enumerate(patient):
-            asked.ask(f"patient {number}", request)
+        asked.ask_all("patient", patient)
         asked.wait()
     assert asked.errors == {}
     # Without a timeout it would be the second.
@@ -193,8 +193,7 @@ def test_rate_limit_keeps_network_and_decoding_apart(served: tuple[TritonServer,
     requests = [new_request(LARGEST) for _ in range(8)]
     with traced(served) as events, grpcclient.InferenceServerClient(served[0].grpc) as client:
         asked = Asked(client)
-        for number, request in enumerate(requests):
-            asked.ask(f"request {number}", request)
+        asked.ask_all("request", requests)
         asked.wait()
         assert asked.errors == {}
     decoding, network = (executions(events, model) for model in (PREPROCESS_MODEL, ONNX_MODEL))
