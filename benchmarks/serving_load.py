@@ -1,172 +1,135 @@
 """Load on a served model, every answer checked against its own image: `python -m benchmarks.serving_load`.
 
-Clients ask a server that this command starts, each with images of its own choice and some malformed ones. An
-answer counts as wrong when it is not the one that the in-process encoder gives for that very image. With
-`--kill`, a worker and then the server are killed on the way; requests fail until the server is there again.
+Clients ask a server that this command starts by `serving.launch --restarts`, each with images of its own
+choice and some malformed ones. An answer counts as wrong when it is not the one that the in-process encoder
+gives for that very image. With `--kill`, the network's worker, the decoder and the server are killed on the
+way, and `serving.launch` has to notice; a recovery takes from the kill to the first right answer to a request
+that was sent after it.
 """
 
 import argparse
-import io
+import itertools
 import json
-import os
-import random
-import signal
+import statistics
 import sys
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
+from benchmarks.launched_server import VICTIMS, Killer, Recovery, launched
+from benchmarks.load_clients import Asked, Load, make_images
+from benchmarks.processes import resident_bytes
 from serving.encoder_onnx import OnnxEncoder
-from serving.probe import probe
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
-from serving.server import TritonServer
-from serving.triton_client import connect, triton_errors
-from zoo.errors import UserError, exit_on_user_error
+from zoo.errors import exit_on_user_error
 
-IMAGES = 64
-TOLERANCE = 1e-4
-"""Largest difference of an embedding's number; those of different images differ by far more."""
+DRIFT_PERCENT = 3.0
+"""Resident memory may have grown by so much since the warm-up."""
 
-FLAT = 1.03
+WARM_UP_SECONDS = 60.0
+"""Or a third of a shorter run. Arenas of all batch sizes and the workers' pools are filled by then."""
 
 
-def make_images() -> list[bytes]:
-    """Draw JPEGs that differ in content and size."""
-    rng = np.random.default_rng(0)
-    images = []
-    for number in range(IMAGES):
-        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(coarse).resize((200 + number, 150 + number)).save(buffer, "JPEG")
-        images.append(buffer.getvalue())
-    return images
+def count(asked: list[Asked], recoveries: list[Recovery]) -> dict[str, int]:
+    """Count the outcomes; what was lost because of a kill apart from what should never be lost."""
+    outages = [
+        (recovery.at, float("inf") if recovery.seconds is None else recovery.at + recovery.seconds)
+        for recovery in recoveries
+    ]
+    outcomes = Counter(each.outcome for each in asked)
+    in_outages = sum(
+        each.outcome == "lost" and any(each.sent <= end and each.ended >= start for start, end in outages)
+        for each in asked
+    )
+    return {
+        "requests": len(asked),
+        "right": outcomes["right"],
+        "wrong": outcomes["wrong"],
+        "malformed_refused": outcomes["refused"],
+        "malformed_answered": outcomes["taken"],
+        "lost": outcomes["lost"] - in_outages,
+        "lost_in_outages": in_outages,
+    }
 
 
-class Load:
-    """Clients that ask until a given time and count what they get.
+def memory(samples: list[tuple[float, int]], seconds: float) -> dict[str, float | None]:
+    """Tell how resident memory went.
 
-    Attributes:
-        counts: `right`, `wrong`, `refused` (malformed and refused), `taken` (malformed and answered) and
-            `lost` (no answer).
-        resident: samples of (seconds, bytes) of the server and its workers.
-        restarts: how often the server was started again.
+    Args:
+        samples: (seconds since the start, bytes) of the server and its workers, of one life of it.
+        seconds: of the run.
+
+    Returns:
+        MB at the end of the warm-up and of the run, medians over a tenth of what lies between, the largest,
+        and the drift from one to the other in percent; None where the run was too short to tell.
     """
+    warm_up = min(WARM_UP_SECONDS, seconds / 3)
+    sizes = [size / 1e6 for at, size in samples if at >= warm_up]
+    width = max(3, len(sizes) // 10)
+    if len(sizes) < 2 * width:
+        return {"start_mb": None, "end_mb": None, "max_mb": None, "drift_percent": None}
+    start, end = statistics.median(sizes[:width]), statistics.median(sizes[-width:])
+    return {
+        "start_mb": round(start, 1),
+        "end_mb": round(end, 1),
+        "max_mb": round(max(size / 1e6 for _, size in samples), 1),
+        "drift_percent": round(100 * (end / start - 1), 2),
+    }
 
-    def __init__(
-        self, server: TritonServer, images: list[bytes], expected: np.ndarray, malformed: float
-    ) -> None:
-        self.server, self.images, self.expected, self.malformed = server, images, expected, malformed
-        self.counts: Counter[str] = Counter()
-        self.resident: list[tuple[float, int]] = []
-        self.restarts = 0
-        self._lock = threading.Lock()
 
-    def run(self, seconds: float, concurrency: int, kill: bool) -> None:
-        """Ask for so long; where wanted, the server is killed after a third and a worker after two."""
+def measure(bundle: Path, seconds: float, concurrency: int, malformed: float, kill: bool) -> dict[str, Any]:
+    """Run the load; everything that is known of it in the end."""
+    images = make_images()
+    encoder = OnnxEncoder(bundle)
+    expected = encoder.encode(images).embedding
+    encoder.close()
+    with launched(bundle) as server:
+        load = Load(server.grpc, images, expected, malformed)
+        killer = Killer(server, load, seconds)
+        samples: list[tuple[float, int]] = []
         began = time.monotonic()
-        end = began + seconds
-        kills = [seconds / 3, 2 * seconds / 3] if kill else []
-        with ThreadPoolExecutor(concurrency) as pool, tqdm(total=round(seconds), unit="s") as bar:
-            asking = [pool.submit(self._ask, end, seed) for seed in range(concurrency)]
-            while (elapsed := time.monotonic() - began) < seconds:
-                time.sleep(1.0)
-                bar.update(1)
-                self.resident.append((elapsed, resident_bytes(self.server.pid)))
-                if kills and elapsed > kills[0]:
-                    self._kill(worker=len(kills) == 1)
-                    kills.pop(0)
-            for task in asking:
-                task.result()
+        process = server.pid
 
-    def growth(self) -> float | None:
-        """Resident memory at the end by that after the first third, medians; None after a restart."""
-        if self.restarts or len(self.resident) < 9:
-            return None
-        sizes = [size for _, size in self.resident]
-        third = len(sizes) // 3
-        return float(
-            np.median(sizes[-max(3, third // 3) :]) / np.median(sizes[third : third + max(3, third // 3)])
-        )
+        def sample() -> None:
+            samples.append((time.monotonic() - began, resident_bytes(process)))
 
-    def _ask(self, end: float, seed: int) -> None:
-        import tritonclient.grpc as grpcclient
-
-        chance = random.Random(seed)
-        client = connect(self.server.grpc)
-        while time.monotonic() < end:
-            index = chance.randrange(len(self.images))
-            bad = chance.random() < self.malformed
-            data = self.images[index][:200] if bad else self.images[index]
-            tensor = grpcclient.InferInput("image_bytes", [1, 1], "BYTES")
-            tensor.set_data_from_numpy(np.array([[data]], dtype=np.object_))
-            try:
-                answer = client.infer(ENTRY_MODEL, [tensor], client_timeout=30)
-                error = float(np.abs(answer.as_numpy("embedding")[0] - self.expected[index]).max())
-                outcome = "taken" if bad else "right" if error < TOLERANCE else "wrong"
-            except triton_errors() as failure:
-                outcome = "refused" if bad and "bad image" in str(failure) else "lost"
-                if outcome == "lost":
-                    time.sleep(0.2)
-            with self._lock:
-                self.counts[outcome] += 1
-        client.close()
-
-    def _kill(self, worker: bool) -> None:
-        victim = self.server.pid
-        if worker:
-            victim = next(pid for pid in workers(victim) if f"/{ONNX_MODEL}/" in command_line(pid))
-        os.kill(victim, signal.SIGKILL)
-        cause = self.server.failure(timeout=5)
-        if cause is None:
-            raise UserError("the server was killed, and goes on answering; was it this one?")
-        self.server.stop()
-        self.server.start()
-        self.restarts += 1
-        if reason := probe(self.server.grpc):
-            raise UserError(f"the server was started again and does not answer ({reason})")
+        idle = resident_bytes(process)
+        load.run(seconds, concurrency, killer if kill else sample)
+        killer.look()
+    return {
+        **count(load.asked, killer.recoveries),
+        "requests_per_second": round(len(load.asked) / seconds, 1),
+        "seconds": seconds,
+        "concurrency": concurrency,
+        "rss": {"idle_mb": round(idle / 1e6, 1), **memory(samples, seconds)},
+        "recoveries": [
+            {key: value for key, value in asdict(recovery).items() if key != "at"}
+            for recovery in killer.recoveries
+        ],
+        "restarts": len(server.restarts),
+    }
 
 
-def workers(server: int) -> list[int]:
-    """List the server's processes: it leads a session of its own."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(process.name)) == server:
-                found.append(int(process.name))
-        except ProcessLookupError:
-            continue
-    return found
-
-
-def command_line(process: int) -> str:
-    """Return a process's command line, or nothing where it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
-
-
-def resident_bytes(server: int) -> int:
-    """Add up the resident memory of the server and its workers; shared pages count in each."""
-    total = 0
-    for process in workers(server):
-        try:
-            pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-        total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total
+def failures(result: dict[str, Any], kill: bool) -> list[str]:
+    """Name what a sound server would not show."""
+    drift = result["rss"]["drift_percent"]
+    recovered = [recovery for recovery in result["recoveries"] if recovery["seconds"] is not None]
+    found = {
+        "no answer was right": result["right"] == 0,
+        "answers were wrong": result["wrong"] > 0,
+        "malformed images were answered": result["malformed_answered"] > 0,
+        "answers were lost": result["lost"] > 0,
+        f"memory grew by more than {DRIFT_PERCENT}%": drift is not None and drift > DRIFT_PERCENT,
+        "it did not recover from every kill": kill and len(recovered) < len(VICTIMS),
+        "it was restarted without a kill": result["restarts"] > len(result["recoveries"]),
+    }
+    return [name for name, is_so in found.items() if is_so]
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit code is 1 where an answer was wrong, lost without a kill, or memory grew."""
+    """Run the command; the exit code is 1 where something was wrong, lost, or grew."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving_load",
         description=__doc__,
@@ -176,25 +139,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--malformed", type=float, default=0.05, help="share of the images (default: 0.05)")
-    parser.add_argument("--kill", action="store_true", help="kill the server and a worker on the way")
+    parser.add_argument(
+        "--kill",
+        action="store_true",
+        help=f"kill on the way: {', '.join(VICTIMS)}; memory is not judged then",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
     arguments = parser.parse_args(argv)
-    images = make_images()
-    encoder = OnnxEncoder(arguments.bundle)
-    expected = encoder.encode(images).embedding
-    encoder.close()
-    seconds = arguments.minutes * 60
-    with TritonServer(arguments.bundle) as server:
-        load = Load(server, images, expected, arguments.malformed)
-        load.run(seconds, arguments.concurrency, arguments.kill)
-    counts = {name: load.counts[name] for name in ("right", "wrong", "refused", "taken", "lost")}
-    growth = load.growth()
-    result = {**counts, "restarts": load.restarts, "memory_growth": growth, "seconds": seconds}
-    print(", ".join(f"{name} {value}" for name, value in result.items()))
+    result = measure(
+        arguments.bundle,
+        60 * arguments.minutes,
+        arguments.concurrency,
+        arguments.malformed,
+        arguments.kill,
+    )
+    for name, value in itertools.chain(result.items(), result["rss"].items()):
+        if not isinstance(value, dict | list | None):
+            print(f"{name}: {value}")
+    for recovery in result["recoveries"]:
+        print("killed the {killed}: {seconds} s until it answered again ({cause})".format(**recovery))
+    failed = failures(result, arguments.kill)
+    for reason in failed:
+        print(f"failed: {reason}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(result))
-    failed = counts["wrong"] or counts["taken"] or (counts["lost"] and not arguments.kill)
-    return int(bool(failed or not counts["right"] or (growth is not None and growth > FLAT)))
+        print(json.dumps({**result, "failed": failed}))
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
 # Triton 2.51.0 with what the decoding model needs: NVIDIA's image has neither Pillow nor a numpy for it.
-# Keep this Pillow equal to that of in-process encoders, for equal pixels.
+# Keep this Pillow equal to that of in-process encoders, for equal pixels. Build it from the project's root:
+# docker build -f deploy/triton.Dockerfile -t vehicle-reid-triton:24.10 .
 FROM nvcr.io/nvidia/tritonserver:24.10-py3
 RUN pip install --no-cache-dir 'numpy<2' pillow==12.3.0
+# It asks for a real inference, which notices what the health endpoints do not: a dead worker.
+COPY serving/probe.py /opt/vehicle-reid/probe.py

@@ -121,6 +121,7 @@ def _watch(server: TritonServer, stopping: threading.Event, restarts: int, secon
         cause = server.failure()
         if cause is None or stopping.is_set():
             continue
+        server.kill()
         server.stop()
         server.start()
         done += 1

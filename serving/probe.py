@@ -1,75 +1,165 @@
-"""Readiness by a real inference: health endpoints go on saying ready when a backend's worker is dead."""
+"""Readiness by a real inference: health endpoints go on saying ready when a backend's worker is dead.
 
-import io
+`python -m serving.probe --address HOST:PORT` ends with 0 where the server works. This file stands alone (the
+standard library, nothing of ours), because a container of the server runs a copy of it as its probe.
+"""
 
-import numpy as np
-from PIL import Image
+import argparse
+import json
+import math
+import os
+import struct
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
 
-from serving.bundle import CARD_KEY, POSE_DTYPES
-from serving.repository_configs import ENTRY_MODEL
-from serving.triton_client import connect, triton_errors
-from zoo.card import Card
+_MODEL = "vehicle_reid"  # serving.repository_configs.ENTRY_MODEL
+_BYTES_OF = {"TYPE_UINT8": 1, "TYPE_FP32": 4}
+_SIDE = 16
+
+# Whatever a proxy is for, it is not for asking the server beside us.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def probe(address: str, card: Card | None = None, timeout: float = 30.0) -> str | None:
-    """Send one small generated JPEG through the whole ensemble.
+def probe(address: str, outputs: Mapping[str, int] | None = None, timeout: float = 30.0) -> str | None:
+    """Send one small image through the whole ensemble. No two are alike, so that no cache answers.
 
     Args:
-        address: of the gRPC service, `host:port`.
-        card: of the model that should answer; without one, the card that the server itself shows.
+        address: of the HTTP service, `host:port`.
+        outputs: dimensions that are expected, by name; None for those of the server's own config.
         timeout: seconds for the inference.
 
     Returns:
         None when every output came back whole, otherwise what went wrong.
     """
-    import tritonclient.grpc as grpcclient
-
-    client = connect(address)
     try:
-        if not client.is_model_ready(ENTRY_MODEL, client_timeout=2.0):
-            return f"{ENTRY_MODEL} is not ready"
-        if card is None:
-            config = client.get_model_config(ENTRY_MODEL, client_timeout=2.0).config
-            card = Card.from_json(config.parameters[CARD_KEY].string_value, f"the card of {address}")
-        inputs = [_tensor("image_bytes", np.array([[_small_jpeg()]], dtype=np.object_), "BYTES")]
-        for name, shape in card.pose_inputs.items():
-            kind = "UINT8" if POSE_DTYPES[name] == "uint8" else "FP32"
-            inputs.append(_tensor(name, np.zeros((1, *shape), POSE_DTYPES[name]), kind))
-        outputs = [grpcclient.InferRequestedOutput(name) for name in card.outputs]
-        answer = client.infer(ENTRY_MODEL, inputs, outputs=outputs, client_timeout=timeout)
-        for name, dimension in card.outputs.items():
-            value = answer.as_numpy(name)
-            if value is None or value.shape != (1, dimension) or not np.isfinite(value).all():
-                return f"{name} came back {'missing' if value is None else f'as {list(value.shape)}'}"
-    except triton_errors() as error:
-        return " ".join(str(error).split())
-    finally:
-        client.close()
+        _ask(address, f"v2/models/{_MODEL}/ready", timeout=2.0)
+        config = json.loads(_ask(address, f"v2/models/{_MODEL}/config", timeout=2.0))
+        if outputs is None:
+            outputs = {
+                output["name"]: int(output["dims"][0])
+                for output in config["output"]
+                if output["data_type"] == "TYPE_FP32"
+            }
+        headers, body = _request(config["input"], list(outputs))
+        answer = json.loads(_ask(address, f"v2/models/{_MODEL}/infer", timeout, body, headers))
+        found = {output["name"]: output for output in answer["outputs"]}
+        for name, dimension in outputs.items():
+            shape = found.get(name, {}).get("shape")
+            if shape != [1, dimension] or not all(map(_is_finite, found[name]["data"])):
+                return f"{name} came back {'missing' if shape is None else f'as {shape}'}"
+    except urllib.error.HTTPError as error:
+        return f"{_MODEL}: {_message(error)}"
+    except (OSError, HTTPException, ValueError, KeyError) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 
 
 def answered(address: str) -> int:
-    """Count the requests that the server has answered well; 0 where it does not tell."""
-    client = connect(address)
+    """Count the requests that the server has computed; 0 where it does not tell."""
     try:
-        statistics = client.get_inference_statistics(ENTRY_MODEL, client_timeout=2.0)
-        return sum(model.inference_stats.success.count for model in statistics.model_stats)
-    except triton_errors():
+        statistics = json.loads(_ask(address, f"v2/models/{_MODEL}/stats", timeout=2.0))
+        each = [model["inference_stats"] for model in statistics["model_stats"]]
+        # What the response cache answers goes on being answered when the model is dead.
+        return sum(stats["success"]["count"] - stats["cache_hit"]["count"] for stats in each)
+    except (OSError, HTTPException, ValueError, KeyError):
         return 0
-    finally:
-        client.close()
 
 
-def _tensor(name: str, value: np.ndarray, kind: str) -> object:
-    import tritonclient.grpc as grpcclient
+def failure(address: str, timeout: float = 30.0) -> str | None:
+    """Ask for a real inference; tell why none is answered, or None where the server works.
 
-    tensor = grpcclient.InferInput(name, list(value.shape), kind)
-    tensor.set_data_from_numpy(value)
-    return tensor
+    A server that answers others while this question waits is busy, and not broken.
+
+    Args:
+        address: see `probe`.
+        timeout: see `probe`.
+    """
+    before = answered(address)
+    reason = probe(address, timeout=timeout)
+    return None if reason is None or answered(address) > before else reason
 
 
-def _small_jpeg() -> bytes:
-    ramp = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(ramp).save(buffer, "JPEG")
-    return buffer.getvalue()
+def _ask(
+    address: str,
+    path: str,
+    timeout: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    request = urllib.request.Request(f"http://{address}/{path}", body, dict(headers or {}))
+    with _opener.open(request, timeout=timeout) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def _request(inputs: list[dict[str, Any]], outputs: list[str]) -> tuple[dict[str, str], bytes]:
+    """Write a request with a picture of noise, and zeros for whatever else the model takes."""
+    described, parts = [], []
+    for entry in inputs:
+        if entry["data_type"] == "TYPE_STRING":
+            image = _bitmap()
+            parts.append(struct.pack("<I", len(image)) + image)
+            kind, shape = "BYTES", [1, 1]
+        else:
+            shape = [1, *map(int, entry["dims"])]
+            parts.append(bytes(math.prod(shape) * _BYTES_OF[entry["data_type"]]))
+            kind = entry["data_type"].removeprefix("TYPE_")
+        described.append(
+            {
+                "name": entry["name"],
+                "shape": shape,
+                "datatype": kind,
+                "parameters": {"binary_data_size": len(parts[-1])},
+            }
+        )
+    wanted = [{"name": name, "parameters": {"binary_data": False}} for name in outputs]
+    head = json.dumps({"inputs": described, "outputs": wanted}).encode()
+    return {"Inference-Header-Content-Length": str(len(head))}, head + b"".join(parts)
+
+
+def _bitmap() -> bytes:
+    """Encode a small picture of noise as a BMP of 24 bits."""
+    pixels = os.urandom(_SIDE * _SIDE * 3)
+    start = 14 + 40
+    file_header = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start)
+    return (
+        file_header
+        + struct.pack("<IiiHHIIiiII", 40, _SIDE, _SIDE, 1, 24, 0, len(pixels), 0, 0, 0, 0)
+        + pixels
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """What the server says of a refusal."""
+    try:
+        return " ".join(str(json.loads(error.read())["error"]).split())
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return f"HTTP status {error.code}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit code is 1 where the server does not work."""
+    parser = argparse.ArgumentParser(description="Ask a Triton server for a real inference.")
+    parser.add_argument(
+        "--address", default="127.0.0.1:8000", help="of its HTTP service (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=20.0, metavar="SECONDS", help="for it (default: %(default)g)"
+    )
+    arguments = parser.parse_args(argv)
+    reason = failure(arguments.address, arguments.timeout)
+    if reason is not None:
+        print(f"{arguments.address}: {reason}", file=sys.stderr)
+    return int(reason is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

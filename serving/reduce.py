@@ -16,20 +16,43 @@ from serving.calibration import Inputs
 
 _BATCH = 8
 
-_FP32_OPS = ("Pow", "GlobalAveragePool", "ReduceMean", "ReduceL2")
-"""Sums and powers, which leave half precision's range at values that networks reach: GeM cubes its maps."""
+_FP32_OPS = (*DEFAULT_OP_BLOCK_LIST, "Pow", "GlobalAveragePool", "ReduceMean", "ReduceL2")
+"""What stays in fp32. Sums and powers leave half precision's range at values that networks reach: GeM cubes
+its maps, and the cube of 41 is too large already."""
 
 
 def to_fp16(source: Path, target: Path) -> None:
     """Write the half-precision form of a model; its inputs and outputs keep their types."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one a constant that half precision rounds to zero or to its limits
-        proto = convert_float_to_float16(
-            onnx.load(source), keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_FP32_OPS]
-        )
+        proto = convert_float_to_float16(onnx.load(source), keep_io_types=True, op_block_list=list(_FP32_OPS))
+    _stay_in_fp32(proto.graph)
     # The converter puts its casts at the end, where some readers do not look for them.
     GraphModel(proto).topological_sort()
     _save(proto, source, target)
+
+
+def _stay_in_fp32(graph: onnx.GraphProto) -> None:
+    """Connect fp32 operators directly, which the converter connects through half precision."""
+    maker = {name: node for node in graph.node for name in node.output}
+    for cast in [node for node in graph.node if _casts_to(node, onnx.TensorProto.FLOAT)]:
+        before = maker.get(cast.input[0])
+        if before is None or not _casts_to(before, onnx.TensorProto.FLOAT16):
+            continue
+        origin = maker.get(before.input[0])
+        if origin is not None and origin.op_type in _FP32_OPS:
+            for node in graph.node:
+                for place, name in enumerate(node.input):
+                    if name == cast.output[0]:
+                        node.input[place] = before.input[0]
+            graph.node.remove(cast)
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for cast in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+        graph.node.remove(cast)
+
+
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and node.attribute[0].i == kind
 
 
 def to_int8(source: Path, target: Path, calibration: Inputs) -> None:

@@ -49,7 +49,7 @@ class Queue:
         max_requests: that may wait; more are refused at once. 0 sets no limit.
         timeout_us: microseconds that a request waits at most; 0 for ever.
         timeout_action: `reject` it then with an error, or `delay` it behind the others.
-        client_timeout: let a request bring a shorter timeout of its own.
+        client_timeout: let a request bring a timeout of its own, shorter than `timeout_us`.
     """
 
     max_requests: int = 0
@@ -59,6 +59,9 @@ class Queue:
 
     def __post_init__(self) -> None:
         _at_least(0, max_requests=self.max_requests, timeout_us=self.timeout_us)
+        if self.client_timeout and not self.timeout_us:
+            # The server takes a request's own timeout only where it is below this one.
+            raise ValueError("client_timeout = true has no effect with timeout_us = 0; set the longest wait")
 
 
 @dataclass(frozen=True)

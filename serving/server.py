@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from serving.bundle import Bundle
-from serving.probe import answered, probe
+from serving.probe import failure, probe
 from serving.server_binary import find_server
 from serving.server_settings import ServerSettings
 from serving.triton_client import require_client
@@ -153,18 +153,19 @@ class TritonServer:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def failure(self, timeout: float = 30.0) -> str | None:
-        """Ask for a real inference; tell why none is answered, or None where the server works.
+    def kill(self) -> None:
+        """End a broken server at once: it would wait for its dead worker. `stop` removes what it leaves."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                os.killpg(self.pid, signal.SIGKILL)
 
-        A server that answers others while this question waits is busy, and not broken.
-        """
+    def failure(self, timeout: float = 30.0) -> str | None:
+        """Tell why no real inference is answered, None where one is; see `serving.probe.failure`."""
         try:
             self.check()
         except UserError as error:
             return str(error)
-        before = answered(self.grpc)
-        reason = probe(self.grpc, timeout=timeout)
-        return None if reason is None or answered(self.grpc) > before else reason
+        return failure(self.http, timeout)
 
     def check(self) -> None:
         """Make sure that the server has not ended by itself.
@@ -194,7 +195,7 @@ class TritonServer:
         reason = "it never became ready"
         while time.monotonic() < deadline:
             self.check()
-            answer = probe(self.grpc, self.card, timeout=max(1.0, deadline - time.monotonic()))
+            answer = probe(self.http, self.card.outputs, timeout=max(1.0, deadline - time.monotonic()))
             if answer is None:
                 return
             reason = answer

@@ -7,24 +7,58 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tritonclient.grpc as grpcclient
 from PIL import Image
 from torch import nn
 
 from serving.bundle import Bundle
 from serving.export import export_bundle
+from serving.onnx_export import sample_inputs
+from serving.repository_options import read_options
 from serving.server import TritonServer
+from serving.server_settings import ServerSettings
+from serving.triton_repository import install
 from zoo.card import Card
 from zoo.registry import create_model, make_card
 
 SIZE = (64, 64)
 
+OPTIONS = """
+warm_up = [1, 4]
+response_cache = true
+[batching]
+preferred_sizes = [4, 8]
+[queue]
+timeout_us = 120_000_000
+client_timeout = true
+[priorities]
+levels = 2
+default = 2
+[instances]
+preprocess = 2
+[runtime]
+threads = 1
+optimization = "extended"
+memory_arena = false
+[rate_limit]
+resource = "cores"
+capacity = 2
+network = 2
+"""
+"""Of the server `served`. An execution of the network takes all of `cores`, one of the decoding half."""
 
-def make_model(**options: object) -> tuple[nn.Module, Card]:
+
+def make_model(size: tuple[int, int] = SIZE, **options: object) -> tuple[nn.Module, Card]:
     """Build a DenseNet121 of random weights and its card."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = create_model("densenet121", **options).eval()
-    return model, make_card(model, "densenet121.test", SIZE, licence="Apache-2.0")
+    return model, make_card(model, "densenet121.test", size, licence="Apache-2.0")
+
+
+def inputs_of(card: Card, count: int = 16) -> dict[str, np.ndarray]:
+    """Make random inputs of a model, by name."""
+    return {name: value.numpy() for name, value in sample_inputs(card, count).items()}
 
 
 def make_image(seed: int, image_format: str = "JPEG") -> bytes:
@@ -35,6 +69,13 @@ def make_image(seed: int, image_format: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, image_format)
     return buffer.getvalue()
+
+
+def request_of(images: list[bytes]) -> grpcclient.InferInput:
+    """Make the input of a request for these encoded images."""
+    tensor = grpcclient.InferInput("image_bytes", [len(images), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
+    return tensor
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +90,14 @@ def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A running server of the bundle."""
     with TritonServer(bundle, log=Path(tmp_path_factory.mktemp("log")) / "server.log") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, Path]]:
+    """A server of a repository with many options, and a folder where it writes `trace.json`."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "options.toml").write_text(OPTIONS)
+    repository = install(bundle, folder / "repository", read_options(folder / "options.toml"))
+    settings = ServerSettings(trace=folder / "trace.json", trace_rate=1)
+    with TritonServer(repository, settings=settings) as running:
+        yield running, folder

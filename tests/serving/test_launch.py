@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import children, server_of, session_members
 from serving.bundle import Bundle
 from serving.probe import probe
 from serving.server_binary import CONTAINER_IMAGE
-
-from .processes import wait_until_gone
 
 
 @pytest.fixture
@@ -36,17 +35,12 @@ def launched(bundle: Bundle) -> Iterator["subprocess.Popen[str]"]:
             stream.close()
 
 
-def children(process: int) -> list[int]:
-    """List the children of a process, from whichever of its threads they were started."""
-    found = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(pid) for file in found for pid in file.read_text().split()]
-
-
-def server_of(launch: int) -> int:
-    """Find the server that a launch command started: the child of its watchdog."""
-    (watchdog,) = children(launch)
-    (server,) = children(watchdog)
-    return server
+def wait_until_gone(session: int, seconds: float) -> list[int]:
+    """Wait for a session to empty; return who is left."""
+    deadline = time.monotonic() + seconds
+    while (left := session_members(session)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -56,7 +50,7 @@ def test_signal_stops_everything(
     assert launched.stdout is not None
     addresses = json.loads(launched.stdout.readline())
     assert set(addresses) == {"grpc", "http", "metrics"}
-    assert probe(addresses["grpc"], bundle.card) is None
+    assert probe(addresses["http"], bundle.card.outputs) is None
     server = server_of(launched.pid)
     launched.send_signal(number)
     assert launched.wait(60) == 0

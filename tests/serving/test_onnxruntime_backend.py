@@ -8,12 +8,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
+from benchmarks.processes import worker_of
 from serving.bundle import Bundle
 from serving.repository_configs import ONNX_MODEL
 from serving.server import TritonServer
 from zoo.errors import UserError
-
-from .processes import command_line, session_members
 
 Change = Callable[[schema.ModelConfig], object]
 
@@ -85,7 +84,7 @@ def worker_threads(bundle: Bundle, target: Path, threads: int) -> int:
     config.optimization.graph.level = -1
     file.write_text(text_format.MessageToString(config), encoding="utf-8")
     with TritonServer(target) as server:
-        (worker,) = (p for p in session_members(server.pid) if f"/{ONNX_MODEL}/" in command_line(p))
+        worker = worker_of(server.pid, ONNX_MODEL)
         return len(list(Path(f"/proc/{worker}/task").iterdir()))
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,60 +18,26 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor, shared_memory
 
+from benchmarks.processes import server_of, worker_of
 from serving.bundle import Bundle
 from serving.encoder_onnx import OnnxEncoder
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.repository import main
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
-from serving.repository_options import Options, Queue, read_options
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_options import Options
 from serving.server import TritonServer
 from serving.server_settings import ServerSettings
 from serving.triton_repository import Repository, install
 from zoo.errors import UserError
 from zoo.registry import create_model, make_card
 
-from .conftest import SIZE, make_image, make_model
-from .processes import command_line, session_members
-from .test_launch import server_of
-
-OPTIONS = """
-warm_up = [1, 4]
-response_cache = true
-[batching]
-preferred_sizes = [4, 8]
-[priorities]
-levels = 2
-default = 2
-[runtime]
-threads = 1
-optimization = "extended"
-memory_arena = false
-[rate_limit]
-resource = "cores"
-capacity = 2
-"""
-
-
-def request_of(images: list[bytes]) -> grpcclient.InferInput:
-    tensor = grpcclient.InferInput("image_bytes", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
-    return tensor
+from .conftest import OPTIONS, SIZE, make_image, make_model, request_of
 
 
 def metrics(server: TritonServer) -> str:
     with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
         return str(answer.read().decode())
-
-
-@pytest.fixture(scope="module")
-def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, Path]]:
-    """A server of a repository with many options."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "options.toml").write_text(OPTIONS)
-    repository = install(bundle, folder / "repository", read_options(folder / "options.toml"))
-    with TritonServer(repository) as server:
-        yield server, folder
 
 
 def test_repeated_request_is_answered_from_the_cache(served: tuple[TritonServer, Path]) -> None:
@@ -167,19 +132,6 @@ def counted(text: str) -> dict[str, float]:
     }
 
 
-def test_trace_shows_a_request_through_the_ensemble(bundle: Bundle, tmp_path: Path) -> None:
-    settings = ServerSettings(trace=tmp_path / "trace.json", trace_rate=1)
-    with (
-        TritonServer(bundle, settings=settings) as server,
-        grpcclient.InferenceServerClient(server.grpc) as client,
-    ):
-        answer = client.infer(ENTRY_MODEL, [request_of([make_image(71)])], request_id="query-71")
-    assert answer.get_response().id == "query-71"
-    traces = json.loads((tmp_path / "trace.json").read_text())
-    models = {trace["model_name"] for trace in traces if trace.get("request_id") == "query-71"}
-    assert models == {ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL}
-
-
 def test_warm_up_is_run(bundle: Bundle, tmp_path: Path) -> None:
     """One that cannot be run keeps the network from being ready, so that it is seen to be run."""
     repository = install(bundle, tmp_path / "repository", Options(warm_up=(2,)))
@@ -238,25 +190,6 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
     assert max(error for _, error in seen) < 1e-4
 
 
-def test_full_queue_refuses_at_once(bundle: Bundle, tmp_path: Path) -> None:
-    options = Options(queue=Queue(max_requests=1))
-    with TritonServer(install(bundle, tmp_path / "repository", options)) as server:
-        client = grpcclient.InferenceServerClient(server.grpc)
-
-        def ask(seed: int) -> str:
-            try:
-                client.infer(ENTRY_MODEL, [request_of([make_image(seed)] * 8)], client_timeout=60)
-            except InferenceServerException as error:
-                return str(error)
-            return ""
-
-        with ThreadPoolExecutor(16) as pool:
-            errors = list(pool.map(ask, range(32)))
-        client.close()
-    assert "" in errors
-    assert any("xceeds maximum queue size" in error for error in errors)
-
-
 def test_same_model_with_other_options_keeps_its_version(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     assert install(bundle, folder, Options()).version == 1
@@ -297,15 +230,17 @@ def test_command_names_the_flags_of_the_server(
     ]
 
 
-def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle) -> None:
-    command = [sys.executable, "-m", "serving.launch", "--bundle", str(bundle.path)]
+def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle, tmp_path: Path) -> None:
+    """With a cache, which would go on answering what it was asked before."""
+    repository = install(bundle, tmp_path / "repository", Options(response_cache=True))
+    command = [sys.executable, "-m", "serving.launch", "--repository", str(repository.path)]
     command += ["--restarts", "3", "--check", "0.5", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launch:
         assert launch.stdout is not None
         try:
             addresses = json.loads(launch.stdout.readline())
             server = server_of(launch.pid)
-            (worker,) = (p for p in session_members(server) if f"/{ONNX_MODEL}/" in command_line(p))
+            worker = worker_of(server, ONNX_MODEL)
             for number, victim in enumerate((worker, None), 1):
                 os.kill(victim or server_of(launch.pid), signal.SIGKILL)
                 restart = json.loads(launch.stdout.readline())
@@ -318,3 +253,4 @@ def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle) -> No
         finally:
             launch.terminate()
     assert launch.returncode == 0
+    assert list(Path("/dev/shm").glob(f"vehicle_reid_{launch.pid}_*")) == []

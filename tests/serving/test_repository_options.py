@@ -19,6 +19,7 @@ WRONG = {
     "[batching]\npreferred_sizes = [0]": "preferred_sizes: 0 is not between",
     "[batching]\nmax_delay_us = -1": "max_delay_us = -1: at least 0 is expected",
     "[queue]\ntimeout_action = 'drop'": "expected one of 'reject', 'delay'",
+    "[queue]\nclient_timeout = true": "has no effect with timeout_us = 0",
     "[priorities]\nlevels = 2": "default = 0 is not between 1 and levels = 2",
     "[instances]\ngpus = [0]": 'set device = "gpu"',
     "[runtime]\ngraph_threads = 2": "with parallel = true only",

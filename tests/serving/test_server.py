@@ -2,8 +2,12 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -12,28 +16,28 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tritonclient.utils import InferenceServerException
 
+import serving.probe
+from benchmarks.processes import session_members, worker_of
 from serving.bundle import Bundle
 from serving.encoder_triton import TritonEncoder
 from serving.export import export_bundle
 from serving.probe import probe
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
+from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
 from serving.repository_options import Options
 from serving.server import TritonServer, choose_ports
 from zoo.errors import UserError
 
-from .conftest import make_image, make_model
-from .processes import command_line, session_members
+from .conftest import make_image, make_model, request_of
 
 LARGEST = Options().batching.max_size
 
 
 def infer(server: TritonServer, images: list[bytes], **options: object) -> grpcclient.InferResult:
-    tensor = grpcclient.InferInput("image_bytes", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
     with grpcclient.InferenceServerClient(server.grpc) as client:
-        return client.infer(ENTRY_MODEL, [tensor], **options)
+        return client.infer(ENTRY_MODEL, [request_of(images)], **options)
 
 
 def own_regions() -> set[Path]:
@@ -61,16 +65,52 @@ def test_image_of_too_many_pixels_is_refused_before_decoding(server: TritonServe
         infer(server, [huge])
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
-def test_decompression_bomb_is_refused(server: TritonServer, image_format: str) -> None:
-    """A small file of many pixels, sent with a good image, which is answered."""
+BOMB_SIDE = 8100
+"""Of a square of a little more than the limit of 64 million pixels."""
+
+
+def encoded_bomb(image_format: str) -> bytes:
+    """Encode a black square as a small file; Pillow writes no compressed BMP, so that one is put together."""
+    if image_format == "BMP":
+        runs, rest = divmod(BOMB_SIDE, 255)
+        pixels = (b"\xff\0" * runs + bytes([rest, 0]) + b"\0\0") * BOMB_SIDE + b"\0\1"
+        start = 14 + 40 + 1024
+        file_header = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start)
+        rle8 = (40, BOMB_SIDE, BOMB_SIDE, 1, 8, 1, len(pixels), 2835, 2835, 256, 0)
+        return file_header + struct.pack("<IiiHHIIiiII", *rle8) + bytes(1024) + pixels
     buffer = io.BytesIO()
-    Image.new("L", (9000, 9000)).save(buffer, image_format)
-    assert buffer.tell() < 2 * 2**20
-    answer = infer(server, [buffer.getvalue(), make_image(0)])
-    bomb, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
-    assert "9000x9000 pixels exceeds the limit of 64000000 pixels" in bomb
+    how = {"lossless": True, "quality": 0, "method": 0} if image_format == "WEBP" else {}
+    Image.new("L", (BOMB_SIDE, BOMB_SIDE)).save(buffer, image_format, **how)
+    return buffer.getvalue()
+
+
+def most_memory(process: int) -> int:
+    """Return the most bytes that a process ever had resident."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_decompression_bomb_is_refused_undecoded(server: TritonServer, image_format: str) -> None:
+    """A small file of many pixels, sent with a good image, which is answered."""
+    bomb = encoded_bomb(image_format)
+    assert len(bomb) < 2**20
+    decoder = worker_of(server.pid, PREPROCESS_MODEL)
+    before = most_memory(decoder)
+    answer = infer(server, [bomb, make_image(0)])
+    refusal, good = (text.decode() for text in answer.as_numpy("error")[:, 0])
+    assert f"{BOMB_SIDE}x{BOMB_SIDE} pixels exceeds the limit of 64000000 pixels" in refusal
     assert good == ""
+    assert most_memory(decoder) - before < BOMB_SIDE**2 / 4
+
+
+def test_bomb_in_the_text_of_a_png_is_refused(server: TritonServer) -> None:
+    buffer, texts = io.BytesIO(), PngInfo()
+    texts.add_text("Comment", "0" * 100 * 2**20, zip=True)
+    Image.new("L", (50, 50)).save(buffer, "PNG", pnginfo=texts)
+    assert buffer.tell() < 2**20
+    with pytest.raises(InferenceServerException, match=r"bad image: .*Decompressed data too large"):
+        infer(server, [buffer.getvalue()])
 
 
 def test_too_large_a_batch_is_refused(server: TritonServer) -> None:
@@ -93,9 +133,10 @@ def test_metrics_are_served_on_loopback(server: TritonServer) -> None:
 
 
 def test_probe_tells_what_is_wrong(server: TritonServer, bundle: Bundle) -> None:
-    assert probe(server.grpc, bundle.card) is None
-    wider = bundle.card.replace(outputs={**bundle.card.outputs, "embedding": 7})
-    assert probe(server.grpc, wider) == "embedding came back as [1, 1024]"
+    assert probe(server.http, bundle.card.outputs) is None
+    assert probe(server.http) is None
+    wider = {**bundle.card.outputs, "embedding": 7}
+    assert probe(server.http, wider) == "embedding came back as [1, 1024]"
 
 
 def test_nothing_is_left_and_nothing_is_written_into_the_bundle(bundle: Bundle) -> None:
@@ -112,14 +153,24 @@ def test_nothing_is_left_and_nothing_is_written_into_the_bundle(bundle: Bundle) 
     assert sorted(bundle.path.rglob("*")) == files
 
 
-def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundle) -> None:
+def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundle, tmp_path: Path) -> None:
     """A killed worker never recovers while the health endpoints go on saying ready."""
+    # As in a container, where nothing but the file is there.
+    alone = shutil.copy(serving.probe.__file__, tmp_path)
     with TritonServer(bundle, stop_timeout=2) as server:
         pid = server.pid
-        (worker,) = (p for p in session_members(pid) if f"/{ONNX_MODEL}/" in command_line(p))
+        command = [sys.executable, "-I", alone, "--address", server.http, "--timeout", "5"]
+        assert subprocess.run(command, check=False).returncode == 0
+        worker = worker_of(pid, ONNX_MODEL)
         os.kill(worker, signal.SIGKILL)
         encoder = TritonEncoder(server.grpc)
-        assert probe(server.grpc, bundle.card, timeout=10) is not None
+        with urllib.request.urlopen(
+            f"http://{server.http}/v2/models/{ENTRY_MODEL}/ready", timeout=10
+        ) as ready:
+            assert ready.status == 200
+        done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{server.http}: ")
         with pytest.raises(UserError, match="triton:grpc://"):
             encoder.encode([make_image(0)])
         encoder.close()
@@ -145,7 +196,7 @@ def test_ports_are_distinct() -> None:
 def test_pose_model_is_served(tmp_path: Path) -> None:
     model, card = make_model(keypoints=True, segments=True)
     with TritonServer(export_bundle(model, card, tmp_path / "bundle")) as server:
-        assert probe(server.grpc, card) is None
+        assert probe(server.http, card.outputs) is None
 
 
 def test_server_that_dies_is_reported(bundle: Bundle, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_server_on_path_is_preferred(
     monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join(str(folder) for folder in env.library_path))
     with TritonServer(bundle) as server:
         assert Path(f"/proc/{server.pid}/exe").resolve() == installation / "bin" / "tritonserver"
-        assert probe(server.grpc, bundle.card) is None
+        assert probe(server.http, bundle.card.outputs) is None
 
 
 def test_interpreter_that_cannot_serve_is_reported(
