@@ -3,16 +3,14 @@
 import argparse
 import json
 import multiprocessing
-import os
 import sys
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from benchmarks.rank_study import worker
 from benchmarks.rank_study.arms import passes
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, read
@@ -57,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     check_inputs(left)
     check_start(left, arguments.results)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.processes, context, start_worker) as pool:
+    with ProcessPoolExecutor(arguments.processes, context, worker.start) as pool:
         for future in tqdm(as_completed([pool.submit(train, run) for run in left]), total=len(left)):
             row = future.result()
             with arguments.results.open("a", encoding="utf-8") as file:
@@ -100,20 +98,6 @@ def check_inputs(left: list[Run]) -> None:
                 f"--weights {run.weights}: no such file; give best.safetensors of a run of pretraining.toml, "
                 "or --starts random"
             )
-
-
-def start_worker() -> None:
-    """Train on one thread, and no longer than the parent lives, however it ends."""
-    torch.set_num_threads(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Wait for the parent's end and end this process: its results would have nowhere to go."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only a worker has a parent process to wait for"
-    parent.join()
-    os._exit(1)
 
 
 def check_start(left: list[Run], results: Path) -> None:

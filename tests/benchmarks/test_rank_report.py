@@ -121,11 +121,11 @@ def test_a_missing_input_is_named(tmp_path: Path, starts: str, capsys: pytest.Ca
 WORKER_OF_A_POOL = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from benchmarks.rank_study.__main__ import start_worker
+from benchmarks.rank_study import worker
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, start_worker) as pool:
+    with ProcessPoolExecutor(1, context, worker.start) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 600).result()
 """
