@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from fastapi import HTTPException
 
 from retrieval.clock import parse_time
+from retrieval.crop import parse_box
+from retrieval.entries import Box
 from retrieval.filters import Filters
 from retrieval.geography import parse_near
 from zoo.card import Card
@@ -56,6 +58,14 @@ def conditions(field: Callable[..., Any], card: Card) -> Callable[..., Filters]:
         return filters
 
     return read
+
+
+def box_of(text: str | None) -> Box | None:
+    """The box that a request gives; 422 where it is none."""
+    try:
+        return parse_box(text) if text else None
+    except UserError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def _ids(what: str, values: list[int] | None) -> tuple[int, ...]:

@@ -23,11 +23,8 @@ from zoo.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def service(gallery_folder: Path) -> Iterator[httpx.Client]:
-    with (
-        running_app("--gallery", gallery_folder) as url,
-        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
-    ):
+def service(service_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service_url, timeout=30, trust_env=False) as client:
         yield client
 
 
