@@ -1,6 +1,6 @@
 """Results as they are shown, exported and drawn: a hit with the names and the places around it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from retrieval.clock import format_time
@@ -48,9 +48,10 @@ def listed(gallery: Gallery, hits: Sequence[Hit]) -> list[Result]:
     return _results(gallery, [(hit.key, hit) for hit in hits])
 
 
-def browsed(gallery: Gallery, filters: Filters, limit: int) -> list[Result]:
-    """Results of a search by attributes alone, newest first."""
-    return _results(gallery, [(key, None) for key in gallery.browse(filters, limit)])
+def browsed(gallery: Gallery, filters: Filters, limit: int, without: Collection[str] = ()) -> list[Result]:
+    """Results of a search by attributes alone, newest first; those `without` are left out."""
+    keys = [key for key in gallery.browse(filters, limit + len(without)) if key not in without]
+    return _results(gallery, [(key, None) for key in keys[:limit]])
 
 
 def _results(gallery: Gallery, found: Sequence[tuple[str, Hit | None]]) -> list[Result]:

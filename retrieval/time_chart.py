@@ -1,5 +1,6 @@
 """When which camera saw the results: an SVG chart, one row a camera."""
 
+import json
 from collections.abc import Collection, Sequence
 from html import escape
 
@@ -7,7 +8,7 @@ from retrieval.clock import format_time
 from retrieval.results import Result
 from retrieval.track import track
 
-_WIDTH, _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 30, 110, 24, 12, 28
+_WIDTH, _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 28, 96, 20, 10, 28
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _TICKS = 6
 
@@ -66,11 +67,17 @@ def dot(result: Result, x: float, y: float, marked: Collection[str]) -> str:
     where = " · ".join(part for part in (result.camera_name, result.clock) if part)
     score = "" if result.score is None else f" · {result.score:.0%}"
     return (
-        f'<g class="vr-dot{kind}" data-key="{escape(result.key)}" tabindex="0" role="button">'
+        f'<g class="vr-dot{kind}" {chosen_by(result)}>'
         f"<title>{result.rank}. {escape(where)}{score}</title>"
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10" opacity="{strength:.2f}"/>'
         f'<text x="{x:.1f}" y="{y + 3.5:.1f}">{result.rank}</text></g>'
     )
+
+
+def chosen_by(result: Result) -> str:
+    """Attributes by which the page compares a result with the query when its dot is chosen."""
+    detail = escape(json.dumps({"key": result.key}))
+    return f'data-event="select" data-detail="{detail}" tabindex="0" role="button"'
 
 
 def _ticks(first: float, last: float) -> list[float]:

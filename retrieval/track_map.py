@@ -8,9 +8,10 @@ from itertools import pairwise
 
 from retrieval.entries import Camera
 from retrieval.results import Result
+from retrieval.time_chart import chosen_by
 from retrieval.track import track
 
-_WIDTH, _PAD, _HEIGHTS = 720, 56, (260, 560)
+_WIDTH, _PAD, _HEIGHTS = 520, 40, (220, 460)
 _METRES_A_DEGREE = 111_195.0
 _BARS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
@@ -66,7 +67,7 @@ def track_map(
         kind = " vr-marked" if any(result.key in marked for result in here) else ""
         ranks = ", ".join(str(result.rank) for result in here)
         parts.append(
-            f'<g class="vr-dot{kind}" data-key="{escape(best.key)}" tabindex="0" role="button">'
+            f'<g class="vr-dot{kind}" {chosen_by(best)}>'
             f"<title>{escape(best.camera_name or '')}: {ranks}</title>"
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{9 + 2 * math.sqrt(len(here)):.1f}" '
             f'opacity="{strength:.2f}"/><text x="{x:.1f}" y="{y + 3.5:.1f}">{best.rank}</text></g>'

@@ -22,6 +22,8 @@ from zoo.card import Card
 MAX_TEXT = 500
 DEFAULT_RADIUS = 500.0
 """Metres that `near` means where no distance is said."""
+MAX_RADIUS = 20_000_000.0
+"""Metres: half of the way around the earth."""
 AROUND = 900.0
 """Seconds before and after that `at 8:00` and `around 8:00` mean."""
 
@@ -164,16 +166,18 @@ class _Reader:
         radius = float(found["size"] or DEFAULT_RADIUS)
         if found["unit"] in _KILOMETRES:
             radius *= 1000
+        if not 0 < radius <= MAX_RADIUS:
+            return None
         place = re.fullmatch(rf"({DEGREES})\s*,\s*({DEGREES})", found["spot"])
         if place:
             near = Near(float(place[1]), float(place[2]), radius)
-            if not (abs(near.latitude) <= 90 and abs(near.longitude) <= 180 and radius > 0):
+            if not (abs(near.latitude) <= 90 and abs(near.longitude) <= 180):
                 return None
             return self._set(found, "near", f"{radius:g} m: {place[1]}, {place[2]}", near=near)
         numbers = set(_numbers(found["spot"]))
         for camera in self.cameras:
             if _normal(camera.name) == found["spot"] or camera.id in numbers:
-                if camera.latitude is None or camera.longitude is None or radius <= 0:
+                if camera.latitude is None or camera.longitude is None:
                     return None
                 near = Near(camera.latitude, camera.longitude, radius)
                 return self._set(found, "near", f"{radius:g} m: {camera.name}", near=near)
@@ -215,7 +219,7 @@ class _Reader:
 
     def _around(self, found: re.Match[str]) -> Phrase | None:
         seconds = self._seconds(found)
-        return None if seconds is None else self._range(found, seconds - AROUND, seconds + AROUND)
+        return None if seconds is None else self._range(found, max(seconds - AROUND, 0.0), seconds + AROUND)
 
     def _seconds(self, found: re.Match[str]) -> float | None:
         moment = read_moment(found["first"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -72,3 +73,15 @@ def service_url(gallery_folder: Path, images: Path) -> Iterator[str]:
     """A running service that reads the filled gallery: page and REST, with example images, without keys."""
     with running_app("--gallery", gallery_folder, "--examples", images / "image_query") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def service(service_url: str) -> Iterator[httpx.Client]:
+    """A client of it."""
+    with httpx.Client(base_url=service_url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def query(images: Path) -> bytes:
+    return (images / "image_query" / "0003_c001_00003250_0.jpg").read_bytes()

@@ -3,27 +3,13 @@
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
 from PIL import Image
 
 from tests.retrieval.conftest import draw_vehicle
 
 KEY = "0003_c001_00003250_0.jpg"
-
-
-@pytest.fixture(scope="module")
-def service(service_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service_url, timeout=30, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def query(images: Path) -> bytes:
-    return (images / "image_query" / KEY).read_bytes()
 
 
 def png(image: Image.Image) -> bytes:

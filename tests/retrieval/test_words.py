@@ -58,6 +58,7 @@ def read(text: str, last_known: float | None = None):
         ("8点一刻之前", Filters(before=8.25 * H)),
         ("晚上十点二十分后", Filters(after=22 * H + 1200)),
         ("after 8 before 9:15", Filters(after=8 * H, before=9.25 * H)),
+        ("around 0:05", Filters(after=0, before=1200)),
         ("around 8:00", Filters(after=8 * H - 900, before=8 * H + 900)),
         ("12:30左右", Filters(after=12.5 * H - 900, before=12.5 * H + 900)),
         ("after noon", Filters(after=12 * H)),
@@ -103,6 +104,8 @@ def test_not_is_never_taken_for_its_opposite() -> None:
         ("after 8:75", ("after", "8:75")),
         ("破旧的红色轿车", ("破旧",)),
         ("150% sure", ("150%", "sure")),
+        ("within 0 m of North gate", ("0", "m")),
+        (f"within {'9' * 400} km of 48.1,11.5", ("km",)),
         ("near 95,11.5", ("near", "95", "11", "5")),
     ],
 )
