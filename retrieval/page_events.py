@@ -18,7 +18,7 @@ from retrieval.filters import Filters
 from retrieval.geography import parse_near
 from retrieval.page_searcher import PageSearcher
 from retrieval.query_image import Upload
-from retrieval.regions import compare
+from retrieval.regions import Comparison, compare
 from retrieval.results import Result, listed
 from retrieval.searcher import Query
 from retrieval.source import display_jpeg
@@ -238,12 +238,16 @@ class PageEvents:
         place = keys.index(key)
         neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
         data, other = self._query_bytes(upload, looked), self._gallery.picture(key)
-        address = found = None
-        if data:
-            address = panels.data_uri(display_jpeg(decode_image(data)))
-            if look_closely and other:
-                self._searcher.note(shown.filters, [key], action="compare")
-                found = compare(self._searcher.encoder, data, other)
+        address = panels.data_uri(display_jpeg(decode_image(data))) if data else None
+        found: Comparison | str | None = None
+        if look_closely:
+            found = ""
+            if data and other:
+                try:
+                    self._searcher.note(shown.filters, [key], action="compare")
+                    found = compare(self._searcher.encoder, data, other)
+                except (ImageError, UserError) as error:
+                    found = str(error)
         html = panels.comparison(
             *(address, shown.results[place], found, neighbours, feedback, Say(language)),
         )

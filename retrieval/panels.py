@@ -152,7 +152,7 @@ def drawings(found: Sequence[Result], cameras: Sequence[Camera], marked: Collect
 def comparison(
     query: str | None,
     result: Result,
-    found: Comparison | None,
+    found: Comparison | str | None,
     neighbours: tuple[str, str],
     said: Feedback,
     say: Say,
@@ -162,12 +162,12 @@ def comparison(
     Args:
         query: address of the query's picture; None where there is none.
         result: the other one.
-        found: what makes them alike; None while it is being looked for.
+        found: what makes them alike; None while it is being looked for, a sentence where it cannot be told.
         neighbours: keys of the results before and after, empty where there is none.
         said: what the user has marked.
     """
     heats = ("", "")
-    if found is not None:
+    if isinstance(found, Comparison):
         largest = max(float(np.abs(regions).max()) for regions in found.regions)
         heats = (heat(found.regions[0], largest, say), heat(found.regions[1], largest, say))
     score = "" if result.score is None else f" · {result.score:.0%}"
@@ -178,14 +178,14 @@ def comparison(
         for title, address, overlay in zip(titles, (query, picture_address(result.key)), heats, strict=True)
         if address
     )
-    waiting = "" if query is None else f'<span role="status">{escape(say("regions.wait"))}</span>'
+    instead = found if isinstance(found, str) else say("regions.wait") if query else ""
     legend = (
         f'<label><input type="checkbox" class="vr-heat-switch" checked> {escape(say("regions"))}</label>'
         f'<span class="vr-legend vr-alike">{escape(say("alike"))}</span>'
         f'<span class="vr-legend vr-apart">{escape(say("apart"))}</span>'
         f"<span>{escape(say('regions.how'))}</span>"
-        if found is not None
-        else waiting
+        if isinstance(found, Comparison)
+        else f'<span role="status">{escape(instead)}</span>'
     )
     is_marked = result.key in said.positive
     steps = "".join(
