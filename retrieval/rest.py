@@ -32,10 +32,10 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
     router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
     add_search_routes(router, searcher, metrics, audit)
-    add_entry_routes(router, searcher, metrics, audit)
     add_words_route(router, searcher)
     add_compare_route(router, searcher, audit)
     add_export_route(router, searcher, metrics, audit)
+    add_entry_routes(router, searcher, metrics, audit)
     app.include_router(router)
 
     # Bad requests are told apart where they are read; what is left is a fault of the gallery or the encoder.
