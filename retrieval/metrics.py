@@ -11,7 +11,17 @@ from retrieval.gallery import Gallery
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_ENDPOINTS = ("search", "similar", "entries", "images", "cameras", "openapi.json")
+_ENDPOINTS = (
+    "search",
+    "similar",
+    "entries",
+    "images",
+    "cameras",
+    "words",
+    "compare",
+    "export",
+    "openapi.json",
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 

@@ -1,205 +1,296 @@
-"""The search page: an image in, what the model sees in it, filters, and the ranked results."""
+"""The search page's layout: what stands where, and which event calls which handler of `PageEvents`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from retrieval import cards
-from retrieval.clock import format_time, parse_time
+from retrieval.feedback import Feedback
 from retrieval.filters import Filters
 from retrieval.guard import GuardedBlocks
-from retrieval.query_image import QueryImage, Upload
-from retrieval.searcher import Query, Searcher
-from zoo.errors import UserError
-from zoo.preprocess import ImageError
+from retrieval.page_events import Looked, PageEvents, Shown
+from retrieval.page_searcher import PageSearcher
+from retrieval.query_image import QueryImage
+from retrieval.texts import LANGUAGES, Say
 
 DEFAULT_RESULTS = 20
 MAX_RESULTS = 100
+ASSETS = Path(__file__).parent / "assets"
 
-_EMPTY = cards.notice(
-    "No image yet",
-    "Drop, paste or choose a picture of one vehicle, or try an example. "
-    "The images of the gallery that look most like it show up here.",
-)
-_NOTHING_FOUND = cards.notice(
-    "Nothing meets these filters",
-    "No image of the gallery meets all of them together. Take one of them away.",
-)
-
-# A query, the reason why the image cannot be used, or nothing yet.
-_State = Query | str | None
-
-
-class Page:
-    """The event handlers. They take uploads and filter values, never a path or an address."""
-
-    def __init__(self, searcher: Searcher) -> None:
-        self._searcher = searcher
-
-    def look(self, upload: Upload | None) -> tuple[_State, Any, Any, Any]:
-        """Encode a new query image: the state, the predictions, and the two one-click filters."""
-        hidden = gr.update(visible=False)
-        if upload is None:
-            return None, hidden, hidden, hidden
-        try:
-            query = self._searcher.look(upload.data, upload.name)
-        except (ImageError, UserError) as error:
-            return str(error), hidden, hidden, hidden
-        return (
-            query,
-            gr.update(value=cards.prediction(query), visible=bool(query.colors or query.types)),
-            _one_click(query.color),
-            _one_click(query.type),
-        )
-
-    def search(
-        self,
-        state: _State,
-        colors: list[str],
-        types: list[str],
-        cameras: list[int],
-        after: str,
-        before: str,
-        k: int,
-    ) -> str:
-        """Search with the current query and filters; return the results' HTML."""
-        if state is None:
-            return _EMPTY
-        if isinstance(state, str):
-            return cards.notice("This image cannot be searched for", state, "error")
-        try:
-            filters = Filters(
-                colors=tuple(colors),
-                types=tuple(types),
-                cameras=tuple(cameras),
-                after=parse_time(after) if after.strip() else None,
-                before=parse_time(before) if before.strip() else None,
-            )
-            hits = self._searcher.search(state, int(k), filters)
-        except UserError as error:
-            return cards.notice("These filters cannot be used", str(error), "error")
-        if not hits:
-            return _NOTHING_FOUND
-        names = {camera.id: camera.name for camera in self._searcher.gallery.cameras()}
-        return cards.summary(len(hits), filters != Filters()) + cards.results(hits, names)
-
-    def refresh(self) -> tuple[str, Any, Any, Any]:
-        """What depends on the gallery's content, read anew whenever the page is opened."""
-        gallery = self._searcher.gallery
-        cameras = gallery.cameras()
-        known = gallery.time_range()
-        first, last = (format_time(known[0]), format_time(known[1])) if known else ("0:00:00", "0:10:00")
-        return (
-            cards.header(gallery.model.card.name, len(gallery), len(cameras)),
-            gr.update(choices=[(camera.name, camera.id) for camera in cameras]),
-            gr.update(placeholder=first),
-            gr.update(placeholder=last),
-        )
+_REMEMBERED = """(language) => {
+  const known = localStorage.getItem("vehicle-search-language");
+  return known || (navigator.language.startsWith("zh") ? "zh" : "en");
+}"""
+_REMEMBER = """(language) => {
+  localStorage.setItem("vehicle-search-language", language);
+  return language;
+}"""
+_FETCH = """(file) => {
+  if (!file?.url) return;
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name || file.path.split("/").pop();
+  link.click();
+}"""
 
 
-def _one_click(name: str | None) -> Any:
-    return gr.update(value=f"Only {cards.label(name)}" if name else "", visible=name is not None)
-
-
-def build_page(searcher: Searcher, examples: Sequence[Path]) -> gr.Blocks:
+def build_page(searcher: PageSearcher, examples: Sequence[Path]) -> gr.Blocks:
     """Lay the page out.
 
     Args:
         searcher: answers.
         examples: image files to offer; Gradio copies them into its own folder.
     """
-    page = Page(searcher)
-    card = searcher.gallery.model.card
-    header, cameras, _, _ = page.refresh()
+    events = PageEvents(searcher)
     with GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True) as blocks:
-        state = gr.State(None)
-        title = gr.HTML(header, elem_classes="vr-plain", elem_id="title")
-        with gr.Row(equal_height=False, elem_id="layout"):
-            with gr.Column(scale=1, min_width=300, elem_id="query-column"):
-                image = QueryImage(
-                    label="Vehicle",
-                    sources=["upload", "clipboard", "webcam"],
-                    type="filepath",
-                    image_mode=None,
-                    height=280,
-                    buttons=[],
-                    placeholder="Drop or paste a picture of one vehicle, or click to choose",
-                    elem_id="query",
-                )
-                seen = gr.HTML(visible=False, elem_id="prediction")
-                with gr.Row(elem_id="one-click"):
-                    only_color = gr.Button("", visible=False, size="sm", min_width=80, elem_id="only-color")
-                    only_type = gr.Button("", visible=False, size="sm", min_width=80, elem_id="only-type")
-                if examples:
-                    gr.Examples(
-                        [[str(path)] for path in examples],
-                        inputs=[image],
-                        label="Examples",
-                        examples_per_page=12,
-                        cache_examples=False,
-                        api_visibility="private",
-                        elem_id="examples",
-                    )
-            with gr.Column(scale=4, min_width=320, elem_id="result-column"):
-                with gr.Accordion("Filters", open=True, elem_id="filters"), gr.Row():
-                    color = _choice("Colour", [(cards.label(name), name) for name in card.colors])
-                    kind = _choice("Type", [(cards.label(name), name) for name in card.types])
-                    camera = _choice("Camera", cameras["choices"])
-                    after = gr.Textbox(label="From", min_width=100, scale=1, elem_id="after")
-                    before = gr.Textbox(label="To", min_width=100, scale=1, elem_id="before")
-                    k = gr.Slider(
-                        *(1, MAX_RESULTS, DEFAULT_RESULTS),
-                        step=1,
-                        label="Results",
-                        min_width=170,
-                        scale=2,
-                        buttons=[],
-                        elem_id="k",
-                    )
-                found = gr.HTML(_EMPTY, elem_id="results", elem_classes="vr-plain")
-        answer: dict[str, Any] = {
-            "fn": page.search,
-            "inputs": [state, color, kind, camera, after, before, k],
-            "outputs": [found],
-            "api_visibility": "private",
-            "show_progress": "minimal",
-            "trigger_mode": "always_last",
-            "concurrency_limit": 4,
-        }
-        image.change(
-            page.look,
-            [image],
-            [state, seen, only_color, only_type],
-            api_visibility="private",
-            show_progress="minimal",
-            trigger_mode="always_last",
-            concurrency_limit=4,
-        ).then(**{**answer, "trigger_mode": None})
-        for changed in (color.change, kind.change, camera.change, k.change, after.change, before.change):
-            changed(**answer)
-        only_color.click(_use_color, [state], [color], api_visibility="private", queue=False)
-        only_type.click(_use_type, [state], [kind], api_visibility="private", queue=False)
-        blocks.load(page.refresh, None, [title, camera, after, before], api_visibility="private", queue=False)
+        page = _Page(events, examples)
+        page.connect(blocks)
     return blocks
 
 
-def _choice(name: str, choices: Sequence[Any]) -> gr.Dropdown:
+class _Page:
+    """The components of one page, and their wiring."""
+
+    def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
+        self.events = events
+        self.looked = gr.State(Looked())
+        self.feedback = gr.State(Feedback())
+        self.shown = gr.State(Shown())
+        self.words_before = gr.State(Filters())
+        self.compared = gr.State("")
+        say = Say()
+        with gr.Row(elem_id="top"):
+            self.title = gr.HTML(events.header(say), elem_classes="vr-plain", elem_id="title", scale=5)
+            self.language = gr.Radio(
+                [(name, code) for code, name in LANGUAGES.items()],
+                value=say.language,
+                show_label=False,
+                container=False,
+                min_width=150,
+                scale=0,
+                elem_id="language",
+            )
+        with gr.Row(equal_height=False, elem_id="layout"):
+            with gr.Column(scale=1, min_width=300, elem_id="query-column"):
+                self._query_column(examples, say)
+            with gr.Column(scale=4, min_width=320, elem_id="result-column"):
+                self._filter_rows(say)
+                with gr.Tabs(elem_id="tabs"):
+                    with gr.Tab(say("tab.pictures"), id="pictures") as self.pictures_tab:
+                        empty = cards.notice(say("nothing"), say("nothing.text"))
+                        self.found = _html("results", ("actions", "results"), empty)
+                    with gr.Tab(say("tab.track"), id="track") as self.track_tab:
+                        self.drawn = _html("drawings", ("actions",))
+        self.comparison = _html("compare", ("actions", "compare"))
+        self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
+
+    def _query_column(self, examples: Sequence[Path], say: Say) -> None:
+        self.image = QueryImage(
+            label=say("vehicle"),
+            sources=["upload", "clipboard", "webcam"],
+            type="filepath",
+            image_mode=None,
+            height=280,
+            buttons=[],
+            placeholder=say("drop"),
+            elem_id="query",
+        )
+        self.scene = _html("scene", ("actions", "scene"))
+        self.seen = _html("prediction", ("actions",))
+        self.examples: gr.Dataset | None = None
+        if examples:
+            self.examples = gr.Examples(
+                [[str(path)] for path in examples],
+                inputs=[self.image],
+                label=say("examples"),
+                examples_per_page=12,
+                cache_examples=False,
+                api_visibility="private",
+                elem_id="examples",
+            ).dataset
+
+    def _filter_rows(self, say: Say) -> None:
+        card = self.events.card
+        with gr.Row(elem_id="words-row"):
+            self.words = gr.Textbox(
+                label=say("words"), placeholder=say("words.example"), scale=6, max_lines=1, elem_id="words"
+            )
+            self.apply = gr.Button(say("words.apply"), scale=0, min_width=90, elem_id="apply")
+            self.clear = gr.Button(say("words.clear"), scale=0, min_width=160, elem_id="clear")
+        self.understood = _html("understood")
+        with gr.Accordion(say("filters"), open=True, elem_id="filters") as self.filters:
+            with gr.Row():
+                self.color = _choice("color", say, card.colors)
+                self.type = _choice("type", say, card.types)
+                self.camera = _choice("camera", say, ())
+                self.after = _text("after", say)
+                self.before = _text("before", say)
+            with gr.Accordion(say("more"), open=False, elem_id="more") as self.more, gr.Row():
+                self.near = _text("near", say, 2)
+                self.vehicle = _text("vehicles", say)
+                self.color_confidence = _share("color_confidence", say)
+                self.type_confidence = _share("type_confidence", say)
+                self.group = gr.Dropdown(
+                    _groups(say), value="none", label=say("group"), min_width=130, elem_id="group"
+                )
+                self.k = gr.Slider(
+                    *(1, MAX_RESULTS, DEFAULT_RESULTS),
+                    step=1,
+                    label=say("k"),
+                    min_width=160,
+                    buttons=[],
+                    elem_id="k",
+                )
+                self.rerank = gr.Checkbox(False, label=say("rerank"), min_width=160, elem_id="rerank")
+
+    @property
+    def conditions(self) -> list[Any]:
+        """The filters' fields, in the order of `page_events.CONDITIONS`."""
+        return [
+            *(self.color, self.type, self.camera, self.after, self.before, self.near, self.vehicle),
+            *(self.color_confidence, self.type_confidence),
+        ]
+
+    def connect(self, blocks: gr.Blocks) -> None:
+        """Say which event does what; whatever changes a search ends in one."""
+        on, language = self.events, self.language
+        conditions = self.conditions
+        look = [self.looked, self.feedback, self.scene]
+        self._then_search(
+            self.image.change, on.look, [self.image, self.looked, self.feedback, language], look
+        )
+        self._then_search(self.scene.select, on.draw, [self.image, language], look)
+        self._then_search(self.scene.edit, on.whole, [self.image, language], look)
+        # Emptying the field ends in `look`; where it is empty already, this is all.
+        self._then_search(self.scene.clear, lambda: (Looked(), Feedback(), "", None), [], [*look, self.image])
+        for component in (self.found, self.comparison):
+            self._then_search(component.submit, on.similar, [language], [*look, self.image])
+            self._then_search(component.like, on.mark, [self.feedback], [self.feedback])
+        self._then_search(self.found.clear, Feedback, [], [self.feedback])
+        self._then_search(self.seen.select, on.choose, [self.color, self.type], [self.color, self.type])
+        said = [self.words, self.words_before, language]
+        read = [self.words_before, self.understood, *conditions]
+        self._then_search(self.words.submit, on.read, said, read)
+        self._then_search(self.apply.click, on.read, said, read)
+        self._then_search(self.clear.click, on.clear, [], [*read[:2], self.words, *conditions])
+        for field in (self.color, self.type, self.camera, self.group, self.rerank):
+            self._search(field.input)
+        for slider in (self.color_confidence, self.type_confidence):
+            self._search(slider.release)
+        # A number that is typed beside a slider is not released.
+        self._search(self.k.change)
+        for text in (self.after, self.before, self.near, self.vehicle):
+            self._search(text.submit)
+            self._search(text.blur)
+        compare = [self.image, self.looked, self.shown, self.feedback, language]
+        side_by_side = [self.comparison, self.compared]
+        for component in (self.found, self.drawn, self.comparison):
+            component.select(on.compare, compare, side_by_side, **_QUIET).then(
+                on.regions, [self.compared, *compare], side_by_side, **_QUIET
+            )
+        exported = [self.image, self.looked, self.shown, self.feedback]
+        self.found.download(on.export, exported, [self.file], **_QUIET).then(
+            None, [self.file], None, js=_FETCH
+        )
+        translated = [
+            *(language, self.title, self.image, self.words, self.apply, self.clear, self.filters),
+            *(self.more, *conditions, self.group, self.k, self.rerank, self.pictures_tab, self.track_tab),
+        ]
+        if self.examples is not None:
+            translated.append(self.examples)
+        self._then_search(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
+        self._then_search(language.input, self.translate, [language], translated, js=_REMEMBER).then(
+            on.relook, [self.image, self.looked, language], [self.scene], **_QUIET
+        )
+        blocks.load(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
+
+    def _search(self, event: Callable[..., Any]) -> Any:
+        return event(
+            self.events.search,
+            [
+                *(self.looked, self.feedback, self.shown, self.language),
+                *(self.k, self.group, self.rerank, *self.conditions),
+            ],
+            [self.found, self.drawn, self.seen, self.shown],
+            **_QUIET,
+            concurrency_limit=4,
+        )
+
+    def _then_search(
+        self, event: Callable[..., Any], handler: Callable[..., Any], takes: Any, gives: Any, **options: Any
+    ) -> Any:
+        return self._search(
+            event(
+                handler, takes, gives, **_QUIET, trigger_mode="always_last", concurrency_limit=4, **options
+            ).then
+        )
+
+    def translate(self, language: str) -> tuple[Any, ...]:
+        """Everything that the page says, and what depends on the gallery's content, read anew."""
+        say = Say(language if language in LANGUAGES else "en")
+        first, last = self.events.placeholders()
+        card = self.events.card
+        return (
+            say.language,
+            self.events.header(say),
+            gr.update(label=say("vehicle"), placeholder=say("drop")),
+            gr.update(label=say("words"), placeholder=say("words.example")),
+            *(say("words.apply"), say("words.clear")),
+            *(gr.update(label=say("filters")), gr.update(label=say("more"))),
+            gr.update(label=say("color"), choices=_named(card.colors, say)),
+            gr.update(label=say("type"), choices=_named(card.types, say)),
+            gr.update(label=say("camera"), choices=self.events.cameras(say)),
+            gr.update(label=say("after"), placeholder=first),
+            gr.update(label=say("before"), placeholder=last),
+            *(
+                gr.update(label=say(name))
+                for name in ("near", "vehicles", "color_confidence", "type_confidence")
+            ),
+            gr.update(label=say("group"), choices=_groups(say)),
+            *(gr.update(label=say("k")), gr.update(label=say("rerank"))),
+            *(gr.update(label=say("tab.pictures")), gr.update(label=say("tab.track"))),
+            *([] if self.examples is None else [gr.update(label=say("examples"))]),
+        )
+
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+
+
+def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:
+    script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in scripts)
+    return gr.HTML(value, elem_id=name, elem_classes="vr-plain", js_on_load=script or None)
+
+
+def _choice(name: str, say: Say, values: Sequence[str]) -> gr.Dropdown:
     return gr.Dropdown(
-        choices,
+        _named(values, say),
         value=[],
         multiselect=True,
-        label=name,
+        label=say(name),
         min_width=150,
         scale=2,
-        elem_id=f"filter-{name.lower()}",
+        elem_id=f"filter-{name}",
     )
 
 
-def _use_color(state: _State) -> list[str]:
-    return [state.color] if isinstance(state, Query) and state.color else []
+def _named(values: Sequence[str], say: Say) -> list[tuple[str, str]]:
+    return [(say.label(value), value) for value in values]
 
 
-def _use_type(state: _State) -> list[str]:
-    return [state.type] if isinstance(state, Query) and state.type else []
+def _groups(say: Say) -> list[tuple[str, str]]:
+    return [(say(f"group.{name}"), name) for name in ("none", "track", "vehicle")]
+
+
+def _text(name: str, say: Say, scale: int = 1) -> gr.Textbox:
+    example = "48.133,11.567,500" if name == "near" else ""
+    return gr.Textbox(
+        label=say(name), min_width=100, scale=scale, max_lines=1, placeholder=example, elem_id=name
+    )
+
+
+def _share(name: str, say: Say) -> gr.Slider:
+    return gr.Slider(
+        *(0, 1, 0), step=0.05, label=say(name), min_width=160, buttons=[], elem_id=name.replace("_", "-")
+    )

@@ -1,12 +1,13 @@
 """The page's searches, counted and logged as those over REST are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from retrieval.audit import Audit
 from retrieval.entries import Hit
 from retrieval.filters import Filters
 from retrieval.metrics import Metrics
+from retrieval.results import Result, browsed
 from retrieval.searcher import Query, Searcher
 
 
@@ -27,6 +28,19 @@ class PageSearcher(Searcher):
     ) -> list[Hit]:
         """Search as `Searcher.search` does."""
         hits = super().search(query, k, filters, **options)
-        self._audit.record(None, "page", filters or Filters(), [hit.key for hit in hits])
-        self._metrics.searches.labels("page").inc()
+        self._searched(filters or Filters(), [hit.key for hit in hits])
         return hits
+
+    def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:
+        """Search by attributes alone."""
+        found = browsed(self.gallery, filters, limit, without)
+        self._searched(filters, [result.key for result in found])
+        return found
+
+    def note(self, filters: Filters, keys: Sequence[str], **did: str) -> None:
+        """Log what else is done with results: compared, or taken along as a file."""
+        self._audit.record(None, "page", filters, keys, **did)
+
+    def _searched(self, filters: Filters, keys: Sequence[str]) -> None:
+        self._audit.record(None, "page", filters, keys)
+        self._metrics.searches.labels("page").inc()

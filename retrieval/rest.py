@@ -1,4 +1,4 @@
-"""The REST interface: health, readiness, metrics, and the routes of `rest_search` and `rest_entries`."""
+"""The REST interface: health, readiness, metrics, and the routes of the `rest_*` modules."""
 
 import io
 import time
@@ -13,8 +13,11 @@ from retrieval.audit import Audit
 from retrieval.metrics import CONTENT_TYPE, Metrics
 from retrieval.problems import EVERYWHERE, problems
 from retrieval.rest_changes import add_change_routes
+from retrieval.rest_compare import add_compare_route
 from retrieval.rest_entries import add_entry_routes
+from retrieval.rest_export import add_export_route
 from retrieval.rest_search import add_search_routes
+from retrieval.rest_words import add_words_route
 from retrieval.searcher import Searcher
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
@@ -30,6 +33,9 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
     router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
     add_search_routes(router, searcher, metrics, audit)
+    add_words_route(router, searcher)
+    add_compare_route(router, searcher, audit)
+    add_export_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
     add_change_routes(router, searcher, metrics)
     app.include_router(router)

@@ -170,10 +170,10 @@ def is_display_jpeg(data: bytes) -> bool:
         return False
 
 
-def display_jpeg(image: np.ndarray) -> bytes:
-    """Encode uint8 [H, W, 3] as a JPEG of at most `PICTURE_SIZE` pixels a side."""
+def display_jpeg(image: np.ndarray, size: int = PICTURE_SIZE) -> bytes:
+    """Encode uint8 [H, W, 3] as a JPEG of at most `size` pixels a side."""
     picture = Image.fromarray(image)
-    picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BILINEAR)
+    picture.thumbnail((size, size), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

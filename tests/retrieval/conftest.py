@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from retrieval.ingest import main as ingest
 from serving.encoder import Encoder, open_encoder
+from tests.retrieval.service import running_app
 from tests.retrieval.small_model import PALETTE, write_bundle
 
 VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}
@@ -64,3 +66,22 @@ def gallery_folder(tmp_path_factory: pytest.TempPathFactory, images: Path, bundl
     arguments = ["--images", str(images / "image_test"), "--gallery", str(folder), "--encoder", str(bundle)]
     assert ingest(arguments) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def service_url(gallery_folder: Path, images: Path) -> Iterator[str]:
+    """A running service that reads the filled gallery: page and REST, with example images, without keys."""
+    with running_app("--gallery", gallery_folder, "--examples", images / "image_query") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def service(service_url: str) -> Iterator[httpx.Client]:
+    """A client of it."""
+    with httpx.Client(base_url=service_url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def query(images: Path) -> bytes:
+    return (images / "image_query" / "0003_c001_00003250_0.jpg").read_bytes()

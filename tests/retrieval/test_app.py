@@ -4,7 +4,6 @@ import http.client
 import io
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -20,20 +19,6 @@ from retrieval.search import main as search
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.service import running_app
 from zoo.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def service(gallery_folder: Path) -> Iterator[httpx.Client]:
-    with (
-        running_app("--gallery", gallery_folder) as url,
-        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
-    ):
-        yield client
-
-
-@pytest.fixture
-def query(images: Path) -> bytes:
-    return (images / "image_query" / "0003_c001_00003250_0.jpg").read_bytes()
 
 
 def test_health_and_readiness(service: httpx.Client) -> None:
@@ -196,9 +181,9 @@ def test_page_takes_no_path_and_no_address(service: httpx.Client, images: Path, 
     events = service.get("/config").json()["dependencies"]
     for number, name in enumerate(("look", "search")):
         event = next(item for item in events if item["api_name"] == name)
-        data: list = [file] if name == "look" else [None, [], [], [], "", "", 20]
+        data: list = [file, None, None, "en"]
         if name == "search":
-            data[4] = file
+            data = [None, None, None, "en", 20, "none", False, [], [], [], file, "", "", "", 0, 0]
         answer = run_event(service, {"data": data, "fn_index": event["id"]}, f"{path}{number}")
         assert answer["success"] is False
         assert "Only uploaded images" in json.dumps(answer)

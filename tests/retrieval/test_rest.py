@@ -287,7 +287,8 @@ def test_openapi_describes_it_all(service: Service) -> None:
     assert {(path, method) for path, methods in paths.items() for method in methods} == {
         *(("/health", "get"), ("/ready", "get"), ("/metrics", "get")),
         *(("/api/search", "post"), ("/api/similar/{key}", "get"), ("/api/cameras", "get")),
-        *(("/api/entries", "get"), ("/api/images/{key}", "get")),
+        *(("/api/entries", "get"), ("/api/images/{key}", "get"), ("/api/words", "get")),
+        *(("/api/compare/{key}", "post"), ("/api/export", "post")),
         *(("/api/entries/{key}", method) for method in ("get", "put", "delete")),
         ("/api/entries", "put"),
     }
