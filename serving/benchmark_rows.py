@@ -14,6 +14,7 @@ from serving.encoder_onnx import OnnxEncoder
 from serving.encoder_triton import TritonEncoder
 from serving.server import TritonServer
 from serving.timing import Work, in_turns, latencies
+from serving.triton_address import TritonAddress
 from zoo.onnx_model import OnnxModel
 from zoo.preprocess import decode_image, prepare, resize
 
@@ -94,7 +95,7 @@ def served_against_direct(setting: Setting) -> dict[str, Any]:
     """
     direct, batch = OnnxModel(setting.bundle.onnx_file, setting.threads), setting.ready(CONCURRENCY)
     with TritonServer(setting.bundle) as server, ThreadPoolExecutor(CONCURRENCY) as pool:
-        clients = [TritonEncoder(server.grpc) for _ in range(CONCURRENCY)]
+        clients = [TritonEncoder(TritonAddress(server.grpc)) for _ in range(CONCURRENCY)]
 
         def send(client: TritonEncoder) -> int:
             files = setting.images[:CONCURRENCY]
