@@ -22,7 +22,8 @@ class Encoder(Protocol):
 
     Attributes:
         card: the model's card.
-        model_hash: sha256 of the ONNX file; equal for every encoder that gives the same embeddings.
+        model_hash: sha256 of the ONNX file, or of another name where that file is run in another way; equal
+            for every encoder that gives the same embeddings.
     """
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.ascend_model import OmModel
 from serving.bundle import Bundle, file_hash
-from serving.engines import Engine, open_model
+from serving.engines import Engine, embeddings_of, open_model
 from serving.parallel_model import Model
 from serving.predictions import Predictions
 from zoo.errors import UserError
@@ -99,7 +99,7 @@ class OnnxEncoder(ModelEncoder):
             raise UserError(
                 f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
             )
-        super().__init__(model, opened.model_hash, threads)
+        super().__init__(model, embeddings_of(opened, engine), threads)
 
 
 class OmEncoder(ModelEncoder):

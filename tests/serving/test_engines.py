@@ -1,6 +1,7 @@
 """Which engine runs a bundle, and batches that are dealt among threads."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,17 @@ def test_auto_measures_and_encodes(bundle: Bundle, caplog: pytest.LogCaptureFixt
     )
     auto.close()
     plain.close()
+
+
+def test_engines_share_embeddings_in_fp32_alone(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    for engine in ("onnxruntime", "auto", "openvino"):
+        assert engines.embeddings_of(bundle, engine) == bundle.model_hash
+    reduced = replace(bundle, precision="int8")
+    assert engines.embeddings_of(reduced, "auto") == bundle.model_hash
+    assert engines.embeddings_of(reduced, "openvino") != bundle.model_hash
+    with caplog.at_level(logging.INFO, engines.__name__):
+        assert isinstance(engines.open_model(reduced, "auto", threads=1), OnnxModel)
+    assert "because openvino gives other embeddings in int8" in caplog.text
 
 
 def test_auto_without_openvino_is_onnxruntime(
