@@ -15,7 +15,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
-from serving.encoder_triton import TritonEncoder
+from serving.encoder import open_encoder
 from serving.export import export_bundle
 from serving.probe import probe
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
@@ -118,7 +118,7 @@ def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundl
         pid = server.pid
         (worker,) = (p for p in session_members(pid) if f"/{ONNX_MODEL}/" in command_line(p))
         os.kill(worker, signal.SIGKILL)
-        encoder = TritonEncoder(server.grpc)
+        encoder = open_encoder(f"triton:grpc://{server.grpc}")
         assert probe(server.grpc, bundle.card, timeout=10) is not None
         with pytest.raises(UserError, match="triton:grpc://"):
             encoder.encode([make_image(0)])
