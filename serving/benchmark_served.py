@@ -145,8 +145,9 @@ def where_time_goes(setting: Setting, server: TritonServer) -> dict[str, float]:
         "decode and resize": spent(PREPROCESS_MODEL, "compute_infer"),
         "normalise and network": spent(ONNX_MODEL, "compute_infer"),
     }
-    # What the server counts for an ensemble beyond its models: handing over from one to the other.
-    stages["between the models"] = total - sum(stages.values())
+    # What the server counts for an ensemble beyond its models; less than nothing where the second model has
+    # begun while the first is still said to copy its output.
+    stages["between the models, less overlaps"] = total - sum(stages.values())
     return {**stages, "total": total}
 
 
