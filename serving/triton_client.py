@@ -46,6 +46,10 @@ def channel_options(address: str) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.enable_http_proxy", 0 if local else 1),
+        # Until it connects again, gRPC fails every call at once. Left alone it waits up to two minutes, long
+        # after the retries of a server that is there again have run out.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
     ]
 
 
