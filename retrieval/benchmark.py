@@ -21,7 +21,6 @@ import numpy as np
 from tqdm import tqdm
 
 from retrieval import distances
-from retrieval.benchmark_plot import line_chart
 from retrieval.entries import Entry, Model
 from retrieval.filters import Filters
 from retrieval.local_gallery import LocalGallery
@@ -29,6 +28,7 @@ from retrieval.plan import check_index
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
+from zoo.line_chart import line_chart
 
 K = 10
 BATCH = 512

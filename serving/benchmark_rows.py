@@ -1,24 +1,27 @@
-"""The rows of `serving.benchmark`: each measures its sides in one run."""
+"""The rows of `serving.benchmark` that need no server: each measures its sides in one run."""
 
+import importlib.util
 import io
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from serving.bundle import Bundle
+from serving.encoder import Encoder
 from serving.encoder_onnx import OnnxEncoder
-from serving.encoder_triton import TritonEncoder
-from serving.server import TritonServer
+from serving.engines import Engine, open_model
+from serving.parallel_model import Model
 from serving.timing import Work, in_turns, latencies
 from zoo.onnx_model import OnnxModel
 from zoo.preprocess import decode_image, prepare, resize
 
 REFERENCE_BATCH = 32
-CONCURRENCY = 8
+REFERENCE_SIZE = (256, 256)
 BATCHES = (1, 2, 4, 8, 16, 32)
 
 
@@ -29,14 +32,26 @@ class Setting:
     Attributes:
         bundle: the model; it takes images alone.
         threads: of each side.
-        seconds: a row goes on for.
+        seconds: an important row goes on for; others for half of it.
         images: JPEG files.
+        models: that were opened.
     """
 
     bundle: Bundle
     threads: int
     seconds: float
     images: list[bytes]
+    models: dict[tuple[Path, Engine, int], Model] = field(default_factory=dict)
+
+    def model(
+        self, bundle: Bundle | None = None, engine: Engine = "onnxruntime", threads: int | None = None
+    ) -> Model:
+        """Open a model, once: this bundle's with all threads, where nothing else is said."""
+        bundle, threads = bundle or self.bundle, threads or self.threads
+        key = (bundle.path, engine, threads)
+        if key not in self.models:
+            self.models[key] = open_model(bundle, engine, threads)
+        return self.models[key]
 
     def ready(self, count: int) -> dict[str, np.ndarray]:
         """Prepare `count` images as the network takes them."""
@@ -58,72 +73,102 @@ def make_images(count: int, seed: int = 0) -> list[bytes]:
 
 
 def against_eager(setting: Setting, weights: str) -> dict[str, Any]:
-    """onnxruntime on ready tensors against torch in eager mode, loading included, batch 32."""
-    import torch
+    """JPEG files to embeddings at 256x256: this project's encoder, and torch in eager mode in two ways.
 
+    `reference` is how evaluation code usually has it, the reference's too: pictures opened by Pillow,
+    resized, turned into float32 [3, H, W] and normalised by torchvision, in batches of 32, one forward
+    without gradients. Loading takes its turn in the same process, which spares that side the overhead of
+    workers.
+    `channels_last` is the same network as this project's own evaluation runs it.
+    """
+    import torch
+    from torchvision import transforms
+
+    from serving.export import export_bundle
     from zoo.inference import InferenceModel
     from zoo.registry import load_model
 
     torch.set_num_threads(setting.threads)
-    loaded, card = load_model(weights)
-    size = setting.bundle.card.input_size
-    eager = InferenceModel(loaded, card)
-    direct, batch = OnnxModel(setting.bundle.onnx_file, setting.threads), setting.ready(REFERENCE_BATCH)
+    network: Any
+    network, card = load_model(weights)
+    card = card.replace(
+        input_size=REFERENCE_SIZE, pose_inputs=network.pose_inputs(REFERENCE_SIZE), metrics=[]
+    )
+    files = [setting.images[i % len(setting.images)] for i in range(REFERENCE_BATCH)]
+    to_tensor = transforms.Compose(
+        [
+            transforms.Resize(REFERENCE_SIZE),
+            transforms.ToTensor(),
+            transforms.Normalize(card.mean, card.std),
+        ]
+    )
+    deployed = InferenceModel(network, card)
 
     def reference() -> int:
-        files = [setting.images[i % len(setting.images)] for i in range(REFERENCE_BATCH)]
+        pictures = [to_tensor(Image.open(io.BytesIO(data)).convert("RGB")) for data in files]
         with torch.no_grad():
-            eager(torch.from_numpy(np.stack([prepare(data, size) for data in files])))
-        return REFERENCE_BATCH
+            return len(network(torch.stack(pictures), None, None, None).embedding)
 
-    return _compare("direct", {"direct": lambda: _run(direct, batch), "eager": reference}, setting.seconds)
+    def channels_last() -> int:
+        pixels = np.stack([prepare(data, REFERENCE_SIZE) for data in files])
+        with torch.no_grad():
+            return len(deployed(torch.from_numpy(pixels)).embedding)
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = export_bundle(network, card, Path(folder) / "bundle")
+        encoder = OnnxEncoder(bundle.path, setting.threads)
+        try:
+            sides: dict[str, Work] = {
+                "direct": partial(encode, encoder, files),
+                "reference": reference,
+                "channels_last": channels_last,
+            }
+            rates = in_turns(sides, setting.seconds)
+        finally:
+            encoder.close()
+    return {
+        **rates,
+        "ratio": rates["direct"] / rates["reference"],
+        "channels_last_ratio": rates["direct"] / rates["channels_last"],
+    }
 
 
 def against_other(setting: Setting, other: Bundle) -> dict[str, Any]:
     """Another bundle of the same input size against this one, batch 8."""
+    models = {str(each.precision): setting.model(each) for each in (other, setting.bundle)}
+    return _compare(other.precision, models, setting)
+
+
+def dealt_against_shared(setting: Setting) -> dict[str, Any]:
+    """A batch of 8 dealt among single-threaded runs, against one run that all threads share."""
+    shared = OnnxModel(setting.bundle.onnx_file, setting.threads)
+    return _compare("dealt", {"dealt": setting.model(), "shared": shared}, setting, setting.seconds / 2)
+
+
+def engine_sides(setting: Setting, other: Bundle | None) -> dict[str, Any]:
+    """onnxruntime and OpenVINO on ready tensors, batch 8, for each bundle; nothing without OpenVINO."""
+    if importlib.util.find_spec("openvino") is None:
+        return {}
+    bundles = [setting.bundle] if other is None else [setting.bundle, other]
+    engines: tuple[Engine, ...] = ("onnxruntime", "openvino")
     batch = setting.ready(8)
-    models = {each.precision: OnnxModel(each.onnx_file, setting.threads) for each in (other, setting.bundle)}
-    sides: dict[str, Work] = {name: partial(_run, model, batch) for name, model in models.items()}
-    return _compare(other.precision, sides, setting.seconds)
-
-
-def served_against_direct(setting: Setting) -> dict[str, Any]:
-    """JPEG files through a Triton server, 8 at a time, against onnxruntime on ready tensors, batch 8.
-
-    The server and its models choose their own threads, so `threads` has to be the number of cores.
-    """
-    direct, batch = OnnxModel(setting.bundle.onnx_file, setting.threads), setting.ready(CONCURRENCY)
-    with TritonServer(setting.bundle) as server, ThreadPoolExecutor(CONCURRENCY) as pool:
-        clients = [TritonEncoder(server.grpc) for _ in range(CONCURRENCY)]
-
-        def send(client: TritonEncoder) -> int:
-            files = setting.images[:CONCURRENCY]
-            for data in files:
-                client.encode([data])
-            return len(files)
-
-        sides: dict[str, Work] = {
-            "served": lambda: sum(pool.map(send, clients)),
-            "direct": lambda: sum(_run(direct, batch) for _ in range(CONCURRENCY)),
-        }
-        try:
-            row = _compare("served", sides, setting.seconds)
-            p50, p99 = latencies(lambda: _encode(clients[0], setting.images[:1]), setting.seconds / 2)
-        finally:
-            for client in clients:
-                client.close()
-    return {**row, "single_p50_ms": p50, "single_p99_ms": p99}
+    sides: dict[str, Work] = {
+        f"{bundle.precision}_{engine}": partial(run, setting.model(bundle, engine), batch)
+        for bundle in bundles
+        for engine in engines
+    }
+    return dict(in_turns(sides, setting.seconds))
 
 
 def single_image(setting: Setting) -> dict[str, Any]:
     """One JPEG file at a time in this process, and where its time goes: milliseconds."""
     encoder = OnnxEncoder(setting.bundle.path, setting.threads)
-    network, one = OnnxModel(setting.bundle.onnx_file, setting.threads), setting.ready(1)
+    network, one = setting.model(), setting.ready(1)
     data, size = setting.images[0], setting.bundle.card.input_size
     pixels = decode_image(data)
-    seconds = setting.seconds / 4
+    seconds = setting.seconds / 8
     try:
-        p50, p99 = latencies(lambda: _encode(encoder, [data]), seconds)
+        p50, p99 = latencies(lambda: encode(encoder, [data]), seconds)
     finally:
         encoder.close()
     return {
@@ -131,42 +176,43 @@ def single_image(setting: Setting) -> dict[str, Any]:
         "p99_ms": p99,
         "decode_ms": latencies(lambda: len(decode_image(data)), seconds)[0],
         "resize_ms": latencies(lambda: len(resize(pixels, size)), seconds)[0],
-        "normalise_and_network_ms": latencies(lambda: _run(network, one), seconds)[0],
+        "normalise_and_network_ms": latencies(lambda: run(network, one), seconds)[0],
     }
 
 
 def batch_sweep(setting: Setting) -> dict[str, Any]:
     """onnxruntime on ready tensors: images/s by batch size."""
-    model = OnnxModel(setting.bundle.onnx_file, setting.threads)
-    batches = {str(size): setting.ready(size) for size in BATCHES}
-    return dict(
-        in_turns(
-            {name: partial(_run, model, batch) for name, batch in batches.items()},
-            setting.seconds,
-        )
-    )
+    model = setting.model()
+    sides: dict[str, Work] = {str(size): partial(run, model, setting.ready(size)) for size in BATCHES}
+    return dict(in_turns(sides, setting.seconds / 2))
 
 
 def thread_sweep(setting: Setting) -> dict[str, Any]:
     """onnxruntime on ready tensors, batch 8: images/s by threads, 1 to those of the run."""
     batch = setting.ready(8)
-    models = {
-        str(count): OnnxModel(setting.bundle.onnx_file, count) for count in range(1, setting.threads + 1)
+    sides: dict[str, Work] = {
+        str(count): partial(run, setting.model(threads=count), batch)
+        for count in range(1, setting.threads + 1)
     }
-    sides: dict[str, Work] = {name: partial(_run, model, batch) for name, model in models.items()}
-    return dict(in_turns(sides, setting.seconds))
+    return dict(in_turns(sides, setting.seconds / 2))
 
 
-def _run(model: OnnxModel, batch: dict[str, np.ndarray]) -> int:
+def run(model: Model, batch: dict[str, np.ndarray]) -> int:
+    """Answer ready tensors; how many images they were."""
     return len(model.run(batch)["embedding"])
 
 
-def _encode(encoder: OnnxEncoder | TritonEncoder, images: list[bytes]) -> int:
+def encode(encoder: Encoder, images: list[bytes]) -> int:
+    """Encode image files; how many they were."""
     return len(encoder.encode(images).embedding)
 
 
-def _compare(name: str, sides: dict[str, Work], seconds: float) -> dict[str, Any]:
-    """Images/s of both sides, and how many times as fast the first, `name`, is."""
-    rates = in_turns(sides, seconds)
+def _compare(
+    name: str, models: dict[str, Model], setting: Setting, seconds: float | None = None
+) -> dict[str, Any]:
+    """Images/s of two models at batch 8, and how many times as fast the one called `name` is."""
+    batch = setting.ready(8)
+    sides: dict[str, Work] = {side: partial(run, model, batch) for side, model in models.items()}
+    rates = in_turns(sides, setting.seconds if seconds is None else seconds)
     (other,) = (side for side in rates if side != name)
     return {**rates, "ratio": rates[name] / rates[other]}

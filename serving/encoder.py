@@ -3,14 +3,17 @@
 Imports neither torch nor, until one is opened, onnxruntime or a Triton client.
 """
 
+import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Protocol, Self
 
 from serving.predictions import Predictions
+from serving.triton_address import PREFIX, TritonAddress
 from zoo.card import Card
 from zoo.errors import UserError
 
-PATH_PREFIXES = ("openvino:", "ascend:")
+PATH_PREFIXES = ("openvino:", "auto:", "ascend:")
 """Of specs that go on with a path."""
 
 
@@ -19,7 +22,8 @@ class Encoder(Protocol):
 
     Attributes:
         card: the model's card.
-        model_hash: sha256 of the ONNX file; equal for every encoder that gives the same embeddings.
+        model_hash: sha256 of the ONNX file, or of another name where that file is run in another way; equal
+            for every encoder that gives the same embeddings.
     """
 
     @property
@@ -36,17 +40,55 @@ class Encoder(Protocol):
         """
         ...
 
+    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+        """Begin to predict, and return at once; the future ends as `encode` does.
+
+        A future that is cancelled takes what has not begun with it; on a server, what waits there too.
+        """
+        ...
+
     def close(self) -> None:
         """Let threads and connections go."""
         ...
+
+
+class AsyncEncoder:
+    """An encoder for asyncio: the same answers, batching, limits, retries and deadlines.
+
+    Cancelling `encode`, as `asyncio.timeout` does, cancels its requests. One encoder may serve several loops.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.card, self.model_hash = encoder.card, encoder.model_hash
+
+    @classmethod
+    async def open(cls, spec: str, threads: int | None = None) -> Self:
+        """Open an encoder as `open_encoder` does, which may take a while, without holding up the loop."""
+        return cls(await asyncio.to_thread(open_encoder, spec, threads))
+
+    async def encode(self, images: Sequence[bytes]) -> Predictions:
+        """Predict; see `Encoder.encode`."""
+        return await asyncio.wrap_future(self._encoder.submit(images))
+
+    async def close(self) -> None:
+        """Let threads and connections go."""
+        await asyncio.to_thread(self._encoder.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     """Open an encoder.
 
     Args:
-        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, `ascend:PATH` of an .om file, or
-            `triton:grpc://HOST:PORT`.
+        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, `auto:PATH` for the faster of
+            onnxruntime and OpenVINO here, `ascend:PATH` of an .om file, or a server as
+            `serving.triton_address` describes it.
         threads: of the in-process model; every core where None is given. A server has its own.
 
     Raises:
@@ -54,19 +96,17 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
             another form.
     """
     encoder: Encoder
-    if spec.startswith("triton:"):
-        address = spec.removeprefix("triton:").removeprefix("grpc://").rstrip("/")
-        host, colon, port = address.rpartition(":")
-        if not (spec.startswith("triton:grpc://") and host and colon and port.isdecimal()):
-            raise UserError(f"{spec}: not an encoder; the form is triton:grpc://HOST:PORT")
+    if spec.startswith(PREFIX):
         from serving.encoder_triton import TritonEncoder
 
-        encoder = TritonEncoder(address)
+        encoder = TritonEncoder(TritonAddress.parse(spec))
     else:
         from serving.encoder_onnx import OmEncoder, OnnxEncoder
 
         if spec.startswith("openvino:"):
             encoder = OnnxEncoder(spec.removeprefix("openvino:"), threads, "openvino")
+        elif spec.startswith("auto:"):
+            encoder = OnnxEncoder(spec.removeprefix("auto:"), threads, "auto")
         elif spec.startswith("ascend:"):
             encoder = OmEncoder(spec.removeprefix("ascend:"), threads)
         else:

@@ -2,33 +2,25 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
 from serving.ascend_model import OmModel
 from serving.bundle import Bundle, file_hash
-from serving.openvino_model import OpenVinoModel
+from serving.engines import Engine, embeddings_of, open_model
+from serving.parallel_model import Model
 from serving.predictions import Predictions
-from zoo.card import Card
 from zoo.errors import UserError
-from zoo.onnx_model import OnnxModel
 from zoo.preprocess import ImageError, prepare
-
-Engine = Literal["onnxruntime", "openvino"]
 
 BATCH_SIZE = 16
 """Throughput on a CPU no longer grows beyond it, and memory does."""
 
 
-class Model(Protocol):
-    """What answers ready tensors; it carries its card."""
-
-    card: Card
-
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+SUBMITTED = 2
+"""Submitted calls that go on at a time: one is decoded while another is in the network."""
 
 
 class ModelEncoder:
@@ -45,6 +37,7 @@ class ModelEncoder:
         self.model_hash = model_hash
         self._model = model
         self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode")
+        self._callers = ThreadPoolExecutor(SUBMITTED, thread_name_prefix="encode")
 
     def encode(self, images: Sequence[bytes]) -> Predictions:
         """Predict; see `serving.encoder.Encoder.encode`."""
@@ -69,8 +62,13 @@ class ModelEncoder:
                 getattr(result, name)[good] = value
         return result
 
+    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+        """Begin to predict; see `serving.encoder.Encoder.submit`."""
+        return self._callers.submit(self.encode, images)
+
     def close(self) -> None:
-        """Let the decoding threads go."""
+        """Let the threads go."""
+        self._callers.shutdown(cancel_futures=True)
         self._decoders.shutdown(cancel_futures=True)
 
     def _prepare(self, data: bytes) -> np.ndarray | str:
@@ -85,7 +83,7 @@ class OnnxEncoder(ModelEncoder):
 
     Args:
         bundle: path of a bundle.
-        threads: that one inference uses; every core where None is given.
+        threads: that the model uses; every core where None is given.
         engine: what runs the model.
 
     Raises:
@@ -96,16 +94,12 @@ class OnnxEncoder(ModelEncoder):
         self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
     ) -> None:
         opened = Bundle.open(bundle)
-        model: OnnxModel | OpenVinoModel
-        if engine == "openvino":
-            model = OpenVinoModel(opened.onnx_file, opened.card, threads)
-        else:
-            model = OnnxModel(opened.onnx_file, threads)
+        model = open_model(opened, engine, threads)
         if model.card != opened.card:
             raise UserError(
                 f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
             )
-        super().__init__(model, opened.model_hash, threads)
+        super().__init__(model, embeddings_of(opened, engine), threads)
 
 
 class OmEncoder(ModelEncoder):

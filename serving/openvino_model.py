@@ -15,13 +15,14 @@ class OpenVinoModel:
     Args:
         path: of the ONNX file.
         card: of the model.
-        threads: that one inference uses; every core where None is given.
+        threads: that it uses; every core where None is given.
+        streams: inferences that go on at a time and share the threads; another one waits.
 
     Raises:
         UserError: OpenVINO is not installed, or cannot open the file.
     """
 
-    def __init__(self, path: Path, card: Card, threads: int | None = None) -> None:
+    def __init__(self, path: Path, card: Card, threads: int | None = None, streams: int = 1) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -31,7 +32,7 @@ class OpenVinoModel:
             ) from error
         self.card = card
         # Left alone, OpenVINO computes in bf16 where the processor can, and gives other embeddings.
-        config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:

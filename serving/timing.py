@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 Work = Callable[[], int]
 """Does a piece of work and tells how many images it was."""
@@ -29,6 +30,35 @@ def in_turns(sides: dict[str, Work], seconds: float) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
+def under_load(work: Work, concurrency: int, seconds: float) -> dict[str, float]:
+    """Do the work in several threads, each again as soon as it is done; the caller has warmed it up.
+
+    Returns:
+        `rate` in images/s, `p50_ms` and `p99_ms` of one call.
+    """
+    found: list[tuple[float, int]] = []
+
+    def repeat() -> None:
+        begun = 0.0
+        while begun < end:
+            begun = time.perf_counter()
+            count = work()
+            found.append((1000 * (time.perf_counter() - begun), count))
+
+    start = time.perf_counter()
+    end = start + seconds
+    with ThreadPoolExecutor(concurrency) as pool:
+        for task in [pool.submit(repeat) for _ in range(concurrency)]:
+            task.result()
+    took = time.perf_counter() - start
+    times = [milliseconds for milliseconds, _ in found]
+    return {
+        "rate": sum(count for _, count in found) / took,
+        "p50_ms": statistics.median(times),
+        "p99_ms": _percentile_99(times),
+    }
+
+
 def latencies(work: Work, seconds: float) -> tuple[float, float]:
     """Measure the median and the 99th percentile of one call, in milliseconds; 20 calls at least."""
     work()
@@ -38,4 +68,8 @@ def latencies(work: Work, seconds: float) -> tuple[float, float]:
         start = time.perf_counter()
         work()
         found.append(1000 * (time.perf_counter() - start))
-    return statistics.median(found), statistics.quantiles(found, n=100, method="inclusive")[98]
+    return statistics.median(found), _percentile_99(found)
+
+
+def _percentile_99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]

@@ -1,5 +1,6 @@
 """How this project connects to a Triton server's gRPC service."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 from zoo.errors import UserError
@@ -10,14 +11,14 @@ if TYPE_CHECKING:
 _MAX_MESSAGE_BYTES = 2**31 - 1
 
 
-def require_client() -> None:
-    """Make sure that the client is installed, before anything is started for it.
+def require_client(protocol: str = "grpc") -> None:
+    """Make sure that the client of a protocol is installed, before anything is started for it.
 
     Raises:
         UserError: it is not.
     """
     try:
-        import tritonclient.grpc  # noqa: F401
+        importlib.import_module(f"tritonclient.{protocol}.aio")
     except ImportError as error:
         raise UserError(
             f"a Triton server needs tritonclient ({error}); it comes with the extra `triton`: "
@@ -34,22 +35,22 @@ def connect(address: str) -> "InferenceServerClient":
     require_client()
     import tritonclient.grpc as grpcclient
 
+    return grpcclient.InferenceServerClient(address, channel_args=channel_options(address))
+
+
+def channel_options(address: str) -> list[tuple[str, int]]:
+    """gRPC's options for a server at `host:port`."""
     # gRPC obeys http_proxy even for the loopback address, where no proxy can help.
     local = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
-    options = [
+    return [
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.enable_http_proxy", 0 if local else 1),
+        # Until it connects again, gRPC fails every call at once. Left alone it waits up to two minutes, long
+        # after the retries of a server that is there again have run out.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
     ]
-    return grpcclient.InferenceServerClient(address, channel_args=options)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell an error that may be gone a moment later (no connection, a full queue) from one that will not.
-
-    A deadline that has passed is not: the time is spent. An image that cannot be used never is.
-    """
-    return isinstance(error, triton_errors()) and "UNAVAILABLE" in str(error)
 
 
 def triton_errors() -> tuple[type[Exception], ...]:

@@ -61,11 +61,13 @@ def inputs_of(card: Card, count: int = 16) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in sample_inputs(card, count).items()}
 
 
-def make_image(seed: int, image_format: str = "JPEG") -> bytes:
-    """Encode an image that no other seed gives, of a size of its own."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    picture = Image.fromarray(coarse).resize((100 + seed % 37, 80 + seed % 11))
+def make_image(seed: int, image_format: str = "JPEG", pixels: np.ndarray | None = None) -> bytes:
+    """Encode pixels, or an image that no other seed gives, of a size of its own."""
+    if pixels is None:
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((100 + seed % 37, 80 + seed % 11))
+    else:
+        picture = Image.fromarray(pixels)
     buffer = io.BytesIO()
     picture.save(buffer, image_format)
     return buffer.getvalue()

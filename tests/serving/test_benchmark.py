@@ -1,19 +1,23 @@
 """The benchmark runs every row for real, at the smallest scale; what it measures is judged by people."""
 
 import json
+import re
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from serving.benchmark import BEGIN, END, main
+from serving import benchmark_rows, benchmark_served
+from serving.benchmark import main
+from serving.benchmark_report import BEGIN, END
 from serving.bundle import Bundle
-from serving.calibration import Inputs
 from serving.export import Reduction, export_bundle
-from serving.timing import in_turns, latencies
+from serving.server import TritonServer
+from serving.timing import in_turns, latencies, under_load
 from zoo.weights import save_weights
 
-from .conftest import make_model
+from .conftest import SIZE, make_model
 
 
 def test_rates_are_medians_and_sides_take_turns() -> None:
@@ -31,13 +35,25 @@ def test_rates_are_medians_and_sides_take_turns() -> None:
     assert 2 <= median <= worst
 
 
+def test_load_is_counted_over_all_threads() -> None:
+    def work() -> int:
+        time.sleep(0.01)
+        return 2
+
+    found = under_load(work, 4, 0.1)
+    assert 10 <= found["p50_ms"] <= found["p99_ms"]
+    assert found["rate"] == pytest.approx(4 * 2 / 0.01, rel=0.6)
+
+
 def test_every_row_is_measured_and_written(
-    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(benchmark_rows, "REFERENCE_SIZE", SIZE)
+    monkeypatch.setattr(benchmark_rows, "REFERENCE_BATCH", 2)
+    monkeypatch.setattr(benchmark_served, "CONCURRENCIES", (1, 2))
     model, card = make_model()
     save_weights(model, card, tmp_path / "w.safetensors")
-    calibration: Inputs | None = None
-    half = export_bundle(model, card, tmp_path / "half", reduction=Reduction("fp16", calibration))
+    half = export_bundle(model, card, tmp_path / "half", reduction=Reduction("fp16", None))
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     command = ["--bundle", str(bundle.path), "--against", str(half.path), "--triton", "--threads", "1"]
@@ -53,16 +69,55 @@ def test_every_row_is_measured_and_written(
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     for row, side, other in (
-        ("eager", "direct", "eager"),
+        ("eager", "direct", "reference"),
         ("precision_ratio", "fp16", "fp32"),
         ("triton", "served", "direct"),
     ):
         assert found[row]["ratio"] == pytest.approx(found[row][side] / found[row][other])
     assert set(found["batches"]) == {"1", "2", "4", "8", "16", "32"}
+    assert set(found["engines"]) == {
+        f"{precision}_{engine}" for precision in ("fp32", "fp16") for engine in ("onnxruntime", "openvino")
+    }
+    assert len(found["transports"]) == 5
+    assert [(row["instances"], row["threads"]) for row in found["instances"]] == [(1, 1)]
     assert 0 < found["single"]["decode_ms"] < found["single"]["p50_ms"] <= found["single"]["p99_ms"]
+    stages = dict(found["time"])
+    total = stages.pop("total")
+    assert sum(stages.values()) == pytest.approx(total)
+    assert all(stages[name] > 0 for name in stages if not name.startswith("between"))
+    assert stages["normalise and network"] < total
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "| triton |" in text
+    for expected in ("| triton |", "| transports |", "| instances | threads |", "| client and gRPC |"):
+        assert expected in text
+    assert "`perf_analyzer` is " in text or "`perf_analyzer`, the same server" in text
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert ElementTree.fromstring((tmp_path / picture).read_text()).tag.endswith("svg")
+
+
+PERF_ANALYZER = """#!/bin/sh
+while [ $# -gt 0 ]; do case $1 in --input-data) data=$2 ;; -f) report=$2 ;; esac; shift; done
+grep -q image_bytes "$data" || { echo "no data" >&2; exit 1; }
+echo "Concurrency,Inferences/Second,Client Send,p50 latency,p90 latency,p99 latency" > "$report"
+echo "8,41.5,3,190000,220000,250000" >> "$report"
+"""
+
+
+def test_perf_analyzer_is_run_where_it_is_found(
+    server: TritonServer, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in with its command line and table: the real one needs a newer C library than Debian 12."""
+    setting = benchmark_rows.Setting(bundle, 1, 0.1, benchmark_rows.make_images(2))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(benchmark_served, "PERF_ANALYZER", "perf_analyzer_stand_in")
+    assert benchmark_served.perf_analyzer(setting, server) == {"found": False}
+    program = tmp_path / "perf_analyzer_stand_in"
+    program.write_text(PERF_ANALYZER)
+    program.chmod(0o755)
+    found = benchmark_served.perf_analyzer(setting, server)
+    assert found == {"found": True, "rate": 41.5, "p50_ms": 190.0, "p99_ms": 250.0}
+    program.write_text("#!/bin/sh\necho 'cannot start' >&2; exit 1\n")
+    assert benchmark_served.perf_analyzer(setting, server) == {"found": True, "failure": "cannot start"}
 
 
 def test_a_page_without_marks_and_the_same_precision_are_refused(

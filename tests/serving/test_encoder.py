@@ -1,32 +1,34 @@
-"""Both encoders: the same numbers, each image its own answer, each bad image its own error."""
+"""Every encoder: the same numbers, each image its own answer, each bad image its own error."""
 
-import shutil
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2 as schema
-from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
-from serving.encoder import Encoder, open_encoder
+from serving.encoder import AsyncEncoder, Encoder, open_encoder
 from serving.encoder_onnx import OnnxEncoder
-from serving.encoder_triton import ATTEMPTS, TritonEncoder
 from serving.export import export_bundle
 from serving.predictions import Predictions
-from serving.server import TritonServer, choose_ports
-from serving.triton_repository import ENTRY_MODEL
+from serving.server import TritonServer
 from zoo.errors import UserError
 from zoo.preprocess import MAX_BYTES, prepare
 
 from .conftest import SIZE, make_image, make_model
+
+SERVED = (
+    "triton:grpc://{grpc}",
+    "triton:http://{http}",
+    "triton:grpc://{grpc}?transport=stream",
+    "triton:grpc://{grpc}?transport=shared-memory",
+    "triton:http://{http}?transport=shared-memory&batch=3",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +38,21 @@ def in_process(bundle: Bundle) -> Iterator[Encoder]:
     encoder.close()
 
 
-@pytest.fixture(scope="module")
-def served(server: TritonServer) -> Iterator[Encoder]:
-    encoder = open_encoder(f"triton:grpc://{server.grpc}")
+@pytest.fixture(scope="module", params=SERVED)
+def served(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Encoder]:
+    encoder = open_encoder(request.param.format(grpc=server.grpc, http=server.http))
     yield encoder
     encoder.close()
 
 
-@pytest.fixture(params=["in_process", "served"])
-def encoder(request: pytest.FixtureRequest) -> Encoder:
-    chosen: Encoder = request.getfixturevalue(request.param)
-    return chosen
+@pytest.fixture(scope="module", params=["in process", "on two threads", *SERVED])
+def encoder(request: pytest.FixtureRequest, server: TritonServer, bundle: Bundle) -> Iterator[Encoder]:
+    spec = request.param.format(grpc=server.grpc, http=server.http)
+    local = not spec.startswith("triton:")
+    threads = 1 + (spec == "on two threads")
+    opened = open_encoder(str(bundle.path), threads) if local else open_encoder(spec)
+    yield opened
+    opened.close()
 
 
 def assert_same(one: Predictions, other: Predictions) -> None:
@@ -60,7 +66,7 @@ def test_card_and_hash_are_the_bundles(encoder: Encoder, bundle: Bundle) -> None
     assert encoder.model_hash == bundle.model_hash
 
 
-@pytest.mark.parametrize("count", [1, 7, 40])
+@pytest.mark.parametrize("count", [1, 21])
 def test_encoders_agree(in_process: Encoder, served: Encoder, count: int) -> None:
     images = [make_image(seed, ("JPEG", "PNG", "WEBP", "BMP")[seed % 4]) for seed in range(count)]
     result = in_process.encode(images)
@@ -105,7 +111,7 @@ def test_a_single_bad_image_is_an_error_row(encoder: Encoder) -> None:
     assert result.errors[0].startswith("image: not a JPEG")
 
 
-def test_errors_read_the_same_from_both(in_process: Encoder, served: Encoder) -> None:
+def test_errors_read_the_same_from_all(in_process: Encoder, served: Encoder) -> None:
     images = [b"", b"not an image", make_image(0)[:300], bytes(MAX_BYTES + 1), make_image(1)]
     assert in_process.encode(images).errors == served.encode(images).errors
     assert in_process.encode(images[:1]).errors == served.encode(images[:1]).errors
@@ -125,76 +131,6 @@ def test_concurrent_callers_get_their_own_answers(in_process: Encoder, served: E
         np.testing.assert_allclose(answer.embedding, expected.embedding[call], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", ["triton:", "triton:grpc://", "triton:http://h:1", "triton:grpc://host"])
-def test_malformed_addresses_are_refused(spec: str) -> None:
-    with pytest.raises(UserError, match="the form is triton:grpc://HOST:PORT"):
-        open_encoder(spec)
-
-
-def test_no_server_is_one_line(bundle: Bundle) -> None:
-    port = choose_ports({"grpc": None})["grpc"]
-    with pytest.raises(UserError, match=f"127.0.0.1:{port}: no server answers there; is it running"):
-        TritonEncoder(f"127.0.0.1:{port}")
-
-
-def test_server_without_a_card_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    copy = tmp_path / "bundle"
-    shutil.copytree(bundle.path, copy)
-    file = copy / "triton" / ENTRY_MODEL / "config.pbtxt"
-    config = text_format.Parse(file.read_text(encoding="utf-8"), schema.ModelConfig())
-    config.ClearField("parameters")
-    file.write_text(text_format.MessageToString(config), encoding="utf-8")
-    with TritonServer(copy) as server, pytest.raises(UserError, match="its vehicle_reid has no card"):
-        TritonEncoder(server.grpc)
-
-
-def test_server_that_went_away_is_reported(bundle: Bundle) -> None:
-    with TritonServer(bundle) as server:
-        encoder = TritonEncoder(server.grpc)
-        assert not encoder.encode([make_image(0)]).errors
-    with pytest.raises(UserError, match="no server answers there"):
-        encoder.encode([make_image(0)])
-    encoder.close()
-
-
-class Flaky:
-    """Stands before the real client and fails the first times, as a server does that is being restarted."""
-
-    def __init__(self, client: Any, status: str, failures: int) -> None:
-        self.client, self.status, self.failures, self.calls = client, status, failures, 0
-
-    def infer(self, *arguments: Any, **options: Any) -> Any:
-        self.calls += 1
-        if self.calls <= self.failures:
-            raise InferenceServerException("for the test", f"StatusCode.{self.status}")
-        return self.client.infer(*arguments, **options)
-
-    def close(self) -> None:
-        self.client.close()
-
-
-def test_transient_errors_are_retried_and_no_others(
-    server: TritonServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.encoder_triton.MAX_WAIT_SECONDS", 0.01)
-    encoder = TritonEncoder(server.grpc)
-    real = encoder._client
-    expected = encoder.encode([make_image(0)])
-    flaky = encoder._client = Flaky(real, "UNAVAILABLE", ATTEMPTS - 1)
-    assert_same(encoder.encode([make_image(0)]), expected)
-    assert flaky.calls == ATTEMPTS
-    flaky = encoder._client = Flaky(real, "UNAVAILABLE", 100)
-    with pytest.raises(UserError, match="no server answers there"):
-        encoder.encode([make_image(0)])
-    assert flaky.calls == ATTEMPTS
-    for status in ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "INTERNAL"):
-        flaky = encoder._client = Flaky(real, status, 1)
-        with pytest.raises(UserError, match=status):
-            encoder.encode([make_image(0)])
-        assert flaky.calls == 1
-    encoder.close()
-
-
 def test_pose_models_need_more_than_an_image(tmp_path: Path) -> None:
     model, card = make_model(keypoints=True)
     export_bundle(model, card, tmp_path / "bundle")
@@ -208,6 +144,31 @@ def test_altered_card_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     card.replace(metric="cosine").write(altered.path / "card.json")
     with pytest.raises(UserError, match=r"card\.json is not the card inside model\.onnx"):
         OnnxEncoder(altered.path)
+
+
+def test_asyncio_gives_the_same(in_process: Encoder, encoder: Encoder) -> None:
+    images = [make_image(seed) for seed in range(12)]
+    images[5] = b"not an image"
+    expected = in_process.encode(images)
+
+    async def ask() -> list[Predictions]:
+        wrapped = AsyncEncoder(encoder)
+        assert (wrapped.card, wrapped.model_hash) == (in_process.card, in_process.model_hash)
+        calls = [wrapped.encode(images[start : start + 3]) for start in range(0, 12, 3)]
+        return await asyncio.gather(*calls)
+
+    answers = asyncio.run(ask())
+    assert [answer.errors.keys() for answer in answers] == [set(), {2}, set(), set()]
+    joined = np.concatenate([answer.embedding for answer in answers])
+    np.testing.assert_allclose(joined, expected.embedding, rtol=0, atol=1e-5)
+
+
+def test_asyncio_opens_and_closes(bundle: Bundle) -> None:
+    async def ask() -> Predictions:
+        async with await AsyncEncoder.open(str(bundle.path), threads=1) as encoder:
+            return await encoder.encode([make_image(0)])
+
+    assert np.isfinite(asyncio.run(ask()).embedding).all()
 
 
 def test_encoders_need_no_torch(bundle: Bundle) -> None:

@@ -28,6 +28,7 @@ from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
 from serving.repository_options import Options
 from serving.server import TritonServer
 from serving.server_settings import ServerSettings
+from serving.triton_address import TritonAddress
 from serving.triton_repository import Repository, install
 from zoo.errors import UserError
 from zoo.registry import create_model, make_card
@@ -177,7 +178,7 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
 
     settings = ServerSettings(poll_seconds=1)
     with TritonServer(repository, settings=settings) as server, ThreadPoolExecutor(8) as pool:
-        opened = TritonEncoder(server.grpc)
+        opened = TritonEncoder(TritonAddress(server.grpc))
         assert opened.encode(images[:1]).errors == {}
         asking = [pool.submit(ask, index) for index in range(8)]
         assert install(other, repository.path, Options()).version == 2

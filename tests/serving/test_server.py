@@ -22,7 +22,7 @@ from tritonclient.utils import InferenceServerException
 import serving.probe
 from benchmarks.processes import session_members, worker_of
 from serving.bundle import Bundle
-from serving.encoder_triton import TritonEncoder
+from serving.encoder import open_encoder
 from serving.export import export_bundle
 from serving.probe import probe
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
@@ -163,7 +163,7 @@ def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundl
         assert subprocess.run(command, check=False).returncode == 0
         worker = worker_of(pid, ONNX_MODEL)
         os.kill(worker, signal.SIGKILL)
-        encoder = TritonEncoder(server.grpc)
+        encoder = open_encoder(f"triton:grpc://{server.grpc}")
         with urllib.request.urlopen(
             f"http://{server.http}/v2/models/{ENTRY_MODEL}/ready", timeout=10
         ) as ready:

@@ -7,10 +7,17 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 360, 70, 40, 20, 60
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 
 
-def line_chart(title: str, x_title: str, lines: dict[str, list[tuple[float, float]]], *, log_y: bool) -> str:
-    """Draw lines by name over a logarithmic x axis; all x, and with `log_y` all y, are above 0."""
+def line_chart(
+    title: str,
+    x_title: str,
+    lines: dict[str, list[tuple[float, float]]],
+    *,
+    log_y: bool,
+    log_x: bool = True,
+) -> str:
+    """Draw lines by name; on a logarithmic axis all values are above 0, and each x that is there is named."""
     points = [point for line in lines.values() for point in line]
-    xs = [math.log10(x) for x, _ in points]
+    xs = [math.log10(x) if log_x else x for x, _ in points]
     ys = [math.log10(y) if log_y else y for _, y in points]
     low, high = (min(ys), max(ys)) if log_y else (min(0.9, *ys), 1.0)
     spans = (max(max(xs) - min(xs), 1e-9), max(high - low, 1e-9))
@@ -18,7 +25,7 @@ def line_chart(title: str, x_title: str, lines: dict[str, list[tuple[float, floa
     def place(x: float, y: float) -> tuple[float, float]:
         value = math.log10(y) if log_y else y
         return (
-            LEFT + (math.log10(x) - min(xs)) / spans[0] * (WIDTH - LEFT - RIGHT),
+            LEFT + ((math.log10(x) if log_x else x) - min(xs)) / spans[0] * (WIDTH - LEFT - RIGHT),
             HEIGHT - BOTTOM - (value - low) / spans[1] * (HEIGHT - TOP - BOTTOM),
         )
 
@@ -29,7 +36,8 @@ def line_chart(title: str, x_title: str, lines: dict[str, list[tuple[float, floa
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 25}" text-anchor="middle">{escape(x_title)}</text>',
         f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="#888"/>',
     ]
-    for x in sorted({x for x, _ in points}):
+    named = sorted({x for x, _ in points}) if log_x else [min(xs) + spans[0] * step / 4 for step in range(5)]
+    for x in named:
         at = place(x, points[0][1])[0]
         parts.append(
             f'<text x="{at:.1f}" y="{HEIGHT - 44}" text-anchor="middle" font-size="10">{x:.4g}</text>'

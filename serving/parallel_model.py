@@ -1,0 +1,61 @@
+"""A batch dealt among single-threaded runs, each on a core of its own.
+
+Threads that share one run wait for each other after every operator, several hundred times a run, and spin
+meanwhile. Threads that have runs of their own never wait. A single image still gets all threads, for it
+cannot be dealt.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from zoo.card import Card
+
+CHUNK = 4
+"""Images of a run: more are no faster, and fewer leave more for a core that others keep busy to catch up."""
+
+
+class Model(Protocol):
+    """What answers ready tensors; it carries its card. Safe to use from several threads."""
+
+    card: Card
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer a batch: the card's outputs by name, float32 [N, dimension]."""
+        ...
+
+
+class ParallelModel:
+    """A model in two forms.
+
+    Args:
+        wide: whose runs use `threads` threads.
+        narrow: makes the same model with runs of one thread, `threads` of which go on at a time; called when
+            the first batch comes that is large enough.
+        threads: at least 2.
+    """
+
+    def __init__(self, wide: Model, narrow: Callable[[], Model], threads: int) -> None:
+        self.card = wide.card
+        self._wide, self._make_narrow, self._threads = wide, narrow, threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
+
+    @cached_property
+    def _narrow(self) -> Model:
+        return self._make_narrow()
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Model.run`."""
+        count = len(next(iter(inputs.values())))
+        if count < self._threads:
+            return self._wide.run(inputs)
+        size = min(CHUNK, -(-count // self._threads))
+        chunks = (
+            {name: value[start : start + size] for name, value in inputs.items()}
+            for start in range(0, count, size)
+        )
+        answers = list(self._pool.map(self._narrow.run, chunks))
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in self.card.outputs}
