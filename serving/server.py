@@ -1,6 +1,7 @@
 """A Triton server for one bundle, as a context manager: started, proved by a real inference, and stopped."""
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -28,6 +29,15 @@ from zoo.errors import UserError
 HOST = "127.0.0.1"
 
 _TAIL_LINES = 12
+
+_STARTS = 3
+"""On a machine with several times more work than cores, one start in six was seen to crash: the Python
+backend faults in its first request. A server that has answered one was never seen to."""
+
+_CRASHES = {256 - number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)}
+"""Exit codes of a server that crashed, as the watchdog passes them on."""
+
+_logger = logging.getLogger(__name__)
 
 
 class TritonServer:
@@ -96,42 +106,51 @@ class TritonServer:
         """
         require_client()
         repository = self._checked_repository()
+        for starts_left in reversed(range(_STARTS)):
+            try:
+                return self._start(repository)
+            except BaseException as error:
+                code = None if self._process is None else self._process.poll()
+                self.stop()
+                if not (isinstance(error, UserError) and code in _CRASHES and starts_left):
+                    raise
+                _logger.warning(
+                    "the Triton server crashed as it started (exit code %s); starting again", code
+                )
+
+    def _start(self, repository: Path) -> None:
         # Kept, so that a server which is started again is found where it was.
         ports = choose_ports(self._ports)
         self._ports.update(ports)
         self._run_folder = _make_run_folder()
-        try:
-            self.log = self._log or self._run_folder / "server.log"
-            binary = find_server(repository, self._run_folder)
-            (self._run_folder / "models").symlink_to(repository.absolute())
-            command = [
-                *binary.command,
-                f"--model-repository={self._run_folder / 'models'}",
-                # The configs are complete; completing them would start every Python model twice.
-                "--disable-auto-complete-config",
-                f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-                f"--exit-timeout-secs={max(1, int(self._stop_timeout) - 1)}",
-                *server_flags(repository, self._settings.cache_bytes),
-                *self._settings.flags(),
-            ]
-            for service, port in ports.items():
-                command += [f"--{service}-address={HOST}", f"--{service}-port={port}"]
-            watchdog = [sys.executable, "-I", str(Path(__file__).parent / "server_watchdog.py")]
-            watchdog += [str(os.getpid()), str(self._stop_timeout), self._shm_prefix, str(self._run_folder)]
-            with _open_log(self.log) as output:
-                self._process = subprocess.Popen(
-                    [*watchdog, *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **binary.environment},
-                    start_new_session=True,  # Ctrl-C in the terminal reaches us, and we stop the server
-                )
-            self.grpc, self.http, self.metrics = (f"{HOST}:{ports[name]}" for name in self._ports)
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
+        self.log = self._log or self._run_folder / "server.log"
+        binary = find_server(repository, self._run_folder)
+        (self._run_folder / "models").symlink_to(repository.absolute())
+        command = [
+            *binary.command,
+            f"--model-repository={self._run_folder / 'models'}",
+            # The configs are complete; completing them would start every Python model twice.
+            "--disable-auto-complete-config",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--exit-timeout-secs={max(1, int(self._stop_timeout) - 1)}",
+            *server_flags(repository, self._settings.cache_bytes),
+            *self._settings.flags(),
+        ]
+        for service, port in ports.items():
+            command += [f"--{service}-address={HOST}", f"--{service}-port={port}"]
+        watchdog = [sys.executable, "-I", str(Path(__file__).parent / "server_watchdog.py")]
+        watchdog += [str(os.getpid()), str(self._stop_timeout), self._shm_prefix, str(self._run_folder)]
+        with _open_log(self.log) as output:
+            self._process = subprocess.Popen(
+                [*watchdog, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **binary.environment},
+                start_new_session=True,  # Ctrl-C in the terminal reaches us, and we stop the server
+            )
+        self.grpc, self.http, self.metrics = (f"{HOST}:{ports[name]}" for name in self._ports)
+        self._wait_until_ready()
 
     def stop(self) -> None:
         """Stop the server and remove what it leaves behind. Stopping twice is harmless."""

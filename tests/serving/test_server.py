@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from tritonclient.utils import InferenceServerException
 
 import serving.probe
+import serving.server
 from benchmarks.processes import session_members, worker_of
 from serving.bundle import Bundle
 from serving.encoder import open_encoder
@@ -28,6 +29,7 @@ from serving.probe import probe
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
 from serving.repository_options import Options
 from serving.server import TritonServer, choose_ports
+from serving.server_binary import ServerBinary
 from zoo.errors import UserError
 
 from .conftest import make_image, make_model, request_of
@@ -151,6 +153,27 @@ def test_nothing_is_left_and_nothing_is_written_into_the_bundle(bundle: Bundle) 
     assert own_regions() == regions
     assert not log.parent.exists()
     assert sorted(bundle.path.rglob("*")) == files
+
+
+@pytest.mark.parametrize(("number", "starts"), [(signal.SIGSEGV, 3), (signal.SIGTERM, 1)])
+def test_a_server_that_crashes_as_it_starts_is_started_again(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: signal.Signals,
+    starts: int,
+) -> None:
+    """By a program in its place: the real one does so too seldom. One that was told to end is left."""
+    count = tmp_path / "starts"
+    program = ["sh", "-c", f"echo started >> {count}; kill -{int(number)} $$"]
+    monkeypatch.setattr(serving.server, "find_server", lambda *_: ServerBinary(program))
+    server, regions = TritonServer(bundle), own_regions()
+    with pytest.raises(UserError, match=f"the Triton server ended .exit code {256 - number}"):
+        server.start()
+    assert count.read_text().split() == ["started"] * starts
+    assert caplog.text.count("starting again") == starts - 1
+    assert own_regions() == regions
 
 
 def test_dead_worker_fails_the_probe_and_does_not_hold_up_the_stop(bundle: Bundle, tmp_path: Path) -> None:
