@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.signal_stack import signal_stack_kept
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -36,7 +37,9 @@ class OpenVinoModel:
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
+            # It gives this thread a signal stack, and frees that with the model in whatever thread that goes.
+            with signal_stack_kept():
+                self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: OpenVINO cannot open it ({reason}); use onnxruntime") from error

@@ -6,6 +6,8 @@ import numpy as np
 
 from serving.bundle import Bundle
 from serving.encoder import open_encoder
+from serving.openvino_model import OpenVinoModel
+from serving.signal_stack import signal_stack
 
 from .conftest import make_image
 
@@ -26,3 +28,14 @@ def test_same_numbers_and_errors_as_onnxruntime(bundle: Bundle) -> None:
     np.testing.assert_allclose(np.stack(alone), expected.embedding[good], rtol=0, atol=1e-5)
     plain.close()
     other.close()
+
+
+def test_opening_and_leaving_a_model_keeps_the_signal_stack(bundle: Bundle) -> None:
+    """OpenVINO gives the thread one of its own, frees it in whatever thread lets the model go, and the next
+    signal would be handled on it: the end of a child process ended this one."""
+    before = signal_stack().address
+    models = [OpenVinoModel(bundle.onnx_file, bundle.card, 2, streams=2)]
+    assert signal_stack().address == before
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(models.clear).result()
+    assert signal_stack().address == before
