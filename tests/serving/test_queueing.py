@@ -79,10 +79,12 @@ def test_urgent_request_passes_those_that_wait(served: tuple[TritonServer, Path]
 
 
 def test_request_that_waits_beyond_its_own_time_is_refused(served: tuple[TritonServer, Path]) -> None:
-    bulk = [new_request(LARGEST) for _ in range(4)]
+    bulk = [new_request(LARGEST) for _ in range(8)]
     with grpcclient.InferenceServerClient(served[0].grpc) as client:
         asked = Asked(client)
         asked.ask_all("bulk", bulk)
+        # Small requests would overtake large ones on their way, and find nobody to wait for.
+        asked.wait(1)
         asked.ask("impatient", new_request(1), timeout=1_000)
         asked.ask("patient", new_request(1), timeout=60_000_000)
         asked.wait()
