@@ -8,8 +8,6 @@ work disturbed it. 1 MAC is 2 FLOPs; the MACs are those of convolutions and line
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from serving.onnx_export import DeployedModel, export_onnx, sample_inputs
+from serving.timing import machine
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.registry import MEASURED, PRETRAINED, create_model, list_models, make_card
@@ -58,16 +57,6 @@ def macs_of(model: nn.Module, card: Card) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         deployed(*sample_inputs(card, 1).values())
     return counter.get_total_flops() // 2
-
-
-def machine() -> str:
-    """Name the processor, as far as the system tells it."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def prepare(card: Card, size: tuple[int, int], folder: Path, threads: Sequence[int]) -> Case:

@@ -7,7 +7,6 @@ given; with all that can be given and `--seconds 60`, it takes about ten minutes
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from serving import benchmark_report as report
 from serving import benchmark_rows as rows
 from serving import benchmark_served
 from serving.bundle import Bundle
+from serving.timing import machine
 from zoo.errors import UserError, exit_on_user_error
 
 Row = Callable[[], dict[str, Any]]
@@ -90,17 +90,6 @@ def _choose(setting: rows.Setting, arguments: argparse.Namespace) -> dict[str, R
     if arguments.triton:
         work["served"] = lambda: benchmark_served.served(setting)
     return work
-
-
-def machine() -> str:
-    """Name the processor and its number of cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Speeds of several ways to do the same, taken in turns, so that a busy machine slows all of them alike."""
+"""Speeds of several ways to do the same, taken in turns, so that a busy machine slows all of them alike; and
+of which machine they are."""
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 Work = Callable[[], int]
 """Does a piece of work and tells how many images it was."""
@@ -73,3 +77,14 @@ def latencies(work: Work, seconds: float) -> tuple[float, float]:
 
 def _percentile_99(values: list[float]) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
+
+
+def machine() -> str:
+    """Name the processor and its number of cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
