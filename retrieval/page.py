@@ -1,6 +1,8 @@
 """The search page's layout: what stands where, and which event calls which handler of `PageEvents`."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,10 @@ class _Page:
         self.shown = gr.State(Shown())
         self.words_before = gr.State(Filters())
         self.compared = gr.State("")
+        self.asked = gr.State(0)
+        """Changes whenever a search is asked for."""
+        self.closely = gr.State(0)
+        """Changes whenever a comparison wants its regions."""
         say = Say()
         with gr.Row(elem_id="top"):
             self.title = gr.HTML(events.header(say), elem_classes="vr-plain", elem_id="title", scale=5)
@@ -154,41 +160,38 @@ class _Page:
         ]
 
     def connect(self, blocks: gr.Blocks) -> None:
-        """Say which event does what; whatever changes a search ends in one."""
+        """Say which event does what; whatever changes a search asks for one."""
         on, language = self.events, self.language
         conditions = self.conditions
         look = [self.looked, self.feedback, self.scene]
-        self._then_search(
-            self.image.change, on.look, [self.image, self.looked, self.feedback, language], look
-        )
-        self._then_search(self.scene.select, on.draw, [self.image, language], look)
-        self._then_search(self.scene.edit, on.whole, [self.image, language], look)
+        self._ask_after(self.image.change, on.look, [self.image, self.looked, self.feedback, language], look)
+        self._ask_after(self.scene.select, on.draw, [self.image, language], look, **_EACH)
+        self._ask_after(self.scene.edit, on.whole, [self.image, language], look)
         # Emptying the field ends in `look`; where it is empty already, this is all.
-        self._then_search(self.scene.clear, lambda: (Looked(), Feedback(), "", None), [], [*look, self.image])
+        self._ask_after(self.scene.clear, lambda: (Looked(), Feedback(), "", None), [], [*look, self.image])
         for component in (self.found, self.comparison):
-            self._then_search(component.submit, on.similar, [language], [*look, self.image])
-            self._then_search(component.like, on.mark, [self.feedback], [self.feedback])
-        self._then_search(self.found.clear, Feedback, [], [self.feedback])
-        self._then_search(self.seen.select, on.choose, [self.color, self.type], [self.color, self.type])
+            self._ask_after(component.submit, on.similar, [language], [*look, self.image], **_EACH)
+            self._ask_after(component.like, on.mark, [self.feedback], [self.feedback], **_EACH)
+        self._ask_after(self.found.clear, Feedback, [], [self.feedback])
+        self._ask_after(
+            self.seen.select, on.choose, [self.color, self.type], [self.color, self.type], **_EACH
+        )
         said = [self.words, self.words_before, language]
         read = [self.words_before, self.understood, *conditions]
-        self._then_search(self.words.submit, on.read, said, read)
-        self._then_search(self.apply.click, on.read, said, read)
-        self._then_search(self.clear.click, on.clear, [], [*read[:2], self.words, *conditions])
-        for field in (self.color, self.type, self.camera, self.group, self.rerank):
-            self._search(field.input)
-        for slider in (self.color_confidence, self.type_confidence):
-            self._search(slider.release)
-        # A number that is typed beside a slider is not released.
-        self._search(self.k.change)
-        for text in (self.after, self.before, self.near, self.vehicle):
-            self._search(text.submit)
-            self._search(text.blur)
+        self._ask_after(self.words.submit, on.read, said, read)
+        self._ask_after(self.apply.click, on.read, said, read)
+        self._ask_after(self.clear.click, on.clear, [], [*read[:2], self.words, *conditions])
         compare = [self.image, self.looked, self.shown, self.feedback, language]
-        side_by_side = [self.comparison, self.compared]
+        closely = self.closely.change(
+            on.regions, [self.compared, *compare], self.comparison, trigger_mode="always_last", **_QUIET
+        )
         for component in (self.found, self.drawn, self.comparison):
-            component.select(on.compare, compare, side_by_side, **_QUIET).then(
-                on.regions, [self.compared, *compare], side_by_side, **_QUIET
+            # First, for events are answered in order: it must not end what this comparison starts.
+            component.select(None, cancels=closely, **_QUIET)
+            component.select(
+                *(_counted(on.compare), compare, [self.comparison, self.compared, self.closely]),
+                trigger_mode="multiple",
+                **_QUIET,
             )
         exported = [self.image, self.looked, self.shown, self.feedback]
         self.found.download(on.export, exported, [self.file], **_QUIET).then(
@@ -200,32 +203,47 @@ class _Page:
         ]
         if self.examples is not None:
             translated.append(self.examples)
-        self._then_search(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
-        self._then_search(language.input, self.translate, [language], translated, js=_REMEMBER).then(
+        self._ask_after(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
+        self._ask_after(language.input, self.translate, [language], translated, js=_REMEMBER).then(
             on.relook, [self.image, self.looked, language], [self.scene], **_QUIET
         )
+        self._search()
         blocks.load(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
 
-    def _search(self, event: Callable[..., Any]) -> Any:
-        return event(
+    def _search(self) -> None:
+        """The one search of all causes: one follows another, so that what was asked last is shown last."""
+        texts = (self.after, self.before, self.near, self.vehicle)
+        gr.on(
+            [
+                self.asked.change,
+                *(field.input for field in (self.color, self.type, self.camera, self.group, self.rerank)),
+                *(slider.release for slider in (self.color_confidence, self.type_confidence)),
+                # A number that is typed beside a slider is not released.
+                self.k.change,
+                *(cause for text in texts for cause in (text.submit, text.blur)),
+            ],
             self.events.search,
             [
                 *(self.looked, self.feedback, self.shown, self.language),
                 *(self.k, self.group, self.rerank, *self.conditions),
             ],
             [self.found, self.drawn, self.seen, self.shown],
-            **_QUIET,
+            trigger_mode="always_last",
             concurrency_limit=4,
+            **_QUIET,
         )
 
-    def _then_search(
-        self, event: Callable[..., Any], handler: Callable[..., Any], takes: Any, gives: Any, **options: Any
+    def _ask_after(
+        self,
+        event: Callable[..., Any],
+        handler: Callable[..., Any],
+        takes: Sequence[Any],
+        gives: Sequence[Any],
+        **options: Any,
     ) -> Any:
-        return self._search(
-            event(
-                handler, takes, gives, **_QUIET, trigger_mode="always_last", concurrency_limit=4, **options
-            ).then
-        )
+        """Let a handler answer an event, and ask for a search afterwards."""
+        options = {"trigger_mode": "always_last", "concurrency_limit": 4, **options}
+        return event(_counted(handler), takes, [*gives, self.asked], **_QUIET, **options)
 
     def translate(self, language: str) -> tuple[Any, ...]:
         """Everything that the page says, and what depends on the gallery's content, read anew."""
@@ -256,6 +274,20 @@ class _Page:
 
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+_EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
+"""For events that carry something: one that waits for another would else be told as that one."""
+_COUNT = count(1)
+
+
+def _counted(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler with one output more, a number of its own, whose change starts what follows it."""
+
+    @wraps(handler)
+    def answer(*values: Any) -> tuple[Any, ...]:
+        answers = handler(*values)
+        return *(answers if isinstance(answers, tuple) else (answers,)), next(_COUNT)
+
+    return answer
 
 
 def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:

@@ -218,9 +218,9 @@ class PageEvents:
         """Show query and result side by side at once; the regions come with `regions`."""
         return self._compare(str(_detail(event, "key")), False, *page)
 
-    def regions(self, key: str, *page: Any) -> tuple[Any, Any]:
+    def regions(self, key: str, *page: Any) -> Any:
         """The same with the regions that make the two alike, which takes dozens of encodings."""
-        return self._compare(key, True, *page)
+        return self._compare(key, True, *page)[0]
 
     def _compare(
         self,

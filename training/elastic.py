@@ -99,6 +99,7 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
             logs_specs=DefaultLogsSpecs(log_dir=folder),
             **meeting,
         )
+        others = _children()
         try:
             answers: dict[int, dict[str, Any] | None] = elastic_launch(config, _run_rank)(
                 work,
@@ -110,6 +111,11 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
                 multiprocessing.get_start_method(),
             )
         except SignalException as error:
+            # The launcher ends the ranks, but not those that it was still about to start: without it they
+            # would each tell that what they are to begin with has gone.
+            for rank in _children() - others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rank, signal.SIGKILL)
             if error.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
             raise SystemExit(128 + error.sigval) from None
@@ -223,6 +229,15 @@ def _ranks_start_deaf_to_ctrl_c() -> Iterator[None]:
 
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def _children() -> set[int]:
+    """This process's children, on Linux."""
+    found: set[int] = set()
+    for threads in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            found.update(int(child) for child in threads.read_text(encoding="ascii").split())
+    return found
 
 
 def _end_with(launcher: int) -> None:
