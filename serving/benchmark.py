@@ -88,7 +88,7 @@ def _choose(setting: rows.Setting, arguments: argparse.Namespace) -> dict[str, R
     if other is not None:
         work["precision_ratio"] = lambda: rows.against_other(setting, other)
     if arguments.triton:
-        work["served"] = lambda: benchmark_served.served(setting)
+        work["served"] = lambda: benchmark_served.served(setting, arguments.weights)
     return work
 
 

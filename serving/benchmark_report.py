@@ -22,6 +22,7 @@ ROWS = {
     "threads_sweep": "ready tensors, batch 8, by threads",
     "single": "one JPEG in this process",
     "triton": "JPEGs through Triton, 8 requests at a time, against ready tensors in batches of 8",
+    "triton_256": "the same at 256x256",
     "transports": "JPEGs through Triton, 8 requests at a time, by transport",
 }
 

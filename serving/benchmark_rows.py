@@ -3,6 +3,8 @@
 import importlib.util
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from serving.encoder_onnx import OnnxEncoder
 from serving.engines import Engine, open_model
 from serving.parallel_model import Model
 from serving.timing import Work, in_turns, latencies
+from zoo.card import Card
 from zoo.onnx_model import OnnxModel
 from zoo.preprocess import decode_image, prepare, resize
 
@@ -86,14 +89,9 @@ def against_eager(setting: Setting, weights: str) -> dict[str, Any]:
 
     from serving.export import export_bundle
     from zoo.inference import InferenceModel
-    from zoo.registry import load_model
 
     torch.set_num_threads(setting.threads)
-    network: Any
-    network, card = load_model(weights)
-    card = card.replace(
-        input_size=REFERENCE_SIZE, pose_inputs=network.pose_inputs(REFERENCE_SIZE), metrics=[]
-    )
+    network, card = _of_reference_size(weights)
     files = [setting.images[i % len(setting.images)] for i in range(REFERENCE_BATCH)]
     to_tensor = transforms.Compose(
         [
@@ -131,6 +129,26 @@ def against_eager(setting: Setting, weights: str) -> dict[str, Any]:
         "ratio": rates["direct"] / rates["reference"],
         "channels_last_ratio": rates["direct"] / rates["channels_last"],
     }
+
+
+@contextmanager
+def of_reference_size(setting: Setting, weights: str) -> Iterator[Setting]:
+    """The same with a model exported at 256x256, where a network takes its usual share of the time."""
+    from serving.export import export_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = export_bundle(*_of_reference_size(weights), Path(folder) / "bundle")
+        yield Setting(bundle, setting.threads, setting.seconds, setting.images)
+
+
+def _of_reference_size(weights: str) -> tuple[Any, Card]:
+    from zoo.registry import load_model
+
+    network: Any
+    network, card = load_model(weights)
+    return network, card.replace(
+        input_size=REFERENCE_SIZE, pose_inputs=network.pose_inputs(REFERENCE_SIZE), metrics=[]
+    )
 
 
 def against_other(setting: Setting, other: Bundle) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serving.benchmark_rows import Setting, encode, run
+from serving.benchmark_rows import Setting, encode, of_reference_size, run
 from serving.encoder_triton import TritonEncoder
 from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
 from serving.repository_options import Instances, Options, Runtime
@@ -26,15 +26,22 @@ from serving.triton_client import connect
 from serving.triton_repository import install
 
 IN_FLIGHT = 8
+ROUNDS = 4
+"""Of the setting's images in one turn: in a turn's first and last moments fewer than eight are in flight."""
+
 CONCURRENCIES = (1, 2, 4, 8, 16)
 
 PERF_ANALYZER = "perf_analyzer"
 
 
-def served(setting: Setting) -> dict[str, Any]:
+def served(setting: Setting, weights: str | None = None) -> dict[str, Any]:
     """Everything about a server; see the functions for what the parts are.
 
     The sweep decides which instances and threads the other parts are measured with.
+
+    Args:
+        setting: what all rows share.
+        weights: a model to compare served and direct with at 256x256 too.
     """
     counts = sorted({1, setting.threads})
     with ExitStack() as stack:
@@ -47,7 +54,7 @@ def served(setting: Setting) -> dict[str, Any]:
         best = max(sweep, key=lambda row: row["served"])
         server = servers[best["instances"], best["threads"]]
         choice = {"instances": best["instances"], "threads": best["threads"]}
-        return {
+        found: dict[str, Any] = {
             "instances": sweep,
             "triton": {**choice, **against_direct(setting, server)},
             "transports": transports(setting, server),
@@ -58,6 +65,13 @@ def served(setting: Setting) -> dict[str, Any]:
             "time": where_time_goes(setting, server),
             "perf_analyzer": perf_analyzer(setting, server),
         }
+    if weights is not None:
+        with (
+            of_reference_size(setting, weights) as large,
+            _serving(large, best["instances"], best["threads"]) as server,
+        ):
+            found["triton_256"] = {**choice, **against_direct(large, server)}
+    return found
 
 
 def instance_sweep(setting: Setting, servers: Mapping[tuple[int, int], TritonServer]) -> list[dict[str, Any]]:
@@ -73,7 +87,7 @@ def instance_sweep(setting: Setting, servers: Mapping[tuple[int, int], TritonSer
             encoder = stack.enter_context(
                 _encoder(TritonAddress(server.grpc, batch=1, concurrency=IN_FLIGHT))
             )
-            sides[f"{instances} {threads}"] = partial(encode, encoder, setting.images)
+            sides[f"{instances} {threads}"] = partial(encode, encoder, ROUNDS * setting.images)
         sides["direct"] = _direct(setting)
         rates = in_turns(sides, setting.seconds)
     return [
@@ -92,7 +106,7 @@ def against_direct(setting: Setting, server: TritonServer) -> dict[str, Any]:
     """JPEG files, 8 requests of one image at a time, against ready tensors, batch 8; then one at a time."""
     with _encoder(TritonAddress(server.grpc, batch=1, concurrency=IN_FLIGHT)) as encoder:
         sides: dict[str, Work] = {
-            "served": partial(encode, encoder, setting.images),
+            "served": partial(encode, encoder, ROUNDS * setting.images),
             "direct": _direct(setting),
         }
         rates = in_turns(sides, setting.seconds)
@@ -114,7 +128,7 @@ def transports(setting: Setting, server: TritonServer) -> dict[str, Any]:
     }
     with ExitStack() as stack:
         sides: dict[str, Work] = {
-            name: partial(encode, stack.enter_context(_encoder(address)), setting.images)
+            name: partial(encode, stack.enter_context(_encoder(address)), ROUNDS * setting.images)
             for name, address in addresses.items()
         }
         return dict(in_turns(sides, setting.seconds / 2))
@@ -208,7 +222,7 @@ def _encoder(address: TritonAddress) -> AbstractContextManager[TritonEncoder]:
 def _direct(setting: Setting) -> Work:
     """As many ready images as the served sides take files, in batches of 8."""
     model, batch = setting.model(), setting.ready(IN_FLIGHT)
-    return lambda: sum(run(model, batch) for _ in range(len(setting.images) // IN_FLIGHT))
+    return lambda: sum(run(model, batch) for _ in range(ROUNDS * len(setting.images) // IN_FLIGHT))
 
 
 def _settled_counters(client: Any) -> dict[str, dict[str, int]]:

@@ -30,6 +30,8 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
+        # Threads that are done would else spin for tens of milliseconds, on a core that others could use.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4  # a model that fails is reported in one line, by an exception
         try:
             self._session = onnxruntime.InferenceSession(

@@ -164,6 +164,8 @@ def _session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
         for accelerator in accelerators.get(place) or []:
             raise _refusal(f"has no execution accelerator '{accelerator.get('name')}'")
     options = onnxruntime.SessionOptions()
+    # Threads that are done would else spin for tens of milliseconds, on a core that other models could use.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     level = int((optimization.get("graph") or {}).get("level", 0))
     if level not in _GRAPH_LEVELS:
         raise _refusal(f"knows no graph optimization level {level}; -1, 0, 1 and 2 are")

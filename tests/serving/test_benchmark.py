@@ -72,6 +72,7 @@ def test_every_row_is_measured_and_written(
         ("eager", "direct", "reference"),
         ("precision_ratio", "fp16", "fp32"),
         ("triton", "served", "direct"),
+        ("triton_256", "served", "direct"),
     ):
         assert found[row]["ratio"] == pytest.approx(found[row][side] / found[row][other])
     assert set(found["batches"]) == {"1", "2", "4", "8", "16", "32"}
