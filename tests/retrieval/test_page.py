@@ -231,6 +231,18 @@ def test_marks_refine_and_keys_work(page: Page, images: Path) -> None:
     expect(page.locator("#results")).to_contain_text("No image yet", timeout=TIMEOUT)
 
 
+def test_marks_in_quick_succession_all_count(page: Page, images: Path) -> None:
+    upload(page, query_file(images, 3))
+    results(page, 20)
+    unwanted = keys(page)[:4]
+    page.evaluate(
+        """() => [...document.querySelectorAll(".vr-card .vr-no")].slice(0, 4).forEach(
+             (button, place) => setTimeout(() => button.click(), 10 * place))"""
+    )
+    expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(4, timeout=TIMEOUT)
+    assert not set(unwanted) & set(keys(page))
+
+
 def test_box_by_pointer_and_by_keyboard(page: Page, service_url: str, tmp_path: Path) -> None:
     """What is searched for is the box, as over REST, whoever draws it."""
     scene = Image.new("RGB", (400, 300), "gray")
