@@ -60,6 +60,9 @@ INGREDIENTS: dict[str, Changes] = {
 EXCLUDED = {"BNNeck and circle loss": ("soft margin",)}
 """What an ingredient leaves no room for: the circle loss takes the triplet's place, and its margin's."""
 
+ON_TOP_OF = {"BNNeck and circle loss": "BNNeck"}
+"""What an ingredient brings along has to be gained beyond."""
+
 BASE, ALL, HELPED = "published recipe", "all", "those that helped"
 ARMS = (BASE, *INGREDIENTS, ALL, HELPED)
 
@@ -161,15 +164,19 @@ def changes_of(arm: str, figures: Figures) -> Changes:
 
 def helpful(figures: Figures) -> list[str]:
     """The ingredients whose mean gain is above its standard error; of one seed nothing is known."""
-    gains = {name: gain(figures, name) for name in INGREDIENTS if name in figures}
+    gains = {
+        name: gain(figures, name, other)
+        for name in INGREDIENTS
+        if {name, other := ON_TOP_OF.get(name, BASE)} <= figures.keys()
+    }
     return [name for name, (mean, error) in gains.items() if mean > error]
 
 
-def gain(figures: Figures, arm: str) -> tuple[float, float]:
-    """How far an arm's mAP is above the published recipe's of the same seed: mean, and its standard error,
-    NaN for one seed."""
-    seeds = sorted(figures[arm].keys() & figures[BASE].keys())
-    gains = [figures[arm][seed]["mAP"] - figures[BASE][seed]["mAP"] for seed in seeds]
+def gain(figures: Figures, arm: str, other: str = BASE) -> tuple[float, float]:
+    """How far an arm's mAP is above another's of the same seed: mean, and its standard error, NaN for one
+    seed."""
+    seeds = sorted(figures[arm].keys() & figures[other].keys())
+    gains = [figures[arm][seed]["mAP"] - figures[other][seed]["mAP"] for seed in seeds]
     error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else math.nan
     return statistics.fmean(gains), error
 
