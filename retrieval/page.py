@@ -203,12 +203,12 @@ class _Page:
         ]
         if self.examples is not None:
             translated.append(self.examples)
-        self._ask_after(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
+        loaded = self._ask_after(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
+        loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
         self._ask_after(language.input, self.translate, [language], translated, js=_REMEMBER).then(
             on.relook, [self.image, self.looked, language], [self.scene], **_QUIET
         )
         self._search()
-        blocks.load(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
 
     def _search(self) -> None:
         """The one search of all causes: one follows another, so that what was asked last is shown last."""

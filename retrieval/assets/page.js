@@ -18,4 +18,6 @@
     const fold = document.querySelector("#filters > button.label-wrap.open");
     if (fold) fold.click();
   }
+  // For whoever drives the page: from here on it listens.
+  document.documentElement.classList.add("vr-ready");
 }

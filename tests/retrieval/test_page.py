@@ -78,12 +78,22 @@ def page(context: BrowserContext, service_url: str) -> Iterator[Page]:
         ),
     )
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(service_url)
+    visit(opened, service_url)
     expect(opened.locator("#results")).to_contain_text("No image yet", timeout=TIMEOUT)
     yield opened
     opened.close()
     assert foreign == []
     assert errors == []
+
+
+def visit(page: Page, url: str) -> None:
+    page.goto(url)
+    listens(page)
+
+
+def listens(page: Page) -> None:
+    """Wait until an opened page listens: what it shows at first stands in it from the beginning."""
+    page.wait_for_function("document.documentElement.classList.contains('vr-ready')", timeout=TIMEOUT)
 
 
 def upload(page: Page, path: Path) -> None:
@@ -345,7 +355,7 @@ def test_chinese_for_a_chinese_browser_and_by_the_switch(
 ) -> None:
     context = browser.new_context(locale="zh-CN")
     page = context.new_page()
-    page.goto(service_url)
+    visit(page, service_url)
     expect(page.locator("#results")).to_contain_text("尚无图像", timeout=TIMEOUT)
     upload(page, query_file(images, 3))
     results(page, 20)
@@ -396,7 +406,7 @@ def test_phone_width_needs_no_sideways_scrolling(
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(service_url)
+    visit(page, service_url)
     expect(page.locator("#results")).to_contain_text("No image yet", timeout=TIMEOUT)
     upload(page, images / "image_query" / "0001_c001_00001250_0.jpg")
     expect(page.locator(".vr-card").first).to_be_visible(timeout=TIMEOUT)
@@ -422,6 +432,7 @@ def test_a_browser_asks_for_the_key_and_the_page_works(
             assert answer is not None
             assert answer.status == status
             if status == 200:
+                listens(page)
                 upload(page, next((images / "image_query").iterdir()))
                 expect(page.locator(".vr-card")).to_have_count(20, timeout=TIMEOUT)
                 expect(page.locator(".vr-card img").first).to_have_js_property("complete", True)
