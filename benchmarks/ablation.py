@@ -164,10 +164,11 @@ def changes_of(arm: str, figures: Figures) -> Changes:
 
 def helpful(figures: Figures) -> list[str]:
     """The ingredients whose mean gain is above its standard error; of one seed nothing is known."""
+    others = {name: ON_TOP_OF.get(name, BASE) for name in INGREDIENTS}
     gains = {
         name: gain(figures, name, other)
-        for name in INGREDIENTS
-        if {name, other := ON_TOP_OF.get(name, BASE)} <= figures.keys()
+        for name, other in others.items()
+        if name in figures and other in figures
     }
     return [name for name, (mean, error) in gains.items() if mean > error]
 

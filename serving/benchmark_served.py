@@ -87,7 +87,7 @@ def instance_sweep(setting: Setting, servers: Mapping[tuple[int, int], TritonSer
             encoder = stack.enter_context(
                 _encoder(TritonAddress(server.grpc, batch=1, concurrency=IN_FLIGHT))
             )
-            sides[f"{instances} {threads}"] = partial(encode, encoder, ROUNDS * setting.images)
+            sides[f"{instances} {threads}"] = _through(encoder, setting)
         sides["direct"] = _direct(setting)
         rates = in_turns(sides, setting.seconds)
     return [
@@ -106,7 +106,7 @@ def against_direct(setting: Setting, server: TritonServer) -> dict[str, Any]:
     """JPEG files, 8 requests of one image at a time, against ready tensors, batch 8; then one at a time."""
     with _encoder(TritonAddress(server.grpc, batch=1, concurrency=IN_FLIGHT)) as encoder:
         sides: dict[str, Work] = {
-            "served": partial(encode, encoder, ROUNDS * setting.images),
+            "served": _through(encoder, setting),
             "direct": _direct(setting),
         }
         rates = in_turns(sides, setting.seconds)
@@ -128,7 +128,7 @@ def transports(setting: Setting, server: TritonServer) -> dict[str, Any]:
     }
     with ExitStack() as stack:
         sides: dict[str, Work] = {
-            name: partial(encode, stack.enter_context(_encoder(address)), ROUNDS * setting.images)
+            name: _through(stack.enter_context(_encoder(address)), setting)
             for name, address in addresses.items()
         }
         return dict(in_turns(sides, setting.seconds / 2))
@@ -217,6 +217,11 @@ def _under_load(setting: Setting, server: TritonServer, concurrency: int) -> dic
 
 def _encoder(address: TritonAddress) -> AbstractContextManager[TritonEncoder]:
     return closing(TritonEncoder(address))
+
+
+def _through(encoder: TritonEncoder, setting: Setting) -> Work:
+    """A turn of image files."""
+    return partial(encode, encoder, ROUNDS * setting.images)
 
 
 def _direct(setting: Setting) -> Work:
