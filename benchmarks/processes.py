@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from zoo.processes import children
+
 
 def session_members(session: int) -> list[int]:
     """List the living processes of a session, zombies left out."""
@@ -33,12 +35,6 @@ def server_of(launch: int) -> int:
     (watchdog,) = children(launch)
     (server,) = children(watchdog)
     return server
-
-
-def children(process: int) -> list[int]:
-    """List the children of a process, from whichever of its threads they were started."""
-    found = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(pid) for file in found for pid in file.read_text().split()]
 
 
 def resident_bytes(session: int) -> int:

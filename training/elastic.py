@@ -31,6 +31,7 @@ from training.devices import KINDS, Devices, enter_device
 from training.ranks import Ranks, joined
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
+from zoo.processes import children
 
 Work = Callable[[Ranks], dict[str, Any] | None]
 """What each rank does; the first one's answer counts. It travels to the ranks' processes by pickling."""
@@ -99,7 +100,7 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
             logs_specs=DefaultLogsSpecs(log_dir=folder),
             **meeting,
         )
-        others = _children()
+        others = set(children(os.getpid()))
         try:
             answers: dict[int, dict[str, Any] | None] = elastic_launch(config, _run_rank)(
                 work,
@@ -113,7 +114,7 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         except SignalException as error:
             # The launcher ends the ranks, but not those that it was still about to start: without it they
             # would each tell that what they are to begin with has gone.
-            for rank in _children() - others:
+            for rank in set(children(os.getpid())) - others:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rank, signal.SIGKILL)
             if error.sigval == signal.SIGINT:
@@ -229,15 +230,6 @@ def _ranks_start_deaf_to_ctrl_c() -> Iterator[None]:
 
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
-
-def _children() -> set[int]:
-    """This process's children, on Linux."""
-    found: set[int] = set()
-    for threads in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended meanwhile
-            found.update(int(child) for child in threads.read_text(encoding="ascii").split())
-    return found
 
 
 def _end_with(launcher: int) -> None:

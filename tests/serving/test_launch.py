@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import children, server_of, session_members
+from benchmarks.processes import server_of, session_members
 from serving.bundle import Bundle
 from serving.probe import probe
 from serving.server_binary import CONTAINER_IMAGE
+from zoo.processes import children
 
 
 @pytest.fixture

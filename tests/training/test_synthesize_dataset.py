@@ -15,6 +15,7 @@ from PIL import Image
 from tests import ctrl_c
 from training.synthesize.__main__ import main
 from zoo.labels import parse_veri_name
+from zoo.processes import children
 
 SMALL = [
     "--train-ids",
@@ -151,7 +152,7 @@ def test_a_killed_run_is_continued_to_the_same_bytes(data: Path, tmp_path: Path)
     deadline = time.monotonic() + 120
     while not list(out.glob(".progress/t*_*.json")) and time.monotonic() < deadline:
         time.sleep(0.002)
-    workers = _children(process.pid)
+    workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     _wait_until_gone(workers)
@@ -250,17 +251,11 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(out.glob(".progress/train_*.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    children = _children(process.pid)
+    workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(children) >= 2
-    _wait_until_gone(children)
-
-
-def _children(pid: int) -> list[int]:
-    """The child processes, from whichever thread they were started."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text().split()]
+    assert len(workers) >= 2
+    _wait_until_gone(workers)
 
 
 def _wait_until_gone(processes: list[int]) -> None:
