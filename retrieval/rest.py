@@ -1,17 +1,15 @@
 """The REST interface: health, readiness, metrics, and the routes of the `rest_*` modules."""
 
-import io
-import time
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from PIL import Image
 
 from retrieval.audit import Audit
 from retrieval.metrics import CONTENT_TYPE, Metrics
 from retrieval.problems import EVERYWHERE, problems
+from retrieval.readiness import Readiness
 from retrieval.rest_changes import add_change_routes
 from retrieval.rest_compare import add_compare_route
 from retrieval.rest_entries import add_entry_routes
@@ -21,9 +19,6 @@ from retrieval.rest_words import add_words_route
 from retrieval.searcher import Searcher
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
-
-_READY_FOR = 1.0
-"""Seconds for which a good answer holds: nobody without a key keeps the encoder busy."""
 
 
 def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
@@ -52,8 +47,7 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
 
 def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
     router = APIRouter()
-    probe = _probe_image()
-    ready_until = 0.0
+    readiness = Readiness(searcher)
 
     @router.get("/health")
     def health() -> dict[str, str]:
@@ -63,12 +57,8 @@ def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
     @router.get("/ready", responses=problems({503: "not now; `detail` says why"}))
     def ready() -> dict[str, Any]:
         """Tell that the gallery can be read and the encoder answers."""
-        nonlocal ready_until
         try:
-            if time.monotonic() >= ready_until:
-                searcher.look(probe, "probe")
-                ready_until = time.monotonic() + _READY_FOR
-            size = len(searcher.gallery)
+            size = readiness.check()
         except (UserError, ImageError) as error:
             raise HTTPException(503, str(error)) from error
         return {"status": "ready", "images": size, "model": searcher.gallery.model.card.name}
@@ -79,9 +69,3 @@ def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     return router
-
-
-def _probe_image() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), "gray").save(buffer, "PNG")
-    return buffer.getvalue()
