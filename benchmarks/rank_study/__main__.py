@@ -76,7 +76,9 @@ def pending(arguments: argparse.Namespace) -> list[Run]:
         for number in range(max(len(passes(start)) for start in starts))
         for seed in arguments.seeds
         for start in starts
-        for arm in passes(start)[number]
+        # A start may have fewer passes than the other.
+        for arms in passes(start)[number : number + 1]
+        for arm in arms
         if arguments.only is None or arm.key in arguments.only
     ]
     return [run for run in runs if run.key not in done]

@@ -100,6 +100,10 @@ def passes(start: str) -> list[list[Arm]]:
             [ONE, ours(8), original(8)],
             [ONE_32, eight["linear rate"], eight["no warm-up"]],
             [eight["dealt by identity"]],
+            [eight["mined per rank"], eight["synchronised BatchNorm"], eight["averaged statistics"]],
+            [arm(ranks) for ranks in (2, 4) for arm in (ours, original)],
+            [eight["dealt by identity, mined per rank"], ONE_32_GROUPS],
+            [eight["one rank's rate"], eight["twice the epochs"]],
         ]
     return [
         [
@@ -123,4 +127,6 @@ def passes(start: str) -> list[list[Arm]]:
             eight["twice the epochs"],
             *(switched(ranks)["dealt by identity"] for ranks in (2, 4)),
         ],
+        [switched(ranks)[name] for name in ("mined per rank", "linear rate") for ranks in (2, 4)],
+        [switched(ranks)[name] for name in ("no warm-up", "synchronised BatchNorm") for ranks in (2, 4)],
     ]
