@@ -12,8 +12,9 @@ from retrieval import cards
 from retrieval.feedback import Feedback
 from retrieval.filters import Filters
 from retrieval.guard import GuardedBlocks
-from retrieval.page_events import Looked, PageEvents, Shown
+from retrieval.page_events import PageEvents
 from retrieval.page_searcher import PageSearcher
+from retrieval.page_state import Looked, Shown
 from retrieval.query_image import QueryImage
 from retrieval.texts import LANGUAGES, Say
 
@@ -153,7 +154,7 @@ class _Page:
 
     @property
     def conditions(self) -> list[Any]:
-        """The filters' fields, in the order of `page_events.CONDITIONS`."""
+        """The filters' fields, in the order of `filter_fields.EMPTY`."""
         return [
             *(self.color, self.type, self.camera, self.after, self.before, self.near, self.vehicle),
             *(self.color_confidence, self.type_confidence),

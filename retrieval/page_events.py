@@ -1,7 +1,7 @@
 """What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +9,25 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from retrieval import cards, panels
-from retrieval.clock import format_time, parse_time
+from retrieval.clock import format_time
 from retrieval.crop import crop_encoded
 from retrieval.entries import Box
 from retrieval.export import FORMATS, Report, export
 from retrieval.feedback import Feedback
+from retrieval.filter_fields import EMPTY, as_field, from_fields
 from retrieval.filters import Filters
-from retrieval.geography import parse_near
 from retrieval.page_searcher import PageSearcher
+from retrieval.page_state import Looked, Shown
 from retrieval.query_image import Upload
 from retrieval.regions import Comparison, compare
 from retrieval.results import Result, listed
-from retrieval.searcher import Query
 from retrieval.source import display_jpeg
 from retrieval.texts import Say
 from retrieval.words import as_parameters, read_words
 from zoo.errors import UserError
 from zoo.preprocess import ImageError, decode_image
 
-_EMPTY: dict[str, Any] = {
-    **{"color": [], "type": [], "camera": [], "after": "", "before": "", "near": "", "vehicle": ""},
-    **{"color_confidence": 0, "type_confidence": 0},
-}
-CONDITIONS = tuple(_EMPTY)
-"""The filters' fields in the page's order, under the names that the REST interface takes."""
-
 MAX_MARKS = 100
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What is searched for.
-
-    Attributes:
-        query: None where there is none.
-        fault: why the image cannot be used.
-        key: of the gallery's image that is searched with; empty for an uploaded one.
-        box: what is chosen of the upload.
-    """
-
-    query: Query | None = None
-    fault: str = ""
-    key: str = ""
-    box: Box | None = None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the page shows, and for what: the same again is not searched for twice."""
-
-    asked: tuple[Any, ...] = ()
-    results: tuple[Result, ...] = ()
-    filters: Filters = field(default_factory=Filters)
 
 
 class PageEvents:
@@ -133,14 +100,14 @@ class PageEvents:
         found = read_words(text, self.card, self._gallery.cameras(), known[1] if known else None)
         now, last = as_parameters(found.filters), as_parameters(before)
         fields = [
-            _field(name, now[name]) if name in now else _EMPTY[name] if name in last else gr.skip()
-            for name in CONDITIONS
+            as_field(name, now[name]) if name in now else EMPTY[name] if name in last else gr.skip()
+            for name in EMPTY
         ]
         return found.filters, panels.understood(found, Say(language)), *fields
 
     def clear(self) -> tuple[Any, ...]:
         """No filter at all."""
-        return Filters(), "", "", *(_EMPTY[name] for name in CONDITIONS)
+        return Filters(), "", "", *EMPTY.values()
 
     def mark(self, event: gr.EventData, feedback: Feedback) -> Feedback:
         """This one, not that one, or neither of it any more."""
@@ -177,7 +144,7 @@ class PageEvents:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
                 chosen = Filters(colors=tuple(values[0]), types=tuple(values[1]))
                 seen = panels.prediction(looked.query, chosen, calibrated, say)
-            filters = _filters(values)
+            filters = from_fields(values)
             filters.check(self.card)
             if looked.fault:
                 html = cards.notice(say("bad.image"), looked.fault, "error")
@@ -325,35 +292,6 @@ def _shares(value: Any) -> Box | None:
     except (TypeError, ValueError):
         return None
     return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def _field(name: str, value: Any) -> Any:
-    """A filter's value as the page's field shows it."""
-    if name in ("after", "before"):
-        return format_time(value)
-    return ", ".join(map(str, value)) if name == "vehicle" else value
-
-
-def _filters(values: tuple[Any, ...]) -> Filters:
-    """Filters of the page's fields, None for one never shown; `UserError` where one cannot be read."""
-    given = {
-        name: _EMPTY[name] if value is None else value for name, value in zip(CONDITIONS, values, strict=True)
-    }
-    try:
-        vehicles = tuple(int(part) for part in given["vehicle"].replace(",", " ").split())
-    except ValueError:
-        raise UserError(f"{given['vehicle']!r} are no vehicle ids; write whole numbers") from None
-    return Filters(
-        colors=tuple(given["color"]),
-        types=tuple(given["type"]),
-        cameras=tuple(given["camera"]),
-        after=parse_time(given["after"]) if given["after"].strip() else None,
-        before=parse_time(given["before"]) if given["before"].strip() else None,
-        vehicles=vehicles,
-        near=parse_near(given["near"]) if given["near"].strip() else None,
-        color_confidence=float(given["color_confidence"]),
-        type_confidence=float(given["type_confidence"]),
-    )
 
 
 def _known(feedback: Feedback, get: Any) -> Feedback:
