@@ -3,7 +3,8 @@
 All loaders take the same files in the same run, in turns, with the same number of worker processes. `wall` is
 what this machine gave; `cpu` is worker processes over the processor time of an image, what they would give
 had they as many cores for themselves, and is what to compare where other work goes on. Ours are also measured
-with the normalisation to floats that the reference does in its workers and this project on the device.
+with the normalisation to floats that the reference does in its workers and this project on the device. Each
+side is a process of its own: ours keeps freed memory, as a training does (`training.memory`).
 """
 
 import argparse
@@ -26,8 +27,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks import decoders
+from benchmarks.memory import in_fresh_process
 from benchmarks.reference_loader import ReferenceSet
 from training.dataset import TrainingSet, collate, raise_failures
+from training.memory import keep_freed_memory
 from training.pose_maps import MapSource, PoseInputs
 from training.records import Record
 from training.sampler import Draw
@@ -85,6 +88,7 @@ def ours(
     )
 
     def run() -> int:
+        keep_freed_memory()
         draws = [Draw(0, index, index) for index in np.random.default_rng(0).permutation(len(records))]
         batches = [draws[start : start + BATCH] for start in range(0, len(draws), BATCH)]
         loader: DataLoader[Any] = DataLoader(
@@ -109,12 +113,7 @@ def in_turns(sides: dict[str, Side], workers: int, repeats: int, title: str) -> 
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for turn in tqdm(range(repeats + 1), title, leave=False):
         for name, side in sides.items():
-            gc.collect()
-            wall, processor = time.perf_counter(), _processor_seconds()
-            images = side()
-            # Worker processes are counted once they have ended, which the loader sees to.
-            gc.collect()
-            seconds = time.perf_counter() - wall, _processor_seconds() - processor
+            images, *seconds = in_fresh_process(_timed, side, method="fork")
             if turn:
                 rates[name].append((images / seconds[0], max(1, workers) * images / seconds[1]))
     found = {}
@@ -130,6 +129,15 @@ def in_turns(sides: dict[str, Side], workers: int, repeats: int, title: str) -> 
             "cpu_ratio": statistics.median(r[1] for r in ratios),
         }
     return found
+
+
+def _timed(side: Side) -> tuple[int, float, float]:
+    """Images, and seconds by the clock and of all processors."""
+    wall, processor = time.perf_counter(), _processor_seconds()
+    images = side()
+    # Worker processes are counted once they have ended, which the loader sees to.
+    gc.collect()
+    return images, time.perf_counter() - wall, _processor_seconds() - processor
 
 
 def _processor_seconds() -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -26,13 +26,20 @@ def reset_peak() -> int:
     return resident()
 
 
-def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `work` in a new interpreter, so that nothing measured before it counts; returns its result.
+def in_fresh_process(
+    work: Callable[..., Any], *arguments: Any, method: Literal["spawn", "fork"] = "spawn"
+) -> Any:
+    """Call `work` in a process of its own, so that nothing measured before it counts; returns its result.
+
+    Args:
+        work: what is called; with `spawn`, something that can be pickled.
+        arguments: its own.
+        method: a new interpreter, or a copy of this one, which has its memory too.
 
     Raises:
         RuntimeError: the process ended without a result.
     """
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(method)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(sender, work, arguments))
     process.start()
