@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--gallery",
         required=True,
         metavar="GALLERY",
-        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db",
+        help="a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db",
     )
     parser.add_argument(
         "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"

@@ -15,7 +15,7 @@ from retrieval.plan import IndexPlan
 from retrieval.ranking import unit_length
 from zoo.errors import UserError
 
-MILVUS = "milvus:"
+MILVUS = ("milvus:", "milvus+tls:")
 """What the name of a gallery in Milvus begins with; any other is a folder."""
 
 
@@ -46,7 +46,8 @@ class Gallery(ABC):
         """Open a gallery; make it when it is opened for writing and is not there.
 
         Args:
-            name: the gallery's folder, `milvus://HOST:PORT/NAME`, or `milvus:FILE.db` for Milvus Lite.
+            name: the gallery's folder, `milvus://HOST:PORT/NAME` (with TLS `milvus+tls://`), or
+                `milvus:FILE.db` for Milvus Lite.
             model: whose embeddings will be added or searched for; None takes the gallery's word for it.
             writable: only one process at a time can have a folder open for writing.
             index: `auto`, `exact`, or a FAISS factory string, or in Milvus the name of one of its kinds of

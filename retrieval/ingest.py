@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--gallery",
         required=True,
         metavar="GALLERY",
-        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db; made when it is not there",
+        help="a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db; made when it is not there",
     )
     parser.add_argument(
         "--encoder",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from zoo.errors import UserError
 DEFAULT_NAME = "gallery"
 MAX_FETCH = 16_384
 """Milvus returns no more results than this to one search."""
+
+TOKEN = "MILVUS_TOKEN"
+"""The environment's variable with `USER:PASSWORD` or an API key: others can read command lines."""
 
 _SECONDS = 30.0
 _BATCH = 1000
@@ -32,21 +36,21 @@ class Address:
 
 
 def parse_address(name: str) -> Address:
-    """Read `milvus://HOST:PORT/NAME`, or `milvus:FILE.db` for Milvus Lite.
+    """Read `milvus://HOST:PORT/NAME`, `milvus+tls://HOST:PORT/NAME`, or `milvus:FILE.db` for Milvus Lite.
 
     Raises:
         UserError: another form.
     """
-    rest = name.removeprefix("milvus:")
-    server = re.fullmatch(r"//([^/\s]+:\d+)/([A-Za-z_][A-Za-z0-9_]{0,200})", rest)
+    server = re.fullmatch(r"milvus(\+tls)?://([^/@\s]+:\d+)/([A-Za-z_][A-Za-z0-9_]{0,200})", name)
     if server:
-        return Address(f"http://{server[1]}", server[2])
-    if rest.endswith(".db") and not rest.startswith("//"):
-        file = Path(rest).resolve()
+        return Address(f"{'https' if server[1] else 'http'}://{server[2]}", server[3])
+    lite = re.fullmatch(r"milvus:(?!//)(.*\.db)", name)
+    if lite:
+        file = Path(lite[1]).resolve()
         return Address(str(file), DEFAULT_NAME, file)
     raise UserError(
         f"{name}: not a gallery in Milvus; the form is milvus://HOST:PORT/NAME (letters, digits and _ in the "
-        "name), or milvus:FILE.db for Milvus Lite"
+        f"name), milvus+tls://HOST:PORT/NAME, or milvus:FILE.db for Milvus Lite; a password goes into {TOKEN}"
     )
 
 
@@ -69,7 +73,11 @@ class Connection:
         for logger in ("pymilvus", "milvus_lite", "grpc._server"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)
         # A server in this process needs no sign of life, and turns a client away that sends one too often.
-        options = {} if address.file is None else {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
+        options: dict[str, Any] = (
+            {"token": os.environ.get(TOKEN, "")}
+            if address.file is None
+            else {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
+        )
         self._name = name
         self._failure: type[Exception] = MilvusException
         try:
@@ -79,7 +87,8 @@ class Connection:
                 "another process has it open, or it is no file of Milvus Lite, which serves one process at a "
                 "time; a Milvus server serves many"
                 if address.file is not None
-                else f"no Milvus answers there ({_first_line(error)}); start it, or mend the address"
+                else f"no Milvus answers there ({_first_line(error)}); start it, or mend the address "
+                f"or {TOKEN}"
             )
             raise UserError(f"{name}: {reason}") from error
 

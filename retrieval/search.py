@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--gallery",
         required=True,
         metavar="GALLERY",
-        help="a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db",
+        help="a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db",
     )
     parser.add_argument(
         "--query",

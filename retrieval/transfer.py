@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Copy every image of a gallery, as it is, into another one, which may be of another kind."
         " Nothing is encoded again, and what the other one has already stays, so that it can be run again.",
     )
-    kinds = "a folder, milvus://HOST:PORT/NAME, or milvus:FILE.db"
+    kinds = "a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db"
     parser.add_argument("--from", dest="source", required=True, metavar="GALLERY", help=kinds)
     parser.add_argument(
         "--to", dest="target", required=True, metavar="GALLERY", help=f"{kinds}; made when it is not there"

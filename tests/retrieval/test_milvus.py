@@ -1,14 +1,18 @@
 """A gallery in Milvus Lite answers what a folder answers, to the last bit."""
 
+import base64
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -191,32 +195,40 @@ def test_road_through_the_commands(tmp_path: Path, images: Path, bundle: Path, c
         gallery.remove(["a"])
 
 
-def test_server(tmp_path: Path) -> None:
-    """A server of its own process, which several of ours use at once."""
-    folder = Gallery.open(tmp_path / "folder", model=model("euclidean"), writable=True)
-    folder.add(make_entries())
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "milvus_lite",
-        "server",
-        "--data-dir",
-        str(tmp_path),
-        "--port",
-        str(port),
-    ]
-    name = f"milvus://127.0.0.1:{port}/cars"
-    with pytest.raises(UserError, match="no Milvus answers there"):
-        Gallery.open(name)
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@contextmanager
+def milvus_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A server of its own process."""
+    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder)]
+    server = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for _ in range(200):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.05)
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
+
+
+def test_server(tmp_path: Path) -> None:
+    """A server that several of our processes may use at once."""
+    port = free_port()
+    name = f"milvus://127.0.0.1:{port}/cars"
+    with pytest.raises(UserError, match="no Milvus answers there"):
+        Gallery.open(name)
+    folder = Gallery.open(tmp_path / "folder", model=model("euclidean"), writable=True)
+    folder.add(make_entries())
+    with closing(folder), milvus_server(tmp_path, port) as server:
         with pytest.raises(UserError, match="no gallery there"):
             Gallery.open(name)
         assert transfer(["--from", folder.name, "--to", name]) == 0
@@ -230,10 +242,70 @@ def test_server(tmp_path: Path) -> None:
             server.wait()
             with pytest.raises(UserError, match="Milvus fails"):
                 reader.search(query)
-    finally:
-        server.kill()
-        server.wait()
-        folder.close()
+
+
+class Door(grpc.GenericRpcHandler):
+    """What stands before a Milvus that has users: passes a call on if it brings the right token."""
+
+    def __init__(self, server: grpc.Channel, token: str) -> None:
+        self._server = server
+        self._token = base64.b64encode(token.encode()).decode()
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        passed_on = self._server.unary_unary(call.method)
+        right = ("authorization", self._token) in [(key, value) for key, value in call.invocation_metadata]
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if not right:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
+            try:
+                return bytes(passed_on(request))
+            except grpc.RpcError as error:
+                context.abort(error.code(), error.details())
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def test_tls_and_token(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run(
+        [*command, *files, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
+    )
+    certificate = (tmp_path / "certificate.pem").read_bytes()
+    port, inner = free_port(), free_port()
+    name = f"milvus+tls://127.0.0.1:{port}/cars"
+    with milvus_server(tmp_path, inner), grpc.insecure_channel(f"127.0.0.1:{inner}") as channel:
+        door = grpc.server(ThreadPoolExecutor(4), handlers=[Door(channel, "root:Milvus")])
+        pair = [((tmp_path / "key.pem").read_bytes(), certificate)]
+        door.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials(pair))
+        door.start()
+        with Gallery.open(tmp_path / "folder", model=model("euclidean"), writable=True) as folder:
+            folder.add(make_entries()[:20])
+
+        def transferred(token: str | None, authority: Path | None) -> subprocess.CompletedProcess[str]:
+            given = {"MILVUS_TOKEN": token, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": authority}
+            return subprocess.run(
+                [sys.executable, "-m", "retrieval.transfer", "--from", str(folder.name), "--to", name],
+                env={**os.environ, **{key: str(value) for key, value in given.items() if value}},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+
+        try:
+            authority = tmp_path / "certificate.pem"
+            for wrong in (("root:Milvus", None), (None, authority), ("root:wrong", authority)):
+                refused = transferred(*wrong)
+                assert refused.returncode == 2
+                assert "mend the address or MILVUS_TOKEN" in refused.stderr
+                assert "Traceback" not in refused.stderr
+            done = transferred("root:Milvus", authority)
+            assert done.returncode == 0, done.stderr
+            assert "20 of 20 images were new" in done.stdout
+        finally:
+            door.stop(0)
 
 
 def test_user_faults(tmp_path: Path, capsys) -> None:
@@ -241,10 +313,17 @@ def test_user_faults(tmp_path: Path, capsys) -> None:
     with pytest.raises(UserError, match="no gallery there"):
         Gallery.open(lite)
     assert not (tmp_path / "lite.db").exists()
-    for name in ("milvus:x", "milvus://host/name", "milvus://host:1/a-b", "milvus://host:1"):
+    for name in (
+        "milvus:x",
+        "milvus://host/name",
+        "milvus://host:1/a-b",
+        "milvus://host:1",
+        "milvus+tls:x.db",
+    ):
         with pytest.raises(UserError, match=r"the form is milvus://HOST:PORT/NAME"):
             parse_address(name)
     assert parse_address("milvus://10.0.0.1:19530/cars").uri == "http://10.0.0.1:19530"
+    assert parse_address("milvus+tls://milvus.example:443/cars").uri == "https://milvus.example:443"
     with pytest.raises(UserError, match=r"--index IVF4096,SQ8: not one of Milvus'"):
         Gallery.open(lite, index="IVF4096,SQ8")
     with Gallery.open(lite, model=model("euclidean"), writable=True):
