@@ -159,9 +159,12 @@ class Recipe:
         if world_size == 1:
             return self
         warmup = max(self.optimizer.warmup_epochs, min(self.ranks.warmup_epochs, self.epochs / 6))
-        rate = self.optimizer.lr * self.ranks.rate_factor(world_size)
+        factor = self.ranks.rate_factor(world_size, pretrained=self.init != "none")
         return dataclasses.replace(
-            self, optimizer=dataclasses.replace(self.optimizer, lr=rate, warmup_epochs=warmup)
+            self,
+            optimizer=dataclasses.replace(
+                self.optimizer, lr=self.optimizer.lr * factor, warmup_epochs=warmup
+            ),
         )
 
     def loss_at(self, epoch: int) -> Loss:

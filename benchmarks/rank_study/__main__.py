@@ -11,10 +11,10 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.rank_study import worker
-from benchmarks.rank_study.arms import passes
+from benchmarks.rank_study.arms import Start, passes
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, read
-from benchmarks.rank_study.run import SCHEDULES, Run, Start, train
+from benchmarks.rank_study.run import SCHEDULES, Run, train
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 

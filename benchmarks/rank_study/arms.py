@@ -9,6 +9,9 @@ from training.losses import LoneAnchors
 from training.rank_options import Mining
 from training.sampler import SamplerKind
 
+Start = Literal["pretrained", "random"]
+Scaling = Literal["linear", "sqrt", "none"]
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -22,7 +25,7 @@ class Arm:
         dealing: how the global batch is dealt to the ranks.
         mining: where an anchor's hardest positive and negative are looked for.
         lr_scaling: how the rate follows the number of ranks.
-        warmup: whether the rate rises linearly at first.
+        warmup: the part of the training in which the rate rises linearly.
         sync_bn: BatchNorm's statistics from the global batch, not from a rank's images.
         statistics: the running statistics that are evaluated: `first` rank's, as DistributedDataParallel
             has it, or the `mean` over the ranks, taken each epoch.
@@ -38,8 +41,8 @@ class Arm:
     sampler: SamplerKind = "identity"
     dealing: Dealing = "identity"
     mining: Mining = "rank"
-    lr_scaling: Literal["linear", "sqrt", "none"] = "none"
-    warmup: bool = False
+    lr_scaling: Scaling = "none"
+    warmup: float = 0.0
     sync_bn: bool = False
     statistics: Literal["first", "mean"] = "first"
     lone_anchors: LoneAnchors = "out"
@@ -68,65 +71,68 @@ def original(ranks: int) -> Arm:
     return Arm("original", ranks, sampler="plain", lr_scaling="linear", lone_anchors="self")
 
 
-def ours(ranks: int) -> Arm:
-    """Shuffled dealing, mining across ranks, square-root rate with warm-up."""
-    return Arm("ours", ranks, dealing="random", mining="global", lr_scaling="sqrt", warmup=True)
+def ours(ranks: int, start: Start) -> Arm:
+    """Shuffled dealing, mining across ranks, and warm-up, with the square-root rate from pretrained weights
+    and the linear one from random weights: this project's default."""
+    scaling: Scaling = "sqrt" if start == "pretrained" else "linear"
+    return Arm("ours", ranks, dealing="random", mining="global", lr_scaling=scaling, warmup=1 / 6)
 
 
-def switched(ranks: int) -> dict[str, Arm]:
-    """Ours with one ingredient changed at a time."""
+def switched(ranks: int, start: Start) -> dict[str, Arm]:
+    """Ours with one ingredient changed at a time, and the combinations that say so."""
+    base = ours(ranks, start)
+    other: dict[str, Any] = {"lr_scaling": "linear" if start == "pretrained" else "sqrt"}
+    rate = "linear rate" if start == "pretrained" else "square-root rate"
     changes: dict[str, dict[str, Any]] = {
-        "linear rate": {"lr_scaling": "linear"},
+        rate: other,
+        f"{rate}, no warm-up": {**other, "warmup": 0.0},
+        f"{rate}, short warm-up": {**other, "warmup": 1 / 24},
         "dealt by identity": {"dealing": "identity"},
         "mined per rank": {"mining": "rank"},
         "dealt by identity, mined per rank": {"dealing": "identity", "mining": "rank"},
-        "no warm-up": {"warmup": False},
+        "no warm-up": {"warmup": 0.0},
+        "short warm-up": {"warmup": 1 / 24},
         "one rank's rate": {"lr_scaling": "none"},
         "synchronised BatchNorm": {"sync_bn": True},
         "averaged statistics": {"statistics": "mean"},
         "twice the epochs": {"epochs_factor": 2.0},
     }
-    return {name: dataclasses.replace(ours(ranks), name=name, **change) for name, change in changes.items()}
+    return {name: dataclasses.replace(base, name=name, **change) for name, change in changes.items()}
 
 
 ORIGINAL_WITHOUT = dataclasses.replace(original(8), name="original, lone anchors out", lone_anchors="out")
 
 
-def passes(start: str) -> list[list[Arm]]:
+def passes(start: Start) -> list[list[Arm]]:
     """The arms from a start; all seeds of a pass are run before the next one, the most telling first."""
-    eight = switched(8)
+    eight = switched(8, start)
+    baselines = [ONE, ONE_32, ours(8, start), original(8)]
+    fewer = [arm for ranks in (2, 4) for arm in (ours(ranks, start), original(ranks))]
     if start == "random":
         return [
-            [ONE, ours(8), original(8)],
-            [ONE_32, eight["linear rate"], eight["no warm-up"]],
-            [eight["dealt by identity"]],
-            [eight["mined per rank"], eight["synchronised BatchNorm"], eight["averaged statistics"]],
-            [arm(ranks) for ranks in (2, 4) for arm in (ours, original)],
+            [*baselines, eight["square-root rate"]],
+            [eight["square-root rate, no warm-up"], eight["square-root rate, short warm-up"]],
+            [arm for arm in fewer if arm.name == "ours"],
+            [eight["dealt by identity"], eight["mined per rank"]],
+            [eight["no warm-up"], eight["synchronised BatchNorm"]],
+            [eight["averaged statistics"]],
+            [arm for arm in fewer if arm.name == "original"],
             [eight["dealt by identity, mined per rank"], ONE_32_GROUPS],
-            [eight["one rank's rate"], eight["twice the epochs"]],
         ]
     return [
         [
-            ONE,
-            ONE_32,
-            ours(8),
-            original(8),
+            *baselines,
             eight["linear rate"],
             eight["dealt by identity"],
             eight["dealt by identity, mined per rank"],
             ONE_32_GROUPS,
         ],
-        [arm(ranks) for ranks in (2, 4) for arm in (ours, original)],
-        [
-            eight["synchronised BatchNorm"],
-            eight["averaged statistics"],
-            eight["no warm-up"],
-            eight["mined per rank"],
-            ORIGINAL_WITHOUT,
-            eight["one rank's rate"],
-            eight["twice the epochs"],
-            *(switched(ranks)["dealt by identity"] for ranks in (2, 4)),
-        ],
-        [switched(ranks)[name] for name in ("mined per rank", "linear rate") for ranks in (2, 4)],
-        [switched(ranks)[name] for name in ("no warm-up", "synchronised BatchNorm") for ranks in (2, 4)],
+        [eight["no warm-up"], eight["short warm-up"]],
+        fewer,
+        [eight["mined per rank"], eight["synchronised BatchNorm"]],
+        [eight["averaged statistics"], eight["one rank's rate"]],
+        [eight["twice the epochs"]],
+        [ORIGINAL_WITHOUT, eight["linear rate, no warm-up"]],
+        [switched(ranks, start)["dealt by identity"] for ranks in (2, 4)],
+        [switched(ranks, start)[name] for name in ("mined per rank", "linear rate") for ranks in (2, 4)],
     ]

@@ -7,13 +7,13 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.rank_study.arms import Arm
+from benchmarks.rank_study.arms import Arm, Start
 from benchmarks.rank_study.emulation import average_statistics, rank_loss_parts, split_batch_norm
 from training.dataset import Batch, TrainingSet, collate, raise_failures
 from training.datasets import read_split
@@ -29,22 +29,20 @@ from zoo.inference import InferenceModel
 from zoo.initialization import initialize
 from zoo.registry import create_model, make_card
 
-Start = Literal["pretrained", "random"]
 SIZE = (64, 64)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs of a start: all of them, those after which the rate falls to a tenth, those of warm-up."""
+    """Epochs of a start: all of them, and those after which the rate falls to a tenth."""
 
     epochs: int
     milestones: tuple[int, ...]
-    warmup_epochs: float
 
 
 SCHEDULES: dict[Start, Schedule] = {
-    "pretrained": Schedule(6, (4, 5), 1.0),
-    "random": Schedule(12, (8, 10), 2.0),
+    "pretrained": Schedule(6, (4, 5)),
+    "random": Schedule(12, (8, 10)),
 }
 
 
@@ -78,16 +76,16 @@ def recipe_of(run: Run) -> Recipe:
     """The published recipe at the study's size, with the arm's rate."""
     schedule, arm = SCHEDULES[run.start], run.arm
     base = load_recipe("pamtri")
-    factor = arm.epochs_factor
+    epochs = round(schedule.epochs * arm.epochs_factor)
     optimizer = Optimizer(
         lr=base.optimizer.lr * arm.lr_factor,
-        milestones=tuple(round(epoch * factor) for epoch in schedule.milestones),
-        warmup_epochs=schedule.warmup_epochs * factor if arm.warmup else 0.0,
+        milestones=tuple(round(epoch * arm.epochs_factor) for epoch in schedule.milestones),
+        warmup_epochs=arm.warmup * epochs,
     )
     return dataclasses.replace(
         base,
         size=SIZE,
-        epochs=round(schedule.epochs * factor),
+        epochs=epochs,
         num_identities=arm.num_identities,
         sampler=arm.sampler,
         init=str(run.weights) if run.start == "pretrained" else "none",

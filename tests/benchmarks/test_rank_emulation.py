@@ -26,14 +26,15 @@ from zoo.network import Outputs
 from zoo.registry import create_model
 
 RANKS, STEPS = 2, 3
+SWITCHED = switched(RANKS, "pretrained")
 ARMS = {
-    "ours": ours(RANKS),
+    "ours": ours(RANKS, "pretrained"),
     "original": original(RANKS),
     "original, lone anchors out": dataclasses.replace(original(RANKS), lone_anchors="out"),
-    "synchronised BatchNorm": switched(RANKS)["synchronised BatchNorm"],
-    "averaged statistics": switched(RANKS)["averaged statistics"],
-    "dealt by identity": switched(RANKS)["dealt by identity"],
-    "dealt by identity, mined per rank": switched(RANKS)["dealt by identity, mined per rank"],
+    "synchronised BatchNorm": SWITCHED["synchronised BatchNorm"],
+    "averaged statistics": SWITCHED["averaged statistics"],
+    "dealt by identity": SWITCHED["dealt by identity"],
+    "dealt by identity, mined per rank": SWITCHED["dealt by identity, mined per rank"],
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.rank_study.__main__ import FOLDER, PAGE, check_start, main, parse_arguments, pending
-from benchmarks.rank_study.arms import ours, passes, switched
+from benchmarks.rank_study.arms import Start, ours, passes, switched
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, interval, read, table
 from benchmarks.rank_study.run import Run, recipe_of
@@ -147,25 +147,29 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
-def test_ours_is_what_several_ranks_do_by_default() -> None:
-    followed = recipe_of(Run(ours(8), "pretrained", 0, Path("d"), Path("w")))
-    arm, default = ours(8), load_recipe("pamtri")
-    assert (arm.dealing, arm.mining, arm.lr_scaling, arm.sync_bn) == (
+@pytest.mark.parametrize("start", ["pretrained", "random"])
+def test_ours_is_what_several_ranks_do_by_default(start: Start) -> None:
+    arm = ours(8, start)
+    followed = recipe_of(Run(arm, start, 0, Path("d"), Path("w")))
+    default = load_recipe("pamtri", init=followed.init)
+    assert (arm.dealing, arm.mining, arm.sync_bn) == (
         default.ranks.dealing,
         default.ranks.mining,
-        default.ranks.lr_scaling,
         default.ranks.sync_bn,
     )
     product = default.over_ranks(8).optimizer
     assert followed.optimizer.lr == pytest.approx(product.lr)
     # Warm-up is a sixth of these short trainings.
-    assert followed.optimizer.warmup_epochs == followed.epochs / 6 == min(product.warmup_epochs, 1.0)
+    assert followed.optimizer.warmup_epochs == followed.epochs / 6
+    assert followed.optimizer.warmup_epochs == min(product.warmup_epochs, followed.epochs / 6)
 
 
-def test_every_switch_changes_one_ingredient() -> None:
-    changed = switched(8)
+@pytest.mark.parametrize("start", ["pretrained", "random"])
+def test_every_switch_changes_one_ingredient(start: Start) -> None:
+    changed = switched(8, start)
     assert len(set(changed.values())) == len(changed)
     for name, arm in changed.items():
-        assert sum(getattr(arm, key) != getattr(ours(8), key) for key in vars(arm) if key != "name") == (
-            2 if name == "dealt by identity, mined per rank" else 1
-        )
+        differing = [
+            key for key in vars(arm) if key != "name" and getattr(arm, key) != getattr(ours(8, start), key)
+        ]
+        assert len(differing) == 1 + name.count(", ")

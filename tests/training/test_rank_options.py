@@ -10,10 +10,20 @@ from training.trainer import Trainer
 from zoo.errors import UserError
 
 
-@pytest.mark.parametrize(("scaling", "rate"), [("linear", 2.4e-3), ("sqrt", 3e-4 * 8**0.5), ("none", 3e-4)])
-def test_rate_follows_the_number_of_ranks(tmp_path: Path, scaling: str, rate: float) -> None:
+@pytest.mark.parametrize(
+    ("scaling", "init", "rate"),
+    [
+        ("linear", "imagenet", 2.4e-3),
+        ("sqrt", "none", 3e-4 * 8**0.5),
+        ("none", "none", 3e-4),
+        ("auto", "none", 2.4e-3),
+        ("auto", "imagenet", 3e-4 * 8**0.5),
+        ("auto", "runs/x/best.safetensors", 3e-4 * 8**0.5),
+    ],
+)
+def test_rate_follows_the_number_of_ranks(tmp_path: Path, scaling: str, init: str, rate: float) -> None:
     path = tmp_path / "own.toml"
-    path.write_text(f'[ranks]\nlr_scaling = "{scaling}"\n')
+    path.write_text(f'init = "{init}"\n[ranks]\nlr_scaling = "{scaling}"\n')
     recipe = load_recipe(path)
     assert recipe.over_ranks(8).optimizer.lr == pytest.approx(rate)
     assert recipe.over_ranks(1) == recipe
@@ -37,7 +47,7 @@ def test_defaults() -> None:
     assert (ranks.dealing, ranks.mining, ranks.lr_scaling, ranks.sync_bn) == (
         "random",
         "global",
-        "sqrt",
+        "auto",
         False,
     )
 
