@@ -39,8 +39,7 @@ def _panel(title: str, arms: list[ArmResult], top: int) -> str:
     for index, arm in enumerate(arms):
         y = top + TOP + ROW * index + ROW // 2
         color = OURS if arm.name == "ours" else INK if arm.name in ("one", "original") else OTHER
-        ranks = 1 if arm.name.startswith("one") else arm.ranks
-        label = escape(f"{arm.name}, {ranks} rank{'s' * (ranks > 1)}")
+        label = escape(f"{arm.name}, {arm.cards} rank{'s' * (arm.cards > 1)}")
         lines.append(f'<text x="{LABELS - 12}" y="{y + 4}" text-anchor="end" fill="{color}">{label}</text>')
         values = arm.values("mAP")
         mean = _x(float(values.mean()))

@@ -22,6 +22,11 @@ class ArmResult:
     ranks: int
     rows: dict[int, Row]
 
+    @property
+    def cards(self) -> int:
+        """What the ranks stand for: those of an arm of groups on one card are run as so many ranks."""
+        return 1 if self.name.partition(",")[0] == "one" else self.ranks
+
     def values(self, figure: str) -> np.ndarray:
         """A figure of all its seeds."""
         return np.array([row[figure] for row in self.rows.values()], float)
@@ -53,11 +58,9 @@ def table(arms: list[ArmResult]) -> str:
     ]
     for arm in arms:
         row = next(iter(arm.rows.values()))
-        # An arm of groups on one card is run as so many ranks.
-        ranks = 1 if arm.name.startswith("one") else arm.ranks
         cells = [
             f"`{arm.name}`",
-            str(ranks),
+            str(arm.cards),
             str(row["global_batch"]),
             str(row["steps"]),
             f"{row['lr']:.2g}",
