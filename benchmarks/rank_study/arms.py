@@ -81,12 +81,11 @@ def ours(ranks: int, start: Start) -> Arm:
 def switched(ranks: int, start: Start) -> dict[str, Arm]:
     """Ours with one ingredient changed at a time, and the combinations that say so."""
     base = ours(ranks, start)
-    other: dict[str, Any] = {"lr_scaling": "linear" if start == "pretrained" else "sqrt"}
-    rate = "linear rate" if start == "pretrained" else "square-root rate"
+    rate, scaling = ("linear rate", "linear") if start == "pretrained" else ("square-root rate", "sqrt")
     changes: dict[str, dict[str, Any]] = {
-        rate: other,
-        f"{rate}, no warm-up": {**other, "warmup": 0.0},
-        f"{rate}, short warm-up": {**other, "warmup": 1 / 24},
+        rate: {"lr_scaling": scaling},
+        f"{rate}, no warm-up": {"lr_scaling": scaling, "warmup": 0.0},
+        f"{rate}, short warm-up": {"lr_scaling": scaling, "warmup": 1 / 24},
         "dealt by identity": {"dealing": "identity"},
         "mined per rank": {"mining": "rank"},
         "dealt by identity, mined per rank": {"dealing": "identity", "mining": "rank"},
@@ -107,17 +106,17 @@ def passes(start: Start) -> list[list[Arm]]:
     """The arms from a start; all seeds of a pass are run before the next one, the most telling first."""
     eight = switched(8, start)
     baselines = [ONE, ONE_32, ours(8, start), original(8)]
-    fewer = [arm for ranks in (2, 4) for arm in (ours(ranks, start), original(ranks))]
+    two, four = switched(2, start), switched(4, start)
     if start == "random":
         return [
             [*baselines, eight["square-root rate"]],
             [eight["square-root rate, no warm-up"], eight["square-root rate, short warm-up"]],
-            [arm for arm in fewer if arm.name == "ours"],
+            [ours(2, start), ours(4, start)],
             [eight["dealt by identity"], eight["mined per rank"]],
             [eight["no warm-up"], eight["synchronised BatchNorm"]],
-            [switched(ranks, start)["synchronised BatchNorm"] for ranks in (2, 4)],
+            [two["synchronised BatchNorm"], four["synchronised BatchNorm"]],
             [eight["averaged statistics"]],
-            [arm for arm in fewer if arm.name == "original"],
+            [original(2), original(4)],
             [eight["dealt by identity, mined per rank"], ONE_32_GROUPS],
         ]
     return [
@@ -129,12 +128,12 @@ def passes(start: Start) -> list[list[Arm]]:
             ONE_32_GROUPS,
         ],
         [eight["no warm-up"], eight["short warm-up"]],
-        fewer,
+        [ours(2, start), original(2), ours(4, start), original(4)],
         [eight["mined per rank"], eight["synchronised BatchNorm"]],
         [eight["averaged statistics"], eight["one rank's rate"]],
-        [switched(ranks, start)["synchronised BatchNorm"] for ranks in (2, 4)],
+        [two["synchronised BatchNorm"], four["synchronised BatchNorm"]],
         [eight["twice the epochs"]],
         [ORIGINAL_WITHOUT, eight["linear rate, no warm-up"]],
-        [switched(ranks, start)["dealt by identity"] for ranks in (2, 4)],
-        [switched(ranks, start)[name] for name in ("mined per rank", "linear rate") for ranks in (2, 4)],
+        [two["dealt by identity"], four["dealt by identity"]],
+        [two["mined per rank"], four["mined per rank"], two["linear rate"], four["linear rate"]],
     ]
