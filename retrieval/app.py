@@ -42,7 +42,7 @@ def build_app(
     import gradio as gr
     from fastapi import FastAPI
 
-    from retrieval.page import build_page
+    from retrieval.page import STREAM_SCRIPT, build_page
     from retrieval.page_searcher import PageSearcher
     from retrieval.rest import add_rest
     from retrieval.theme import STYLE_SHEET, build_theme
@@ -69,6 +69,7 @@ def build_app(
         pwa=False,
         theme=build_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
+        head=f"<script>{STREAM_SCRIPT.read_text(encoding='utf-8')}</script>",
     )
     hosts = LOOPBACK if host in LOOPBACK else None
     return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics)

@@ -21,6 +21,8 @@ from retrieval.texts import LANGUAGES, Say
 DEFAULT_RESULTS = 20
 MAX_RESULTS = 100
 ASSETS = Path(__file__).parent / "assets"
+STREAM_SCRIPT = ASSETS / "stream.js"
+"""What runs in the page's head, before Gradio's own scripts."""
 
 _REMEMBERED = """(language) => {
   const known = localStorage.getItem("vehicle-search-language");

@@ -400,6 +400,35 @@ def test_bad_file_gives_a_sentence_and_the_page_goes_on(page: Page, images: Path
     expect(page.locator(".vr-vehicle").first).to_have_text("vehicle 1", timeout=TIMEOUT)
 
 
+LATE_STREAM = """
+const ask = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await ask(...asked);
+  if (!answer.url.includes("/queue/data")) return answer;
+  const late = new TransformStream({
+    transform: async (part, stream) => {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      stream.enqueue(part);
+    },
+  });
+  return new Response(answer.body.pipeThrough(late), answer);
+};
+"""
+
+
+def test_nothing_is_lost_when_the_stream_of_answers_comes_late(
+    browser: Browser, service_url: str, images: Path
+) -> None:
+    """An image that is sent after the server has closed the stream, and before the page has read of it."""
+    context = browser.new_context()
+    context.add_init_script(LATE_STREAM)
+    page = context.new_page()
+    visit(page, service_url)
+    upload(page, query_file(images, 1))
+    results(page, 20)
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_width_needs_no_sideways_scrolling(
     browser: Browser, service_url: str, images: Path, scheme
