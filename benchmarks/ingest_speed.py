@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from retrieval.gallery import Gallery
 from retrieval.intake import BATCH_SIZE, ingest
 from retrieval.model import open_model
+from retrieval.opening import open_gallery
 from retrieval.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 
@@ -52,7 +52,7 @@ def measure(images: Path, spec: str, rounds: int, scratch: Path, threads: int | 
                 encoder.encode(data[start : start + BATCH_SIZE])
             alone.append(len(data) / (time.perf_counter() - begun))
             begun = time.perf_counter()
-            with Gallery.open(scratch / f"gallery-{number}", model=model, writable=True) as gallery:
+            with open_gallery(scratch / f"gallery-{number}", model=model, writable=True) as gallery:
                 summary = ingest(files, gallery, encoder)
             whole.append(len(data) / (time.perf_counter() - begun))
             if summary.added != len(files):

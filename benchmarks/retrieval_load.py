@@ -29,8 +29,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.serving_load import make_images
-from retrieval.gallery import Gallery
 from retrieval.ingest import main as ingest
+from retrieval.opening import open_gallery
 from zoo.errors import UserError, exit_on_user_error
 
 MANY = 8
@@ -239,7 +239,7 @@ def kill_amid_adds(service: Service, clients: list[Client]) -> None:
 
 def held_keys(gallery: Path) -> set[str]:
     """Every key of the gallery, as another process than the killed one finds it."""
-    with Gallery.open(gallery) as opened:
+    with open_gallery(gallery) as opened:
         dimension = opened.model.card.outputs["embedding"]
         return set(opened.rank(np.zeros(dimension, np.float32)))
 

@@ -19,6 +19,7 @@ from retrieval.keys import KeyRing, read_keys
 from retrieval.limits import LOOPBACK, Limits
 from retrieval.metrics import Measured, Metrics
 from retrieval.model import open_model
+from retrieval.opening import open_gallery
 from retrieval.rates import RateLimit, Rates
 from retrieval.searcher import Searcher
 from retrieval.source import list_images
@@ -210,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         encoder, model = open_model(args.gallery, args.encoder)
         try:
-            with Gallery.open(args.gallery, model=model, writable=args.writable) as gallery:
+            with open_gallery(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
                 serve(app, server, args.host, args.json)

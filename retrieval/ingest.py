@@ -12,11 +12,11 @@ from tqdm import tqdm
 from retrieval.cameras import find_cameras
 from retrieval.clock import parse_time
 from retrieval.detector import VEHICLES, Detector
-from retrieval.gallery import Gallery
 from retrieval.intake import BATCH_SIZE, ingest
 from retrieval.lines import read_lines
 from retrieval.manifest import COLUMNS, read_manifest
 from retrieval.model import open_model
+from retrieval.opening import open_gallery
 from retrieval.source import Source, list_images
 from retrieval.video import Shot, read_video
 from zoo.errors import UserError, exit_on_user_error
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     cameras = find_cameras(given.folder)
     encoder, model = open_model(args.gallery, args.encoder)
     try:
-        with Gallery.open(args.gallery, model=model, writable=True, index=args.index) as gallery:
+        with open_gallery(args.gallery, model=model, writable=True, index=args.index) as gallery:
             gallery.set_cameras(cameras)
             with tqdm(total=given.total, unit="image", desc="ingest", file=sys.stderr) as bar:
                 summary = ingest(

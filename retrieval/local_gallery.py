@@ -35,7 +35,7 @@ class LocalGallery(Gallery):
     def open_folder(
         cls, folder: Path, model: Model | None, writable: bool, index: str | None, plan: IndexPlan | None
     ) -> "LocalGallery":
-        """See `Gallery.open`."""
+        """See `opening.open_gallery`."""
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file; a gallery is a folder")
         if index is not None:
@@ -207,7 +207,7 @@ class LocalGallery(Gallery):
 
 
 def recorded_encoder(folder: Path) -> str:
-    """See `Gallery.recorded_encoder`."""
+    """See `opening.recorded_encoder`."""
     if not (folder / FILE_NAME).is_file():
         return ""
     store = Store(folder, writable=False)

@@ -56,7 +56,7 @@ class MilvusGallery(Gallery):
 
     @classmethod
     def open_named(cls, name: str, model: Model | None, writable: bool, index: str | None) -> "MilvusGallery":
-        """See `Gallery.open`."""
+        """See `opening.open_gallery`."""
         kind = index_kind(index)
         address = parse_address(name)
         if address.file is not None and not writable and not address.file.exists():
@@ -232,7 +232,7 @@ class MilvusGallery(Gallery):
 
 
 def recorded_encoder(name: str) -> str:
-    """See `Gallery.recorded_encoder`."""
+    """See `opening.recorded_encoder`."""
     address = parse_address(name)
     if address.file is not None and not address.file.exists():
         return ""

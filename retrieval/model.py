@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from retrieval.entries import Model
-from retrieval.gallery import Gallery
+from retrieval.opening import recorded_encoder
 from serving.encoder import PATH_PREFIXES, Encoder, open_encoder
 from zoo.errors import UserError
 
@@ -16,7 +16,7 @@ def open_model(
     """Open the encoder that `spec` names, or the one that the gallery was made with.
 
     Args:
-        gallery: as `Gallery.open` takes it.
+        gallery: as `open_gallery` takes it.
         spec: as `serving.encoder.open_encoder` takes it; None for the gallery's own.
         threads: see `serving.encoder.open_encoder`.
 
@@ -24,7 +24,7 @@ def open_model(
         UserError: no encoder is named and the gallery knows none, or it cannot be opened.
     """
     if not spec:
-        spec = Gallery.recorded_encoder(gallery)
+        spec = recorded_encoder(gallery)
         if not spec:
             raise UserError(
                 f"{gallery}: no encoder is recorded there; name one with --encoder (a bundle, or "

@@ -11,9 +11,9 @@ from retrieval.clock import format_time, parse_time
 from retrieval.entries import Hit
 from retrieval.feedback import Feedback
 from retrieval.filters import Filters
-from retrieval.gallery import Gallery
 from retrieval.geography import parse_near
 from retrieval.model import open_model
+from retrieval.opening import open_gallery
 from retrieval.read_ahead import read_ahead, reading_threads
 from retrieval.searcher import Query, Searcher
 from retrieval.source import ImageFile, list_images, read_bytes
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     encoder, model = open_model(args.gallery, args.encoder)
     try:
-        with Gallery.open(args.gallery, model=model) as gallery:
+        with open_gallery(args.gallery, model=model) as gallery:
             searcher = Searcher(gallery, encoder)
             if args.rankings is not None:
                 k = 0 if args.k is None else args.k

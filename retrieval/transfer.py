@@ -8,6 +8,7 @@ import time
 from tqdm import tqdm
 
 from retrieval.gallery import Gallery
+from retrieval.opening import open_gallery
 from zoo.errors import UserError, exit_on_user_error
 
 
@@ -45,10 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.source == args.target:
         raise UserError(f"--to {args.target}: is the gallery to copy from; choose another")
     started = time.monotonic()
-    with Gallery.open(args.source) as source:
+    with open_gallery(args.source) as source:
         total = len(source)
         with (
-            Gallery.open(args.target, model=source.model, writable=True, index=args.index) as target,
+            open_gallery(args.target, model=source.model, writable=True, index=args.index) as target,
             tqdm(total=total, unit="image", desc="transfer", file=sys.stderr) as bar,
         ):
             changed = transfer(source, target, bar)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from retrieval.entries import Entry
-from retrieval.gallery import Gallery
+from retrieval.opening import open_gallery
 from retrieval.plan import IndexPlan
 from serving.encoder import open_encoder
 from tests.retrieval.service import running_app
@@ -202,14 +202,14 @@ def test_figures_over_rest_are_the_offline_ones(made: Made, first: Ended, tmp_pa
 def test_figures_over_rest_with_the_automatic_index(made: Made, tmp_path: Path) -> None:
     """Among thousands of made-up images near the real ones, mAP of 1000 results is nearly a plain scan's."""
     chance = np.random.default_rng(0)
-    with Gallery.open(made.gallery) as small:
+    with open_gallery(made.gallery) as small:
         real = [entry for batch in small.entries() for entry in batch]
         model = small.model
     vectors = np.stack([entry.embedding for entry in real])
     base, one, other = (vectors[chance.integers(0, len(real), 6000)] for _ in range(3))
     others = base + np.float32(1.5) * (one - other)
     plan = IndexPlan(exact_up_to=4000)
-    with Gallery.open(tmp_path / "gallery", model=model, writable=True, plan=plan) as large:
+    with open_gallery(tmp_path / "gallery", model=model, writable=True, plan=plan) as large:
         large.add(real)
         large.add(Entry(f"other/{n}", vector) for n, vector in enumerate(others))
         held = [entry for batch in large.entries() for entry in batch]

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from retrieval.app import choose_examples, main
-from retrieval.gallery import Gallery
 from retrieval.limits import MAX_BODY
+from retrieval.opening import open_gallery
 from retrieval.search import main as search
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.service import running_app
@@ -211,7 +211,7 @@ def test_no_gallery_is_told_in_one_line(tmp_path: Path, bundle: Path, capsys) ->
 
 
 def test_examples(gallery_folder: Path, images: Path, tmp_path: Path) -> None:
-    with Gallery.open(gallery_folder) as gallery:
+    with open_gallery(gallery_folder) as gallery:
         own = choose_examples(None, gallery, tmp_path)
         assert len(own) == 8
         assert all(path.read_bytes()[:2] == b"\xff\xd8" for path in own)

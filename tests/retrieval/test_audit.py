@@ -9,9 +9,9 @@ import pytest
 
 from retrieval.audit import Audit
 from retrieval.filters import Filters
-from retrieval.gallery import Gallery
 from retrieval.geography import Near
 from retrieval.metrics import Metrics
+from retrieval.opening import open_gallery
 from retrieval.page_searcher import PageSearcher
 from retrieval.searcher import Searcher
 from serving.encoder import Encoder
@@ -69,7 +69,7 @@ def test_what_cannot_be_logged_is_told(tmp_path: Path) -> None:
 
 def test_searches_of_the_page_leave_a_line(tmp_path: Path, gallery_folder: Path, encoder: Encoder) -> None:
     path = tmp_path / "audit.jsonl"
-    with Gallery.open(gallery_folder) as gallery:
+    with open_gallery(gallery_folder) as gallery:
         metrics = Metrics(gallery)
         searcher = PageSearcher(Searcher(gallery, encoder), metrics, Audit(path))
         query = searcher.recall(gallery.sample_keys(1)[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.gallery import Gallery
+from retrieval.opening import open_gallery
 
 DIMENSION = 64
 
@@ -19,14 +19,14 @@ WRITER = f"""
 import sys
 import numpy as np
 from retrieval.entries import Entry, Model
-from retrieval.gallery import Gallery
+from retrieval.opening import open_gallery
 from retrieval.plan import IndexPlan
 from zoo.card import Card
 
 model = Model(Card("tiny.one", (32, 32), {{"embedding": {DIMENSION}}}), "hash")
 # Snapshots and an index so often that kills fall into their writing too.
 plan = IndexPlan("Flat", index_from=20, snapshot_rows=4)
-gallery = Gallery.open(sys.argv[1], model=model, writable=True, plan=plan)
+gallery = open_gallery(sys.argv[1], model=model, writable=True, plan=plan)
 print("open", flush=True)
 for number in range(int(sys.argv[2]), 10**9):
     if number % 3 == 2:
@@ -62,7 +62,7 @@ def test_acknowledged_changes_survive_kill(tmp_path: Path, kills: int) -> None:
         done = acknowledged[-1] + 1 if acknowledged else done
         if not (tmp_path / "gallery.sqlite").exists():
             continue
-        with Gallery.open(tmp_path) as gallery:
+        with open_gallery(tmp_path) as gallery:
             hits = gallery.search(np.zeros(DIMENSION, np.float32), 0)
         keys = {hit.key for hit in hits}
         # The step after the last acknowledged one may or may not have been committed.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from retrieval.entries import Camera, Entry, Hit, Model
 from retrieval.filters import Filters
 from retrieval.gallery import Gallery
+from retrieval.opening import open_gallery
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -93,7 +94,7 @@ def test_search_equals_naive_search(tmp_path_factory, seed, metric, count, k, co
         *times,
     )
     query = rng.normal(size=DIMENSION).astype(np.float32)
-    with Gallery.open(tmp_path_factory.mktemp("g"), model=model(metric), writable=True) as gallery:
+    with open_gallery(tmp_path_factory.mktemp("g"), model=model(metric), writable=True) as gallery:
         assert gallery.add(entries) == len(entries)
         hits = gallery.search(query, k, filters)
         expected = naive(entries, query, metric, filters, card)
@@ -117,7 +118,7 @@ def test_large_gallery_is_exact_where_float32_ties(tmp_path: Path, metric: str, 
     base = rng.normal(size=DIMENSION)
     vectors = (base + 1e-6 * rng.normal(size=(12_000, DIMENSION))).astype(np.float32)
     entries = [Entry(f"{i:05}", vector, camera=i % 4) for i, vector in enumerate(vectors)]
-    with Gallery.open(tmp_path, model=model(metric), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(metric), writable=True) as gallery:
         gallery.add(entries)
         found = [hit.key for hit in gallery.search(vectors[7], 25, filters)]
         whole = [hit.key for hit in gallery.search(vectors[7], 0, filters)]
@@ -134,7 +135,7 @@ def test_large_gallery_is_exact_where_float32_ties(tmp_path: Path, metric: str, 
 def test_faiss_path_is_exact_on_spread_vectors(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(9_000, DIMENSION)).astype(np.float32)
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add([Entry(f"{i:05}", vector) for i, vector in enumerate(vectors)])
         for query in rng.normal(size=(20, DIMENSION)).astype(np.float32):
             distances = np.linalg.norm(vectors.astype(np.float64) - query.astype(np.float64), axis=1)
@@ -146,7 +147,7 @@ def test_same_entry_twice_changes_nothing_and_another_replaces(tmp_path: Path) -
     rng = np.random.default_rng(0)
     entries = random_entries(rng, 12)
     query = np.zeros(DIMENSION, np.float32)
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add(entries)
         before = gallery.search(query, 0)
         assert gallery.add(entries) == 0
@@ -161,13 +162,13 @@ def test_same_entry_twice_changes_nothing_and_another_replaces(tmp_path: Path) -
         assert changed.key not in gallery.rank(query)
         assert gallery.picture(changed.key) is None
         assert gallery.add([changed]) == 1
-    with Gallery.open(tmp_path) as reopened:
+    with open_gallery(tmp_path) as reopened:
         assert reopened.search(query, 0) == after
         assert reopened.picture(changed.key) == b"jpeg"
 
 
 def test_hit_tells_what_is_known(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add([Entry("bare", np.ones(DIMENSION, np.float32))])
         (hit,) = gallery.search(np.ones(DIMENSION, np.float32))
         assert (hit.score, hit.distance) == (1, 0)
@@ -189,7 +190,7 @@ def test_hit_tells_what_is_known(tmp_path: Path) -> None:
 )
 def test_bad_embedding_is_refused_and_nothing_of_the_batch_stays(tmp_path: Path, embedding, message) -> None:
     good = Entry("good.jpg", np.ones(DIMENSION, np.float32))
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         with pytest.raises(UserError, match=message):
             gallery.add([good, Entry("car.jpg", embedding.astype(np.float32))])
         assert len(gallery) == 0
@@ -206,27 +207,27 @@ def test_bad_embedding_is_refused_and_nothing_of_the_batch_stays(tmp_path: Path,
 )
 def test_senseless_search_is_refused(tmp_path: Path, k: int, filters: Filters, message: str) -> None:
     with (
-        Gallery.open(tmp_path, model=model(), writable=True) as gallery,
+        open_gallery(tmp_path, model=model(), writable=True) as gallery,
         pytest.raises(UserError, match=message),
     ):
         gallery.search(np.ones(DIMENSION, np.float32), k, filters)
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add([Entry("a", np.ones(DIMENSION, np.float32))])
     for writable in (True, False):
         with pytest.raises(UserError, match=r"tiny\.one .*hash-of-one.* not of tiny\.two") as caught:
-            Gallery.open(tmp_path, model=model(name="two"), writable=writable)
+            open_gallery(tmp_path, model=model(name="two"), writable=writable)
         assert "\n" not in str(caught.value)
-    assert len(Gallery.open(tmp_path, model=model())) == 1
+    assert len(open_gallery(tmp_path, model=model())) == 1
 
 
 def test_second_writer_is_told_and_readers_are_let_in(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=model(), writable=True) as writer:
+    with open_gallery(tmp_path, model=model(), writable=True) as writer:
         with pytest.raises(UserError, match=r"another process \(pid \d+\) is writing"):
-            Gallery.open(tmp_path, model=model(), writable=True)
-        with Gallery.open(tmp_path) as reader:
+            open_gallery(tmp_path, model=model(), writable=True)
+        with open_gallery(tmp_path) as reader:
             assert len(reader) == 0
             writer.add(random_entries(np.random.default_rng(0), 5))
             assert len(reader) == 5
@@ -234,25 +235,25 @@ def test_second_writer_is_told_and_readers_are_let_in(tmp_path: Path) -> None:
             assert reader.search(np.zeros(DIMENSION), 0) == writer.search(np.zeros(DIMENSION), 0)
             with pytest.raises(UserError, match="readonly"):
                 reader.remove(["002"])
-    Gallery.open(tmp_path, model=model(), writable=True).close()
+    open_gallery(tmp_path, model=model(), writable=True).close()
 
 
 def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no gallery there"):
-        Gallery.open(tmp_path / "absent")
+        open_gallery(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file"):
-        Gallery.open(tmp_path / "file", model=model(), writable=True)
+        open_gallery(tmp_path / "file", model=model(), writable=True)
     (tmp_path / "gallery.sqlite").write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match="not a gallery"):
-        Gallery.open(tmp_path)
+        open_gallery(tmp_path)
     with pytest.raises(UserError, match="below: no gallery can be written there"):
-        Gallery.open(tmp_path / "file" / "below", model=model(), writable=True)
+        open_gallery(tmp_path / "file" / "below", model=model(), writable=True)
 
 
 def test_damaged_pages_are_named(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add([Entry(f"{n}", np.ones(DIMENSION, np.float32), picture=bytes(3000)) for n in range(40)])
     path = tmp_path / "gallery.sqlite"
     content = bytearray(path.read_bytes())
@@ -260,15 +261,15 @@ def test_damaged_pages_are_named(tmp_path: Path) -> None:
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"gallery\.sqlite: not a gallery .*ingest the images again"):
-        Gallery.open(tmp_path)
+        open_gallery(tmp_path)
 
 
 def test_space_for_nothing_but_the_name_is_an_empty_gallery(tmp_path: Path) -> None:
     """What a full disk leaves of a gallery: told as empty, and filled once there is space."""
     (tmp_path / "gallery.sqlite").touch()
     with pytest.raises(UserError, match="the gallery is empty; fill it"):
-        Gallery.open(tmp_path)
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+        open_gallery(tmp_path)
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         assert gallery.add([Entry("a", np.ones(DIMENSION, np.float32))]) == 1
 
 
@@ -289,7 +290,7 @@ def test_threads_add_and_search_together(tmp_path: Path) -> None:
             assert len({hit.key for hit in hits}) == len(hits)
             assert len(hits) % 20 == 0
 
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         threads = [threading.Thread(target=guarded, args=(gallery.add, batch)) for batch in batches]
         threads += [threading.Thread(target=guarded, args=(look, gallery)) for _ in range(3)]
         for thread in threads:
@@ -304,7 +305,7 @@ def test_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     """SQLite's own limit on pages gives the error that a full disk gives."""
     entries = random_entries(np.random.default_rng(2), 10)
     large = Entry("large", np.ones(DIMENSION, np.float32), picture=bytes(10**6))
-    with Gallery.open(tmp_path, model=model(), writable=True) as gallery:
+    with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add(entries)
         gallery._store._writes.database.execute("PRAGMA max_page_count = 40")
         with pytest.raises(UserError, match=r"gallery\.sqlite: database or disk is full.*Free some space"):
@@ -312,5 +313,5 @@ def test_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
         assert len(gallery) == 10
         gallery._store._writes.database.execute("PRAGMA max_page_count = 4000")
         assert gallery.add([large]) == 1
-    with Gallery.open(tmp_path) as reopened:
+    with open_gallery(tmp_path) as reopened:
         assert len(reopened) == 11

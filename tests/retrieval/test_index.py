@@ -11,8 +11,8 @@ import pytest
 
 from retrieval.entries import Camera, Entry, Model
 from retrieval.filters import Filters
-from retrieval.gallery import Gallery
 from retrieval.geography import Near
+from retrieval.opening import open_gallery
 from retrieval.plan import IndexPlan, check_index
 from retrieval.store import Store
 from zoo.card import Card
@@ -52,7 +52,7 @@ def indexed(request, tmp_path_factory) -> tuple[Path, np.ndarray]:
     folder = tmp_path_factory.mktemp("indexed")
     vectors = vectors_of(np.random.default_rng(0), ROWS)
     model = Model(CARD, "hash")
-    with Gallery.open(folder, model=model, writable=True, index=request.param, plan=SMALL) as gallery:
+    with open_gallery(folder, model=model, writable=True, index=request.param, plan=SMALL) as gallery:
         for start in range(0, ROWS, 2_000):
             gallery.add(entries_of(vectors)[start : start + 2_000])
     manifest = json.loads((folder / "derived" / "current.json").read_text())
@@ -90,7 +90,7 @@ def test_recall_with_filters(indexed, filters: Filters, share: float) -> None:
     ]
     assert len(chosen) == pytest.approx(share * ROWS, abs=1)
     right = wanted = 0
-    with Gallery.open(folder, plan=SMALL) as gallery:
+    with open_gallery(folder, plan=SMALL) as gallery:
         assert gallery.follower.derived.index is not None
         for query in queries:
             found = gallery.search(query, 10, filters)
@@ -125,7 +125,7 @@ def test_snapshot_that_does_not_fit_is_not_used(indexed, tmp_path: Path, damage:
         names = {"cut manifest": "current.json", "cut vectors": "vectors-*", "cut table": "table-*"}
         (path,) = derived.glob(names[damage])
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with Gallery.open(folder) as gallery:
+    with open_gallery(folder) as gallery:
         assert len(gallery) == (9000 if "cut" not in damage else ROWS)
         assert gallery.search(indexed[1][5], 1)[0].key == "000005"
 
@@ -135,16 +135,16 @@ def test_index_that_cannot_be_made_is_told_and_nothing_is_lost(tmp_path: Path) -
         check_index("IVF,what")
     vectors = vectors_of(np.random.default_rng(0), 400)
     plan = IndexPlan(index_from=300)
-    gallery = Gallery.open(tmp_path, model=Model(CARD, "hash"), writable=True, index="IVF4096,SQ8", plan=plan)
+    gallery = open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True, index="IVF4096,SQ8", plan=plan)
     gallery.add(entries_of(vectors))
     with pytest.raises(UserError, match=r"IVF4096,SQ8.*cannot be made of 400"):
         gallery.close()
-    with Gallery.open(tmp_path) as reopened:
+    with open_gallery(tmp_path) as reopened:
         assert len(reopened) == 400
 
 
 def test_place(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
         vector = np.ones(DIMENSION, np.float32)
         gallery.set_cameras([Camera(1, "gate", 48.0, 11.0), Camera(2, "yard")])
         gallery.add(
@@ -167,7 +167,7 @@ def test_place(tmp_path: Path) -> None:
 
 
 def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
-    with Gallery.open(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
         gallery.add(entries_of(vectors_of(np.random.default_rng(0), 20)))
         expected = gallery.search(np.zeros(DIMENSION, np.float32), 0)
     database = sqlite3.connect(tmp_path / "gallery.sqlite")
@@ -182,14 +182,14 @@ def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
     with open(tmp_path / "writer.lock", "a+b") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(UserError, match=r"of an older version.*another process"):
-            Gallery.open(tmp_path)
-    with Gallery.open(tmp_path) as upgraded:
+            open_gallery(tmp_path)
+    with open_gallery(tmp_path) as upgraded:
         assert upgraded.search(np.zeros(DIMENSION, np.float32), 0) == expected
     store = Store(tmp_path, writable=True)
     store._writes.database.execute("PRAGMA user_version = 3")
     store.close()
     with pytest.raises(UserError, match=r"version 3.*update the program"):
-        Gallery.open(tmp_path)
+        open_gallery(tmp_path)
 
 
 def test_whole_entries_come_back(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_whole_entries_come_back(tmp_path: Path) -> None:
         longitude=2.0,
         box=(1.0, 2.0, 3.0, 4.0),
     )
-    with Gallery.open(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
         gallery.add([entry])
         for found in (gallery.get("a"), next(gallery.entries())[0]):
             for name, value in vars(entry).items():

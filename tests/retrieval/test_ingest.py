@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from retrieval.entries import Model
-from retrieval.gallery import Gallery
 from retrieval.ingest import main
+from retrieval.opening import open_gallery
 from retrieval.source import PICTURE_SIZE, ImageFile
 from serving.encoder import Encoder
 from tests import ctrl_c
@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, di
 
 
 def test_names_cameras_and_pictures_are_kept(gallery_folder: Path, images: Path, encoder: Encoder) -> None:
-    with Gallery.open(gallery_folder) as gallery:
+    with open_gallery(gallery_folder) as gallery:
         assert len(gallery) == 24
         name = "0003_c002_00003500_0.jpg"
         data = (images / "image_test" / name).read_bytes()
@@ -83,7 +83,7 @@ def test_faults_are_listed_and_skipped(tmp_path: Path, bundle: Path, capsys) -> 
     for key, reason in report["bad"].items():
         assert key in reason
         assert reason in stderr
-    with Gallery.open(gallery) as opened:
+    with open_gallery(gallery) as opened:
         keys = {hit.key for hit in opened.search(np.zeros(48, np.float32), 0)}
         good = ("白色 轿车.jpg", "cmyk.jpg", "palette.png", "sixteen bits.png", "turned.jpg", "wide.png")
         assert keys == {f"车辆/{name}" for name in good}
@@ -145,7 +145,7 @@ def test_second_writer_is_refused(
     tmp_path: Path, images: Path, bundle: Path, encoder: Encoder, capsys
 ) -> None:
     model = Model(encoder.card, encoder.model_hash, str(bundle))
-    with Gallery.open(tmp_path / "g", model=model, writable=True):
+    with open_gallery(tmp_path / "g", model=model, writable=True):
         assert main(["--images", str(images / "image_test"), "--gallery", str(tmp_path / "g")]) == 2
     assert "is writing to this gallery" in capsys.readouterr().err
 
@@ -162,13 +162,13 @@ def test_interrupted_ingest_goes_on(tmp_path: Path, bundle: Path, capsys) -> Non
     count = 0
     while count == 0 and process.poll() is None and time.monotonic() < deadline:
         try:
-            with Gallery.open(tmp_path / "g") as gallery:
+            with open_gallery(tmp_path / "g") as gallery:
                 count = len(gallery)
         except Exception:
             time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with Gallery.open(tmp_path / "g") as gallery:
+    with open_gallery(tmp_path / "g") as gallery:
         count = len(gallery)
     assert 0 < count < 300
     code, summary, _ = run(capsys, *arguments)

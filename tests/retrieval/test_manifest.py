@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.gallery import Gallery
 from retrieval.ingest import main
 from retrieval.manifest import read_manifest
+from retrieval.opening import open_gallery
 from serving.encoder import Encoder
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.test_ingest import run
@@ -37,7 +37,7 @@ def test_boxes_and_facts_go_in(tmp_path: Path, bundle: Path, encoder: Encoder, c
     assert (code, summary["found"], summary["added"], summary["bad"]) == (0, 5, 3, 2)
     assert "missing.png: cannot be read" in stderr
     assert "holds nothing of the 96x96 pixels" in stderr
-    with Gallery.open(tmp_path / "g") as gallery:
+    with open_gallery(tmp_path / "g") as gallery:
         first = gallery.get("scene.png#10,12,106,108")
         assert first is not None
         assert (first.vehicle_id, first.track_id, first.camera, first.time) == (1, 4, 7, 8 * 3600 + 300)

@@ -9,13 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from retrieval.gallery import Gallery
 from retrieval.metrics import Measured, Metrics, endpoint_of
+from retrieval.opening import open_gallery
 
 
 @pytest.fixture
 def metrics(gallery_folder: Path) -> Iterator[Metrics]:
-    with Gallery.open(gallery_folder) as gallery:
+    with open_gallery(gallery_folder) as gallery:
         yield Metrics(gallery)
 
 

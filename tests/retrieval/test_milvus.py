@@ -24,6 +24,7 @@ from retrieval.geography import Near
 from retrieval.ingest import main as ingest
 from retrieval.milvus_connection import parse_address
 from retrieval.milvus_filters import expression_of
+from retrieval.opening import open_gallery
 from retrieval.search import main as search
 from retrieval.transfer import main as transfer
 from zoo.card import Card
@@ -70,7 +71,7 @@ def pair(request, tmp_path_factory) -> Iterator[tuple[Gallery, Gallery]]:
     """The same images in a folder and in Milvus, some of them replaced and some removed."""
     root = tmp_path_factory.mktemp("pair")
     galleries = [
-        Gallery.open(name, model=model(request.param), writable=True)
+        open_gallery(name, model=model(request.param), writable=True)
         for name in (root / "folder", f"milvus:{root / 'lite.db'}")
     ]
     entries = make_entries()
@@ -162,7 +163,7 @@ def test_float32_ties_are_ordered_in_float64(tmp_path: Path) -> None:
     names = (tmp_path / "folder", f"milvus:{tmp_path / 'lite.db'}")
     found = []
     for name in names:
-        with Gallery.open(name, model=model("euclidean"), writable=True) as gallery:
+        with open_gallery(name, model=model("euclidean"), writable=True) as gallery:
             gallery.add(entries)
             found.append(gallery.rank(vectors[7], 25))
     assert found[0] == found[1]
@@ -191,7 +192,7 @@ def test_road_through_the_commands(tmp_path: Path, images: Path, bundle: Path, c
         answers.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
     assert answers[0] == answers[1]
     assert len(answers[0]["results"]) == 6
-    with Gallery.open(lite) as gallery, pytest.raises(UserError, match="was opened for searching"):
+    with open_gallery(lite) as gallery, pytest.raises(UserError, match="was opened for searching"):
         gallery.remove(["a"])
 
 
@@ -225,14 +226,14 @@ def test_server(tmp_path: Path) -> None:
     port = free_port()
     name = f"milvus://127.0.0.1:{port}/cars"
     with pytest.raises(UserError, match="no Milvus answers there"):
-        Gallery.open(name)
-    folder = Gallery.open(tmp_path / "folder", model=model("euclidean"), writable=True)
+        open_gallery(name)
+    folder = open_gallery(tmp_path / "folder", model=model("euclidean"), writable=True)
     folder.add(make_entries())
     with closing(folder), milvus_server(tmp_path, port) as server:
         with pytest.raises(UserError, match="no gallery there"):
-            Gallery.open(name)
+            open_gallery(name)
         assert transfer(["--from", folder.name, "--to", name]) == 0
-        with Gallery.open(name, writable=True) as writer, Gallery.open(name) as reader:
+        with open_gallery(name, writable=True) as writer, open_gallery(name) as reader:
             query = make_entries()[20].embedding
             assert reader.search(query, 50, FILTERS[2]) == folder.search(query, 50, FILTERS[2])
             nearest = reader.rank(query, 1)
@@ -280,7 +281,7 @@ def test_tls_and_token(tmp_path: Path) -> None:
         pair = [((tmp_path / "key.pem").read_bytes(), certificate)]
         door.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials(pair))
         door.start()
-        with Gallery.open(tmp_path / "folder", model=model("euclidean"), writable=True) as folder:
+        with open_gallery(tmp_path / "folder", model=model("euclidean"), writable=True) as folder:
             folder.add(make_entries()[:20])
 
         def transferred(token: str | None, authority: Path | None) -> subprocess.CompletedProcess[str]:
@@ -311,7 +312,7 @@ def test_tls_and_token(tmp_path: Path) -> None:
 def test_user_faults(tmp_path: Path, capsys) -> None:
     lite = f"milvus:{tmp_path / 'lite.db'}"
     with pytest.raises(UserError, match="no gallery there"):
-        Gallery.open(lite)
+        open_gallery(lite)
     assert not (tmp_path / "lite.db").exists()
     for name in (
         "milvus:x",
@@ -325,11 +326,11 @@ def test_user_faults(tmp_path: Path, capsys) -> None:
     assert parse_address("milvus://10.0.0.1:19530/cars").uri == "http://10.0.0.1:19530"
     assert parse_address("milvus+tls://milvus.example:443/cars").uri == "https://milvus.example:443"
     with pytest.raises(UserError, match=r"--index IVF4096,SQ8: not one of Milvus'"):
-        Gallery.open(lite, index="IVF4096,SQ8")
-    with Gallery.open(lite, model=model("euclidean"), writable=True):
+        open_gallery(lite, index="IVF4096,SQ8")
+    with open_gallery(lite, model=model("euclidean"), writable=True):
         with pytest.raises(UserError, match=r"holds embeddings of tiny\.one"):
-            Gallery.open(lite, model=Model(model("euclidean").card, "other"))
-        code = "import sys; from retrieval.gallery import Gallery; Gallery.open(sys.argv[1])"
+            open_gallery(lite, model=Model(model("euclidean").card, "other"))
+        code = "import sys; from retrieval.opening import open_gallery; open_gallery(sys.argv[1])"
         done = subprocess.run([sys.executable, "-c", code, lite], capture_output=True, text=True, check=False)
         assert "one process at a time; a Milvus server serves many" in done.stderr
     assert app(["--gallery", "milvus:nowhere", "--port", "0"]) == 2

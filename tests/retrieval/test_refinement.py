@@ -7,8 +7,8 @@ import pytest
 
 from retrieval.entries import Entry, Hit, Model
 from retrieval.feedback import Feedback
-from retrieval.gallery import Gallery
 from retrieval.grouping import best_of_each
+from retrieval.opening import open_gallery
 from retrieval.reranking import reranked_distances
 from retrieval.searcher import Query, Searcher
 from training.reranking import reranked_rows
@@ -23,7 +23,7 @@ def searcher(request, tmp_path_factory):
     rng = np.random.default_rng(4)
     card = Card("tiny.one", (32, 32), {"embedding": DIMENSION}, metric=request.param)
     centres = rng.normal(size=(VEHICLES, DIMENSION))
-    with Gallery.open(tmp_path_factory.mktemp("g"), model=Model(card, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path_factory.mktemp("g"), model=Model(card, "hash"), writable=True) as gallery:
         gallery.add(
             Entry(f"{vehicle}-{image}", noisy(rng, centres[vehicle]), vehicle_id=vehicle, track_id=image // 4)
             for vehicle in range(VEHICLES)

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from retrieval.feedback import Feedback
-from retrieval.gallery import Gallery
 from retrieval.keys import add_key
+from retrieval.opening import open_gallery
 from retrieval.searcher import Searcher
 from serving.encoder import Encoder
 from tests.retrieval.conftest import draw_vehicle
@@ -82,7 +82,7 @@ def test_several_images_and_feedback_answer_as_the_searcher_does(
     answer = service.reader.post(
         "/api/search", files=[("image", (f"{n}.jpg", each)) for n, each in enumerate(data)], data=form
     )
-    with Gallery.open(service.gallery) as gallery:
+    with open_gallery(service.gallery) as gallery:
         searcher = Searcher(gallery, encoder)
         hits = searcher.search(
             [searcher.look(each) for each in data],
@@ -127,7 +127,7 @@ def test_added_is_found_by_others_and_removed_is_gone(service: Service, tmp_path
     assert service.writer.put(path, files=image, data=form).json()["changed"] is False
     assert service.reader.get(path).json() == first.json()["entry"]
     assert first.json()["entry"]["color"] == "blue"
-    with Gallery.open(service.gallery) as other:
+    with open_gallery(service.gallery) as other:
         entry = other.get("yard/新 1.png")
         assert entry is not None
         assert (entry.camera, entry.time, entry.latitude) == (9, 600.0, 1.0)
@@ -229,7 +229,7 @@ def test_writing_needs_the_scope(service: Service) -> None:
 
 def test_one_process_writes(service: Service) -> None:
     with pytest.raises(UserError, match="writ"):
-        Gallery.open(service.gallery, writable=True)
+        open_gallery(service.gallery, writable=True)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from retrieval.detector import Detector, suppress
-from retrieval.gallery import Gallery
 from retrieval.manifest import read_manifest
+from retrieval.opening import open_gallery
 from retrieval.video import Shot, read_video
 from serving.encoder import Encoder
 from tests.retrieval.conftest import draw_vehicle
@@ -101,7 +101,7 @@ def test_lines_of_another_program(tmp_path: Path, bundle: Path, capsys, monkeypa
     bad = json.loads(Path("g/ingest-report.json").read_text())["bad"]
     assert sorted(bad) == ["line 4", "line 5", "line 6", "line 7", "missing.jpg"]
     assert bad["line 4"] == "line 4: camera is '2.5'; a whole number is expected"
-    with Gallery.open("g") as gallery:
+    with open_gallery("g") as gallery:
         entry = gallery.get("two")
         assert entry is not None
         assert (entry.camera, entry.time, entry.latitude) == (3, 8 * 3600 + 300, None)
@@ -160,7 +160,7 @@ def test_frames_go_in_at_a_rate(tmp_path: Path, film: Path, bundle: Path, encode
     options = ("--rate", 2, "--camera", 7, "--start", "8:00")
     code, summary, _ = run(capsys, *arguments, *options)
     assert (code, summary["found"], summary["added"]) == (0, 6, 6)
-    with Gallery.open(tmp_path / "g") as gallery:
+    with open_gallery(tmp_path / "g") as gallery:
         assert sorted(gallery.rank(np.zeros(48, np.float32))) == sorted(
             f"north gate.avi#{number}" for number in range(0, 30, 5)
         )
@@ -182,7 +182,7 @@ def test_boxes_of_a_detector_go_in(
     assert (code, summary["found"], summary["added"]) == (0, 2, 2)
     alone = io.BytesIO()
     draw_vehicle(1, 1).save(alone, "PNG")
-    with Gallery.open(tmp_path / "g") as gallery:
+    with open_gallery(tmp_path / "g") as gallery:
         (hit, other) = gallery.search(encoder.encode([alone.getvalue()]).embedding[0])
         assert (hit.key, hit.distance) == ("north gate.avi#0/32,32,128,128", 0)
         assert other.key == "north gate.avi#20/32,32,128,128"
