@@ -1,16 +1,17 @@
-"""`python -m benchmarks.rank_study`: train all arms from both starts, and write the table."""
+"""`python -m benchmarks.rank_study`: make the inputs, train all arms from both starts, write the page."""
 
 import argparse
 import json
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.rank_study import worker
+from benchmarks.rank_study import inputs, worker
 from benchmarks.rank_study.arms import Start, passes
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, read
@@ -20,20 +21,32 @@ from zoo.files import write_text
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parents[1] / "docs"
+RESULTS = FOLDER / "results.jsonl"
+REPETITION = FOLDER / "repetition.jsonl"
+"""The default and what competes with it on seeds that nothing was chosen on, and on another machine."""
+
 PAGE, PLOT = DOCS / "many-cards.md", DOCS / "images" / "many-cards.svg"
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rank_study", description=__doc__)
-    parser.add_argument("--data", type=Path, help="the data set, made by training.synthesize")
-    parser.add_argument("--weights", type=Path, help="best.safetensors of a run of pretraining.toml")
-    parser.add_argument("--results", type=Path, default=FOLDER / "results.jsonl", help="[%(default)s]")
+    parser.add_argument("--data", type=Path, help="the data set [data/study, made if it is not there]")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="best.safetensors of a run of pretraining.toml [of runs/others, trained if it is not there]",
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="[%(default)s]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="[0 1 2]")
     parser.add_argument("--starts", nargs="+", choices=list(SCHEDULES), default=list(SCHEDULES))
     parser.add_argument("--only", nargs="+", help="arms to run, as name@ranks [all]")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time, of one thread each")
-    parser.add_argument("--table", action="store_true", help="write docs/many-cards.md and its plot, and end")
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="write docs/many-cards.md and its plot from what there is, and end",
+    )
     parser.add_argument("--list", action="store_true", help="print what is left to run, and end")
     return parser.parse_args(argv)
 
@@ -43,9 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run what has no row in the results yet."""
     arguments = parse_arguments(argv)
     if arguments.table:
-        results = read(arguments.results)
-        write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), results))
-        write_text(PLOT, svg(results))
+        write_page()
         return 0
     left = pending(arguments)
     if arguments.list:
@@ -53,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
             print(*run.key)
         return 0
     check_inputs(left)
+    left = with_inputs(left)
     check_start(left, arguments.results)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.processes, context, worker.start) as pool:
@@ -64,7 +76,21 @@ def main(argv: list[str] | None = None) -> int:
                 f"{row['arm']} {row['start']} {row['seed']}: mAP {row['mAP']:.1f}, Rank-1 {row['rank1']:.1f}",
                 file=sys.stderr,
             )
+    if arguments.results in (RESULTS, REPETITION):
+        write_page()
     return 0
+
+
+def write_page() -> None:
+    """Put the results into docs/many-cards.md and its plot."""
+    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8")))
+    write_text(PLOT, svg(read(RESULTS)))
+
+
+def filled(page: str) -> str:
+    """The page with the tables of the results that there are."""
+    again = {f"{start} again": arms for start, arms in read(REPETITION).items()}
+    return fill(page, read(RESULTS) | again)
 
 
 def pending(arguments: argparse.Namespace) -> list[Run]:
@@ -84,6 +110,14 @@ def pending(arguments: argparse.Namespace) -> list[Run]:
     return [run for run in runs if run.key not in done]
 
 
+def with_inputs(left: list[Run]) -> list[Run]:
+    """The runs with the inputs that none was named for, made where they are not there yet."""
+    data = inputs.make_data() if any(run.data is None for run in left) else None
+    unstarted = any(run.start == "pretrained" and run.weights is None for run in left)
+    weights = inputs.make_weights() if unstarted else None
+    return [replace(run, data=run.data or data, weights=run.weights or weights) for run in left]
+
+
 def rows_of(results: Path) -> list[dict[str, Any]]:
     """The rows of results that there are."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
@@ -91,14 +125,14 @@ def rows_of(results: Path) -> list[dict[str, Any]]:
 
 
 def check_inputs(left: list[Run]) -> None:
-    """Raise where the runs' data set or their start is not there."""
+    """Raise where the data set or the start that was named is not there."""
     for run in left:
-        if run.data is None or not run.data.is_dir():
-            raise UserError(f"--data {run.data}: no such folder; make it as docs/many-cards.md says")
-        if run.start == "pretrained" and (run.weights is None or not run.weights.is_file()):
+        if run.data is not None and not run.data.is_dir():
+            raise UserError(f"--data {run.data}: no such folder; leave it out, and the study's data are made")
+        if run.start == "pretrained" and run.weights is not None and not run.weights.is_file():
             raise UserError(
-                f"--weights {run.weights}: no such file; give best.safetensors of a run of pretraining.toml, "
-                "or --starts random"
+                f"--weights {run.weights}: no such file; leave it out, and they are trained, or choose "
+                "--starts random"
             )
 
 

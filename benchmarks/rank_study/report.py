@@ -106,10 +106,10 @@ def interval(rows: list[Row], base: list[Row], draws: int = 4000) -> tuple[float
     return float(low), float(high)
 
 
-def fill(page: str, results: dict[str, list[ArmResult]]) -> str:
-    """Put the tables between their marks in a page of Markdown."""
-    for start, arms in results.items():
-        opening, closing = f"<!-- {start} -->", f"<!-- end of {start} -->"
+def fill(page: str, tables: dict[str, list[ArmResult]]) -> str:
+    """Put tables between the marks of their names in a page of Markdown."""
+    for name, arms in tables.items():
+        opening, closing = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, _, rest = page.partition(opening)
         _, _, tail = rest.partition(closing)
         if not rest or closing not in rest:

@@ -10,11 +10,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks.rank_study.__main__ import FOLDER, PAGE, check_start, main, parse_arguments, pending
+from benchmarks.rank_study import inputs
+from benchmarks.rank_study.__main__ import (
+    PAGE,
+    check_start,
+    filled,
+    main,
+    parse_arguments,
+    pending,
+    with_inputs,
+)
 from benchmarks.rank_study.arms import Start, ours, passes, switched
 from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, interval, read, table
 from benchmarks.rank_study.run import Run, recipe_of
+from training.datasets import read_split
 from training.recipe import load_recipe
 
 
@@ -80,7 +90,7 @@ def test_fill_and_plot(results: Path) -> None:
 
 def test_the_page_shows_the_results_that_are_there() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert fill(page, read(FOLDER / "results.jsonl")) == page, "run python -m benchmarks.rank_study --table"
+    assert filled(page) == page, "run python -m benchmarks.rank_study --table"
 
 
 def test_a_study_goes_on_where_it_was_broken_off(results: Path) -> None:
@@ -116,6 +126,18 @@ def test_a_missing_input_is_named(tmp_path: Path, starts: str, capsys: pytest.Ca
     if starts == "pretrained":
         assert main([*argv, "--data", str(tmp_path), "--weights", "none.safetensors"]) == 2
         assert "--weights none.safetensors: no such file" in capsys.readouterr().err
+
+
+def test_inputs_that_none_was_named_for_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set by its command, and a start that is complete is taken as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inputs, "_IMAGES", ("--images-per-id", "2", "--size", "32"))
+    inputs.START.mkdir(parents=True)
+    (inputs.START / "metrics.json").touch()
+    left = with_inputs(pending(parse_arguments(["--results", "none.jsonl"])))
+    assert {run.data for run in left} == {inputs.DATA}
+    assert {run.weights for run in left} == {inputs.WEIGHTS}
+    assert len(read_split(inputs.DATA, "train")) == 2 * 128
 
 
 WORKER_OF_A_POOL = """
