@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -188,6 +189,8 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("failure-*.json")]
     first = min(reports, key=lambda report: (report["kind"] == "lost", report["time"]), default=None)
     if first is not None and first["kind"] == "user":
+        # The first rank may have been ended within its progress bar: the message has a line of its own.
+        print(file=sys.stderr)
         return UserError(first["message"])
     if first is not None and first["kind"] == "fault":
         return RankError(f"rank {first['rank']} failed:\n{first['traceback'].rstrip()}")
