@@ -124,7 +124,11 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         except ChildFailedError as error:
             if any(failure.exitcode == -signal.SIGINT for failure in error.failures.values()):
                 raise KeyboardInterrupt from None
-            raise _cause(reports, error) from None
+            cause = _cause(reports, error)
+            if isinstance(cause, UserError):
+                # The first rank may have been ended within its progress bar: one line has a line of its own.
+                print(file=sys.stderr)
+            raise cause from None
     return answers.get(0)
 
 
@@ -189,8 +193,6 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("failure-*.json")]
     first = min(reports, key=lambda report: (report["kind"] == "lost", report["time"]), default=None)
     if first is not None and first["kind"] == "user":
-        # The first rank may have been ended within its progress bar: the message has a line of its own.
-        print(file=sys.stderr)
         return UserError(first["message"])
     if first is not None and first["kind"] == "fault":
         return RankError(f"rank {first['rank']} failed:\n{first['traceback'].rstrip()}")
