@@ -19,7 +19,7 @@ from benchmarks.rank_study.run import SCHEDULES, Run, train
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parents[1] / "docs"
 RESULTS = FOLDER / "results.jsonl"
 REPETITION = FOLDER / "repetition.jsonl"
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{row['arm']} {row['start']} {row['seed']}: mAP {row['mAP']:.1f}, Rank-1 {row['rank1']:.1f}",
                 file=sys.stderr,
             )
-    if arguments.results in (RESULTS, REPETITION):
+    if arguments.results.resolve() in (RESULTS, REPETITION):
         write_page()
     return 0
 

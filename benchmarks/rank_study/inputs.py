@@ -32,4 +32,7 @@ def make_weights() -> Path:
 
 
 def _run(module: str, *arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True, stdout=sys.stderr)
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    if code := subprocess.run(command, check=False, stdout=sys.stderr).returncode:
+        # It has said itself what is wrong.
+        raise SystemExit(code)
