@@ -4,7 +4,7 @@ All loaders take the same files in the same run, in turns, with the same number 
 what this machine gave; `cpu` is worker processes over the processor time of an image, what they would give
 had they as many cores for themselves, and is what to compare where other work goes on. Ours are also measured
 with the normalisation to floats that the reference does in its workers and this project on the device. Each
-side is a process of its own: ours keeps freed memory, as a training does (`training.memory`).
+side is a process of its own: ours keeps freed memory, as a training does (`training.distributed.memory`).
 """
 
 import argparse
@@ -29,14 +29,14 @@ from tqdm import tqdm
 from benchmarks import decoders
 from benchmarks.memory import in_fresh_process
 from benchmarks.reference_loader import ReferenceSet
-from training.dataset import TrainingSet, collate, raise_failures
-from training.memory import keep_freed_memory
-from training.pose_maps import MapSource, PoseInputs
-from training.records import Record
-from training.sampler import Draw
-from training.step import normalise
+from training.data.batches import TrainingSet, collate, raise_failures
+from training.data.pose_maps import MapSource, PoseInputs
+from training.data.sampler import Draw
+from training.data.transforms import Augmentation
+from training.datasets.records import Record
+from training.distributed.memory import keep_freed_memory
+from training.run.step import normalise
 from training.synthesize.pose_maps import write_heatmaps, write_segments
-from training.transforms import Augmentation
 from zoo.errors import UserError, exit_on_user_error
 
 SIZE = (256, 256)

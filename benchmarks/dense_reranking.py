@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from training.reranking import Reranking
+from training.evaluation.reranking import Reranking
 
 
 def dense_rows(query: np.ndarray, gallery: np.ndarray, options: Reranking) -> np.ndarray:
-    """Final distances, float32 [Q, G], by the conventions of `training.reranking`."""
+    """Final distances, float32 [Q, G], by the conventions of `training.evaluation.reranking`."""
     points = np.concatenate([query, gallery]).astype(np.float32)
     squares = np.einsum("nd,nd->n", points, points)
     plain = points @ points.T

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.memory import in_fresh_process, reset_peak, resident
-from training.metrics import evaluate_ranking
+from training.evaluation.metrics import evaluate_ranking
 from zoo.errors import UserError, exit_on_user_error
 
 Task = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]

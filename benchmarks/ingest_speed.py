@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from retrieval.intake import BATCH_SIZE, ingest
+from retrieval.galleries import open_gallery
 from retrieval.model import open_model
-from retrieval.opening import open_gallery
-from retrieval.source import list_images
+from retrieval.sources.pipeline import BATCH_SIZE, ingest
+from retrieval.sources.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 
 SIZE = (320, 240)

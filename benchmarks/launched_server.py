@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.load_clients import Load
 from benchmarks.processes import server_of, worker_of
-from serving.repository_configs import ONNX_MODEL, PREPROCESS_MODEL
+from serving.triton.configs import ONNX_MODEL, PREPROCESS_MODEL
 from zoo.errors import UserError
 
 CHECK_SECONDS = 2.0

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from serving.repository_configs import ENTRY_MODEL
-from serving.triton_client import connect, triton_errors
+from serving.triton.client import connect, triton_errors
+from serving.triton.configs import ENTRY_MODEL
 
 IMAGES = 64
 TOLERANCE = 1e-4

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import in_fresh_process, reset_peak, resident
-from training.metrics import Labels, RankMetrics, judge_rows
-from training.reranking import Reranking, reranked_rows
+from training.evaluation.metrics import Labels, RankMetrics, judge_rows
+from training.evaluation.reranking import Reranking, reranked_rows
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 

@@ -29,8 +29,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.serving_load import make_images
+from retrieval.galleries import open_gallery
 from retrieval.ingest import main as ingest
-from retrieval.opening import open_gallery
 from zoo.errors import UserError, exit_on_user_error
 
 MANY = 8

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.launched_server import VICTIMS, Killer, Recovery, launched
 from benchmarks.load_clients import Asked, Load, make_images
 from benchmarks.processes import resident_bytes
-from serving.encoder_onnx import OnnxEncoder
+from serving.encoders.in_process import OnnxEncoder
 from zoo.errors import exit_on_user_error
 
 DRIFT_PERCENT = 3.0

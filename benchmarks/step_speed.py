@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from training.amp import Amp
-from training.dataset import Batch
+from training.data.batches import Batch
+from training.distributed.amp import Amp
+from training.distributed.memory import keep_freed_memory
 from training.losses import batch_hard_triplet
-from training.memory import keep_freed_memory
-from training.optim import make_optimizer
-from training.recipe import Recipe, load_recipe
-from training.step import normalise, training_step
+from training.run.optim import make_optimizer
+from training.run.recipe import Recipe, load_recipe
+from training.run.step import normalise, training_step
 from zoo.registry import create_model
 
 VEHICLES = 575

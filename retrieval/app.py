@@ -12,17 +12,17 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from retrieval.access import Access
-from retrieval.audit import Audit
-from retrieval.gallery import Gallery
+from retrieval.galleries import open_gallery
+from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
-from retrieval.limits import LOOPBACK, Limits
-from retrieval.metrics import Measured, Metrics
 from retrieval.model import open_model
-from retrieval.opening import open_gallery
-from retrieval.rates import RateLimit, Rates
-from retrieval.searcher import Searcher
-from retrieval.source import list_images
+from retrieval.query.searcher import Searcher
+from retrieval.service.access import Access
+from retrieval.service.audit import Audit
+from retrieval.service.limits import LOOPBACK, Limits
+from retrieval.service.prometheus import Measured, Metrics
+from retrieval.service.rates import RateLimit, Rates
+from retrieval.sources.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
@@ -43,10 +43,10 @@ def build_app(
     import gradio as gr
     from fastapi import FastAPI
 
-    from retrieval.page import STREAM_SCRIPT, build_page
-    from retrieval.page_searcher import PageSearcher
-    from retrieval.rest import add_rest
-    from retrieval.theme import STYLE_SHEET, build_theme
+    from retrieval.page.counted_searcher import PageSearcher
+    from retrieval.page.page import STREAM_SCRIPT, build_page
+    from retrieval.page.theme import STYLE_SHEET, build_theme
+    from retrieval.service.rest import add_rest
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)

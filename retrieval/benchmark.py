@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from retrieval import distances
-from retrieval.entries import Entry, Model
-from retrieval.filters import Filters
-from retrieval.local_gallery import LocalGallery
-from retrieval.plan import check_index
+from retrieval.gallery.entries import Entry, Model
+from retrieval.gallery.filters import Filters
+from retrieval.local import exact_search
+from retrieval.local.gallery import LocalGallery
+from retrieval.local.index_policy import check_index
+from retrieval.local.masks import mask_of
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
@@ -101,12 +102,12 @@ def measure_searches(
     """Time and recall by selectivity, beside a scan of everything in the same minutes."""
     derived, metric = gallery.follower.derived, gallery.model.card.metric
     derived.vectors.release()
-    plain = [_timed(distances.nearest, derived.vectors, q, K, None, metric)[1] for q in queries]
+    plain = [_timed(exact_search.nearest, derived.vectors, q, K, None, metric)[1] for q in queries]
     exact_ms = 1e3 * float(np.median(plain))
     rows = []
     for share in tqdm(selectivities, desc="search", file=sys.stderr):
         filters = Filters() if share == 1 else Filters(before=share)
-        mask = filters.mask(derived.table, gallery.model.card, ())
+        mask = mask_of(filters, derived.table, gallery.model.card, ())
         chosen = len(derived.table) if mask is None else int(np.count_nonzero(mask))
         wanted = min(K, chosen)
         times, right, short = [], 0, 0
@@ -115,8 +116,8 @@ def measure_searches(
             times.append(seconds)
             short += wanted - len(hits)
             if wanted:
-                near, _ = distances.nearest(derived.vectors, query, wanted, mask, metric)
-                limit = distances.at(derived.vectors, query, near, metric).max()
+                near, _ = exact_search.nearest(derived.vectors, query, wanted, mask, metric)
+                limit = exact_search.at(derived.vectors, query, near, metric).max()
                 # Whatever is as near as the last right one is right: ties count.
                 right += sum(hit.distance <= limit for hit in hits)
         median = 1e3 * float(np.median(times))

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.cameras import find_cameras
-from retrieval.clock import parse_time
-from retrieval.detector import VEHICLES, Detector
-from retrieval.intake import BATCH_SIZE, ingest
-from retrieval.lines import read_lines
-from retrieval.manifest import COLUMNS, read_manifest
+from retrieval.galleries import open_gallery
+from retrieval.gallery.clock import parse_time
 from retrieval.model import open_model
-from retrieval.opening import open_gallery
-from retrieval.source import Source, list_images
-from retrieval.video import Shot, read_video
+from retrieval.sources.cameras import find_cameras
+from retrieval.sources.detector import VEHICLES, Detector
+from retrieval.sources.image_list import read_lines
+from retrieval.sources.manifest import COLUMNS, read_manifest
+from retrieval.sources.pipeline import BATCH_SIZE, ingest
+from retrieval.sources.source import Source, list_images
+from retrieval.sources.video import Shot, read_video
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 

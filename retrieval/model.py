@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from retrieval.entries import Model
-from retrieval.opening import recorded_encoder
-from serving.encoder import PATH_PREFIXES, Encoder, open_encoder
+from retrieval.galleries import recorded_encoder
+from retrieval.gallery.entries import Model
+from serving.encoders.encoder import PATH_PREFIXES, Encoder, open_encoder
 from zoo.errors import UserError
 
 _TRITON = "triton:"
@@ -17,8 +17,8 @@ def open_model(
 
     Args:
         gallery: as `open_gallery` takes it.
-        spec: as `serving.encoder.open_encoder` takes it; None for the gallery's own.
-        threads: see `serving.encoder.open_encoder`.
+        spec: as `serving.encoders.encoder.open_encoder` takes it; None for the gallery's own.
+        threads: see `serving.encoders.encoder.open_encoder`.
 
     Raises:
         UserError: no encoder is named and the gallery knows none, or it cannot be opened.

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.clock import format_time, parse_time
-from retrieval.entries import Hit
-from retrieval.feedback import Feedback
-from retrieval.filters import Filters
-from retrieval.geography import parse_near
+from retrieval.galleries import open_gallery
+from retrieval.gallery.clock import format_time, parse_time
+from retrieval.gallery.entries import Hit
+from retrieval.gallery.filters import Filters
+from retrieval.gallery.geography import parse_near
 from retrieval.model import open_model
-from retrieval.opening import open_gallery
-from retrieval.read_ahead import read_ahead, reading_threads
-from retrieval.searcher import Query, Searcher
-from retrieval.source import ImageFile, list_images, read_bytes
+from retrieval.query.feedback import Feedback
+from retrieval.query.searcher import Query, Searcher
+from retrieval.sources.read_ahead import read_ahead, reading_threads
+from retrieval.sources.source import ImageFile, list_images, read_bytes
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import ImageError

@@ -7,8 +7,8 @@ import time
 
 from tqdm import tqdm
 
-from retrieval.gallery import Gallery
-from retrieval.opening import open_gallery
+from retrieval.galleries import open_gallery
+from retrieval.gallery.base import Gallery
 from zoo.errors import UserError, exit_on_user_error
 
 

@@ -17,9 +17,9 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import replacing, write_text
 
 with extra_imports(__name__):
-    from serving.ascend_graph import write_float_graph
-    from serving.ascend_model import INPUT
     from serving.bundle import Bundle
+    from serving.conversion.ascend_graph import write_float_graph
+    from serving.engines.ascend import INPUT
 
 GRAPH, AIPP, MANIFEST = "float.onnx", "aipp.cfg", "ascend.json"
 

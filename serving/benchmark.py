@@ -15,11 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from serving import benchmark_report as report
-from serving import benchmark_rows as rows
-from serving import benchmark_served
+from serving.benchmarks import report, rows
+from serving.benchmarks import served as benchmark_served
 from serving.bundle import Bundle
-from serving.timing import machine
+from serving.engines.timing import machine
 from zoo.errors import UserError, exit_on_user_error
 
 Row = Callable[[], dict[str, Any]]

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from serving import engines
-from serving.encoder import Encoder, open_encoder
-from serving.predictions import Predictions
+from serving.encoders.encoder import Encoder, open_encoder
+from serving.encoders.predictions import Predictions
+from serving.engines import selection as engines
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import MAX_BYTES

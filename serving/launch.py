@@ -12,9 +12,9 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from serving.server import TritonServer
-from serving.server_settings import ServerSettings
-from serving.triton_repository import Repository
+from serving.server.server import TritonServer
+from serving.server.settings import ServerSettings
+from serving.triton.repository import Repository
 from zoo.errors import exit_on_user_error
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 
-_MODEL = "vehicle_reid"  # serving.repository_configs.ENTRY_MODEL
+_MODEL = "vehicle_reid"  # serving.triton.configs.ENTRY_MODEL
 _BYTES_OF = {"TYPE_UINT8": 1, "TYPE_FP32": 4}
 _SIDE = 16
 

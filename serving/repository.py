@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from serving.bundle import Bundle
-from serving.repository_options import Options, read_options
-from serving.triton_repository import install, server_flags
+from serving.triton.options import Options, read_options
+from serving.triton.repository import install, server_flags
 from zoo.errors import exit_on_user_error
 
 

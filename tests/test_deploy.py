@@ -17,13 +17,12 @@ import pytest
 import yaml
 
 from retrieval.app import build_parser
-from serving.export import export_bundle
-from serving.repository_options import read_options
-from serving.server import TritonServer
-from serving.server_binary import CONTAINER_IMAGE, find_server
-from serving.triton_repository import install
-
-from .serving.conftest import make_model
+from serving.conversion.bundling import export_bundle
+from serving.server.binary import CONTAINER_IMAGE, find_server
+from serving.server.server import TritonServer
+from serving.triton.options import read_options
+from serving.triton.repository import install
+from tests.serving.conftest import make_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"

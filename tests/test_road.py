@@ -18,13 +18,13 @@ import httpx
 import numpy as np
 import pytest
 
-from retrieval.entries import Entry
-from retrieval.opening import open_gallery
-from retrieval.plan import IndexPlan
-from serving.encoder import open_encoder
-from tests.retrieval.service import running_app
+from retrieval.galleries import open_gallery
+from retrieval.gallery.entries import Entry
+from retrieval.local.index_policy import IndexPlan
+from serving.encoders.encoder import open_encoder
+from tests.retrieval.running_app import running_app
 from training.datasets import read_split
-from training.rankings import evaluate_rankings
+from training.evaluation.rankings import evaluate_rankings
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = {"mAP", "rank1", "rank5", "color_accuracy", "type_accuracy"}

@@ -21,8 +21,8 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import write_text
 
 with extra_imports(__name__):
-    from training.devices import Devices, add_device_arguments, choose_devices
-    from training.run_folder import RunFolder
+    from training.distributed.devices import Devices, add_device_arguments, choose_devices
+    from training.run.run_folder import RunFolder
 
 CHECKS = (
     "train_full_1p",

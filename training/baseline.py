@@ -18,11 +18,11 @@ with extra_imports(__name__):
     from PIL import Image
     from tqdm import tqdm
 
+    from training.data.images import load_pixels
     from training.datasets import read_split
-    from training.evaluation import evaluate_embeddings
-    from training.extract import Extracted
-    from training.images import load_pixels
-    from training.records import Record
+    from training.datasets.records import Record
+    from training.evaluation.extract import Extracted
+    from training.evaluation.protocol import evaluate_embeddings
     from zoo.preprocess import resize
 
 BINS = (16, 8, 8)

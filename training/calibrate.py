@@ -10,16 +10,16 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import torch
 
-    from training.attributes import AttributeQuality
-    from training.calibration import (
+    from training.datasets import dataset_name, read_split
+    from training.distributed.devices import add_device_arguments, choose_device
+    from training.evaluation.attributes import AttributeQuality
+    from training.evaluation.temperature_scaling import (
         Fit,
         calibrated,
         extract_uncalibrated,
         fit_attributes,
         spread_sample,
     )
-    from training.datasets import dataset_name, read_split
-    from training.devices import add_device_arguments, choose_device
     from zoo.inference import InferenceModel
     from zoo.registry import load_model, weights_path
 

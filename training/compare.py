@@ -19,8 +19,8 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     import numpy as np
 
-    from training.evaluation import RANKS
-    from training.query_results import QueryResults, read_query_results
+    from training.evaluation.protocol import RANKS
+    from training.evaluation.query_results import QueryResults, read_query_results
 
 TITLES = {"color": "colour", "type": "type"}
 

@@ -12,15 +12,21 @@ with extra_imports(__name__):
     import torch
 
     from training.datasets import dataset_name, read_split
-    from training.devices import add_device_arguments, choose_device, device_name
-    from training.evaluation import RANKS, Embedded, Evaluation, embed_with_weights, evaluate_embedded
-    from training.query_expansion import Expansion
-    from training.query_results import write_query_results
-    from training.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
-    from training.rankings import evaluate_rankings
+    from training.distributed.devices import add_device_arguments, choose_device, device_name
+    from training.evaluation.protocol import (
+        RANKS,
+        Embedded,
+        Evaluation,
+        embed_with_weights,
+        evaluate_embedded,
+    )
+    from training.evaluation.query_expansion import Expansion
+    from training.evaluation.query_results import write_query_results
+    from training.evaluation.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
+    from training.evaluation.rankings import evaluate_rankings
+    from training.evaluation.reranking import Reranking
     from training.report.page import Subject, write_report
-    from training.report.regions import Regions
-    from training.reranking import Reranking
+    from training.report.saliency import Regions
     from zoo.registry import load_model
 
 

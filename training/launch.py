@@ -10,14 +10,14 @@ from typing import get_args
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
-    from training.amp import Level
-    from training.devices import add_device_arguments, choose_devices, enter_device
-    from training.elastic import Nodes, RankError, run_ranks, set_threads
-    from training.job import Job
-    from training.progress import result_table
-    from training.ranks import Ranks
-    from training.recipe import RECIPES, load_recipe
-    from training.resume import MINUTES
+    from training.distributed.amp import Level
+    from training.distributed.devices import add_device_arguments, choose_devices, enter_device
+    from training.distributed.elastic import Nodes, RankError, run_ranks, set_threads
+    from training.distributed.ranks import Ranks
+    from training.run.job import Job
+    from training.run.progress import result_table
+    from training.run.recipe import RECIPES, load_recipe
+    from training.run.resume import MINUTES
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

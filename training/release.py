@@ -14,8 +14,8 @@ with extra_imports(__name__):
     import torch
 
     from training.datasets import read_split
-    from training.devices import choose_device, device_name
-    from training.evaluation import evaluate_weights
+    from training.distributed.devices import choose_device, device_name
+    from training.evaluation.protocol import evaluate_weights
     from zoo.registry import load_model
     from zoo.weights import save_weights
 

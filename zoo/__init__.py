@@ -2,6 +2,6 @@
 
 import os
 
-# A torch_npu that lacks its CANN libraries would break `import torch` itself. `training.npu` imports it by
-# name when an NPU is wanted. Every command imports from this package before it imports torch.
+# A torch_npu that lacks its CANN libraries would break `import torch` itself. `training.distributed.npu`
+# imports it by name when an NPU is wanted. Every command imports from this package before it imports torch.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")

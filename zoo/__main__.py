@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.cache import models_folder, verify_weights
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
+from zoo.hub.cache import models_folder, verify_weights
+from zoo.hub.remote import Entry, find_remote, list_remote, recognise
 from zoo.registry import PRETRAINED, list_models, read_card, weights_path
-from zoo.remote import Entry, find_remote, list_remote, recognise
 
 
 @exit_on_user_error

@@ -4,18 +4,18 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from zoo.cache import models_folder, object_path, verify_weights
 from zoo.card import Card
-from zoo.download import DownloadError, download
 from zoo.errors import UserError
-from zoo.remote import Entry
+from zoo.hub.cache import models_folder, object_path, verify_weights
+from zoo.hub.download import DownloadError, download
+from zoo.hub.remote import Entry
 
 
 def fetch(entry: Entry, accept_licence: bool = False, offline: bool = False) -> tuple[Path, list[str]]:
     """Bring an entry into the cache: its bytes verified, a checkpoint imported as a model.
 
     Args:
-        entry: from `zoo.remote`.
+        entry: from `zoo.hub.remote`.
         accept_licence: the user keeps to the licence; needed for non-commercial material.
         offline: takes what the cache holds and asks no network.
 

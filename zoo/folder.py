@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from zoo.cache import Digest, object_path
 from zoo.errors import UserError
 from zoo.files import replacing
+from zoo.hub.cache import Digest, object_path
+from zoo.hub.remote import list_remote
 from zoo.registry import read_card, weights_path
-from zoo.remote import list_remote
 
 
 def push_to_folder(name: str, folder: str | Path) -> list[Path]:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.cache import models_folder
 from zoo.card import Card
-from zoo.checkpoint import Checkpoint, read_checkpoint
-from zoo.densenet121 import POOLED_DIM
 from zoo.errors import UserError
+from zoo.foreign_checkpoint import Checkpoint, read_checkpoint
+from zoo.hub.cache import models_folder
+from zoo.models.densenet121 import POOLED_DIM
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS
 from zoo.registry import PRETRAINED, create_model, make_card
 from zoo.weights import Misfits, compare_keys, save_weights

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import UserError
-from zoo.layers import InstanceBatchNorm2d
-from zoo.network import ImageNetTrunk
+from zoo.models.layers import InstanceBatchNorm2d
+from zoo.models.network import ImageNetTrunk
 from zoo.weights import apply_weights, load_weights
 
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import zoo
-from zoo.cache import models_folder
+import zoo.models
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.remote import list_remote
+from zoo.hub.cache import models_folder
+from zoo.hub.remote import list_remote
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,9 +60,8 @@ def register(arch: str, options: type) -> Callable[[Builder], Builder]:
 
 def list_archs() -> list[str]:
     """Name the registered architectures, sorted. Imports torch."""
-    for module in pkgutil.iter_modules(zoo.__path__):
-        if module.name != "__main__":
-            importlib.import_module(f"zoo.{module.name}")
+    for module in pkgutil.iter_modules(zoo.models.__path__):
+        importlib.import_module(f"{zoo.models.__name__}.{module.name}")
     return sorted(_architectures)
 
 

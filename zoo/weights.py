@@ -12,10 +12,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zoo.cache import verify_weights
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import replacing
+from zoo.hub.cache import verify_weights
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 

@@ -4,10 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from training.dealing import Dealing
+from training.data.dealing import Dealing
+from training.data.sampler import SamplerKind
 from training.losses import LoneAnchors
-from training.rank_options import Mining
-from training.sampler import SamplerKind
+from training.run.rank_options import Mining
 
 Start = Literal["pretrained", "random"]
 Scaling = Literal["linear", "sqrt", "none"]

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.rank_study.arms import Arm
-from training.dataset import Batch
+from training.data.batches import Batch
 from training.losses import batch_hard_triplet
-from training.recipe import Loss
-from training.step import loss_parts
-from zoo.network import Outputs
+from training.run.recipe import Loss
+from training.run.step import loss_parts
+from zoo.models.network import Outputs
 
 
 class RankBatchNorm2d(nn.BatchNorm2d):

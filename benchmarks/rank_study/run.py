@@ -15,16 +15,16 @@ from torch import nn
 
 from benchmarks.rank_study.arms import Arm, Start
 from benchmarks.rank_study.emulation import average_statistics, rank_loss_parts, split_batch_norm
-from training.dataset import Batch, TrainingSet, collate, raise_failures
+from training.data.batches import Batch, TrainingSet, collate, raise_failures
+from training.data.dealing import rank_draws
+from training.data.sampler import Draw, Sampler, make_sampler
 from training.datasets import read_split
-from training.dealing import rank_draws
-from training.evaluation import evaluate_model
-from training.extract import EvaluationSet
-from training.optim import WeightAverage, learning_rate, make_optimizer
-from training.recipe import Optimizer, Recipe, load_recipe
-from training.records import Record, label_map
-from training.sampler import Draw, Sampler, make_sampler
-from training.step import normalise
+from training.datasets.records import Record, label_map
+from training.evaluation.extract import EvaluationSet
+from training.evaluation.protocol import evaluate_model
+from training.run.optim import WeightAverage, learning_rate, make_optimizer
+from training.run.recipe import Optimizer, Recipe, load_recipe
+from training.run.step import normalise
 from zoo.inference import InferenceModel
 from zoo.initialization import initialize
 from zoo.registry import create_model, make_card

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ablation
-from training.recipe import load_recipe
+from training.run.recipe import load_recipe
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from benchmarks import reranking_scale
 from benchmarks.dense_reranking import dense_rows
 from benchmarks.evaluation_speed import main as evaluation_speed
 from benchmarks.memory import in_fresh_process, reset_peak, resident
-from training.reranking import Reranking, reranked_rows
+from training.evaluation.reranking import Reranking, reranked_rows
 
 
 def test_all_sides_of_the_evaluation_agree(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from benchmarks.rank_study.arms import Arm, original, ours, switched
 from benchmarks.rank_study.emulation import average_statistics, split_batch_norm
 from benchmarks.rank_study.run import global_draws, training_step
-from training.dataset import Batch, TrainingSet, collate, raise_failures
+from training.data.batches import Batch, TrainingSet, collate, raise_failures
+from training.data.dealing import rank_draws
+from training.data.sampler import Draw, Sampler, make_sampler
 from training.datasets import read_split
-from training.dealing import rank_draws
-from training.ranks import joined
-from training.recipe import Recipe, load_recipe
-from training.records import label_map
-from training.sampler import Draw, Sampler, make_sampler
-from training.step import loss_parts, normalise
-from training.sync_bn import synchronise
-from zoo.network import Outputs
+from training.datasets.records import label_map
+from training.distributed.ranks import joined
+from training.distributed.sync_bn import synchronise
+from training.run.recipe import Recipe, load_recipe
+from training.run.step import loss_parts, normalise
+from zoo.models.network import Outputs
 from zoo.registry import create_model
 
 RANKS, STEPS = 2, 3

@@ -25,7 +25,7 @@ from benchmarks.rank_study.plot import svg
 from benchmarks.rank_study.report import fill, interval, read, table
 from benchmarks.rank_study.run import Run, recipe_of
 from training.datasets import read_split
-from training.recipe import load_recipe
+from training.run.recipe import load_recipe
 
 
 def row(arm: str, seed: int, precision: list[float]) -> dict[str, Any]:

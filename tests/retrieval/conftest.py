@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from retrieval.ingest import main as ingest
-from serving.encoder import Encoder, open_encoder
-from tests.retrieval.service import running_app
+from serving.encoders.encoder import Encoder, open_encoder
+from tests.retrieval.running_app import running_app
 from tests.retrieval.small_model import PALETTE, write_bundle
 
 VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from retrieval.app import choose_examples, main
-from retrieval.limits import MAX_BODY
-from retrieval.opening import open_gallery
+from retrieval.galleries import open_gallery
 from retrieval.search import main as search
+from retrieval.service.limits import MAX_BODY
 from tests.retrieval.conftest import draw_vehicle
-from tests.retrieval.service import running_app
+from tests.retrieval.running_app import running_app
 from zoo.errors import UserError
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.entries import Model
+from retrieval.galleries import open_gallery
+from retrieval.gallery.entries import Model
 from retrieval.ingest import main
-from retrieval.opening import open_gallery
-from retrieval.source import PICTURE_SIZE, ImageFile
-from serving.encoder import Encoder
+from retrieval.sources.source import PICTURE_SIZE, ImageFile
+from serving.encoders.encoder import Encoder
 from tests import ctrl_c
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.small_model import write_bundle

@@ -14,7 +14,7 @@ import pytest
 
 from retrieval.app import main as app
 from retrieval.keys import KeyRing, add_key, main, read_keys, remove_key
-from tests.retrieval.service import running_app
+from tests.retrieval.running_app import running_app
 from zoo.errors import UserError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from retrieval.search import main
-from serving.encoder import Encoder
+from serving.encoders.encoder import Encoder
 from tests.retrieval.conftest import CAMERAS, VEHICLES, draw_vehicle
 
 

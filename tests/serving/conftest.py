@@ -12,12 +12,12 @@ from PIL import Image
 from torch import nn
 
 from serving.bundle import Bundle
-from serving.export import export_bundle
-from serving.onnx_export import sample_inputs
-from serving.repository_options import read_options
-from serving.server import TritonServer
-from serving.server_settings import ServerSettings
-from serving.triton_repository import install
+from serving.conversion.bundling import export_bundle
+from serving.conversion.onnx_export import sample_inputs
+from serving.server.server import TritonServer
+from serving.server.settings import ServerSettings
+from serving.triton.options import read_options
+from serving.triton.repository import install
 from zoo.card import Card
 from zoo.registry import create_model, make_card
 

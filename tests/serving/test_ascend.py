@@ -17,18 +17,17 @@ from torch import Tensor, nn
 
 from retrieval.ingest import main as ingest
 from serving.ascend import aipp_config, main, write_ascend
-from serving.ascend_model import OmModel, normalise
 from serving.bundle import Bundle
-from serving.encoder import open_encoder
-from serving.encoder_onnx import OmEncoder
-from serving.export import export_bundle
+from serving.conversion.bundling import export_bundle
+from serving.encoders.encoder import open_encoder
+from serving.encoders.in_process import OmEncoder
+from serving.engines.ascend import OmModel, normalise
+from tests.serving.conftest import make_image, make_model
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.network import Outputs
+from zoo.models.network import Outputs
 from zoo.onnx_model import OnnxModel
-
-from .conftest import make_image, make_model
 
 CARDS = (
     Card("a.rgb", (32, 32), {"embedding": 3}),
@@ -128,7 +127,9 @@ def test_a_model_with_pose_inputs_keeps_them(tiny: Bundle, tmp_path: Path) -> No
 
 
 def test_a_wrong_cut_is_refused(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.ascend_graph.normalise", lambda images, card: 1.01 * normalise(images, card))
+    monkeypatch.setattr(
+        "serving.conversion.ascend_graph.normalise", lambda images, card: 1.01 * normalise(images, card)
+    )
     with pytest.raises(UserError, match="of the float graph differs from the bundle's"):
         write_ascend(bundle, tmp_path / "out", "Ascend310P3", [1])
     assert list((tmp_path / "out").iterdir()) == []
@@ -304,6 +305,6 @@ def test_runner_refuses_files_that_it_does_not_know(compiled: Path) -> None:
 
 def test_runner_needs_neither_torch_nor_onnx(run_python) -> None:
     done = run_python(
-        "import sys; sys.modules['torch'] = sys.modules['onnx'] = None; import serving.ascend_model"
+        "import sys; sys.modules['torch'] = sys.modules['onnx'] = None; import serving.engines.ascend"
     )
     assert done.returncode == 0, done.stderr

@@ -8,16 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from serving import benchmark_rows, benchmark_served
 from serving.benchmark import main
-from serving.benchmark_report import BEGIN, END
+from serving.benchmarks import rows as benchmark_rows
+from serving.benchmarks import served as benchmark_served
+from serving.benchmarks.report import BEGIN, END
 from serving.bundle import Bundle
-from serving.export import Reduction, export_bundle
-from serving.server import TritonServer
-from serving.timing import in_turns, latencies, under_load
+from serving.conversion.bundling import Reduction, export_bundle
+from serving.engines.timing import in_turns, latencies, under_load
+from serving.server.server import TritonServer
+from tests.serving.conftest import SIZE, make_model
 from zoo.weights import save_weights
-
-from .conftest import SIZE, make_model
 
 
 def test_rates_are_medians_and_sides_take_turns() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from serving.bundle import Bundle, writing
-from serving.export import export_bundle
+from serving.conversion.bundling import export_bundle
+from tests.serving.conftest import make_model
 from zoo.errors import UserError
-
-from .conftest import make_model
 
 
 def test_open_gives_card_and_hash(bundle: Bundle) -> None:

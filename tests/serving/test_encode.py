@@ -8,10 +8,9 @@ import pytest
 
 from serving.bundle import Bundle
 from serving.encode import encode_files, main
-from serving.encoder import open_encoder
-from serving.server import TritonServer
-
-from .conftest import make_image
+from serving.encoders.encoder import open_encoder
+from serving.server.server import TritonServer
+from tests.serving.conftest import make_image
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from serving.bundle import CARD_KEY, Bundle
-from serving.export import export_bundle, main
+from serving.conversion.bundling import export_bundle
+from serving.export import main
+from tests.serving.conftest import make_model
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.network import Outputs
+from zoo.models.network import Outputs
 from zoo.weights import save_weights
-
-from .conftest import make_model
 
 
 def test_graph_is_portable_and_its_batch_is_free(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.processes import server_of, session_members
 from serving.bundle import Bundle
 from serving.probe import probe
-from serving.server_binary import CONTAINER_IMAGE
+from serving.server.binary import CONTAINER_IMAGE
 from zoo.processes import children
 
 

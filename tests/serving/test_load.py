@@ -11,8 +11,8 @@ from benchmarks.load_clients import Asked, Load, make_images
 from benchmarks.processes import resident_bytes
 from benchmarks.serving_load import count, failures, main, memory
 from serving.bundle import Bundle
-from serving.encoder_onnx import OnnxEncoder
-from serving.server import TritonServer
+from serving.encoders.in_process import OnnxEncoder
+from serving.server.server import TritonServer
 
 
 def outcomes(load: Load) -> set[str]:

@@ -20,20 +20,19 @@ from tritonclient.utils import InferenceServerException, serialize_byte_tensor, 
 
 from benchmarks.processes import server_of, worker_of
 from serving.bundle import Bundle
-from serving.encoder_onnx import OnnxEncoder
-from serving.encoder_triton import TritonEncoder
-from serving.export import export_bundle
+from serving.conversion.bundling import export_bundle
+from serving.encoders.in_process import OnnxEncoder
+from serving.encoders.triton import TritonEncoder
 from serving.repository import main
-from serving.repository_configs import ENTRY_MODEL, ONNX_MODEL
-from serving.repository_options import Options
-from serving.server import TritonServer
-from serving.server_settings import ServerSettings
-from serving.triton_address import TritonAddress
-from serving.triton_repository import Repository, install
+from serving.server.server import TritonServer
+from serving.server.settings import ServerSettings
+from serving.triton.address import TritonAddress
+from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL
+from serving.triton.options import Options
+from serving.triton.repository import Repository, install
+from tests.serving.conftest import OPTIONS, SIZE, make_image, make_model, request_of
 from zoo.errors import UserError
 from zoo.registry import create_model, make_card
-
-from .conftest import OPTIONS, SIZE, make_image, make_model, request_of
 
 
 def metrics(server: TritonServer) -> str:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.circle_loss import circle_loss
+from training.losses import circle_loss
 
 
 def naive_circle(

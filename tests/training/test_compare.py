@@ -8,10 +8,10 @@ import pytest
 
 from training.compare import compare
 from training.compare import main as compare_runs
-from training.evaluation import Evaluation
-from training.metrics import rank_metrics
-from training.query_results import QueryResults, read_query_results, write_query_results
-from training.records import Record
+from training.datasets.records import Record
+from training.evaluation.metrics import rank_metrics
+from training.evaluation.protocol import Evaluation
+from training.evaluation.query_results import QueryResults, read_query_results, write_query_results
 
 
 def results(values: np.ndarray, vehicles: np.ndarray, colors: np.ndarray | None = None) -> QueryResults:

@@ -9,9 +9,9 @@ import safetensors.torch
 
 from tests.training.veri_layout import make_maps, make_veri
 from training.evaluate import main as evaluate
+from training.evaluation.query_results import read_query_results
 from training.launch import main as launch
-from training.query_results import read_query_results
-from training.recipe import RECIPES
+from training.run.recipe import RECIPES
 from zoo.registry import load_model
 
 FIGURES = {

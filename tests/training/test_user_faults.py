@@ -18,7 +18,7 @@ from tests.training.veri_layout import read_rows, write_labels
 from training.baseline import main as baseline
 from training.evaluate import main as evaluate
 from training.launch import main as launch
-from training.recipe import RECIPES
+from training.run.recipe import RECIPES
 from zoo.registry import create_model, make_card
 from zoo.weights import load_weights, save_weights
 

@@ -9,10 +9,10 @@ import torch
 
 from tests.zoo.reference import reference_state, write_reference
 from tests.zoo.server import RangeServer, serving
-from zoo import download, remote
 from zoo.__main__ import main
-from zoo.cache import Digest, object_path
 from zoo.errors import UserError
+from zoo.hub import download, remote
+from zoo.hub.cache import Digest, object_path
 from zoo.registry import load_model, read_card
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torchvision.models import densenet121
 
-from zoo.densenet121 import DenseNet121
 from zoo.errors import UserError
 from zoo.initialization import imagenet_cache, initialize
+from zoo.models.densenet121 import DenseNet121
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
 

@@ -10,12 +10,12 @@ from torch import nn
 
 from zoo import registry
 from zoo.__main__ import main
-from zoo.cache import models_folder
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.network import Options
+from zoo.hub.cache import models_folder
+from zoo.hub.remote import list_remote
+from zoo.models.network import Options
 from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
-from zoo.remote import list_remote
 from zoo.weights import save_weights
 
 

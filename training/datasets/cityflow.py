@@ -18,7 +18,7 @@ from pathlib import Path
 
 from training.datasets.files import attribute_names, check_images, read_items, read_tracks
 from training.datasets.layout import Layout, Split
-from training.records import Record
+from training.datasets.records import Record
 from zoo.errors import UserError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
 
-from training.records import Record
+from training.datasets.records import Record
 from zoo.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}

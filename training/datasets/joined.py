@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.datasets.layout import read_split
-from training.records import Record
+from training.datasets.records import Record
 
 VEHICLES = 1_000_000
 CAMERAS = 1_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import training.datasets as package
-from training.records import Record
+from training.datasets.records import Record
 from zoo.errors import UserError
 
 Split = Literal["train", "query", "test"]

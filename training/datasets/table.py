@@ -27,7 +27,7 @@ import numpy as np
 
 from training.datasets.files import check_images, whole_number
 from training.datasets.layout import Layout, Split
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 from zoo.pose import NUM_KEYPOINTS

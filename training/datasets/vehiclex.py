@@ -17,7 +17,7 @@ from pathlib import Path
 
 from training.datasets.files import Item, attribute_names, check_images, read_items
 from training.datasets.layout import Layout, Split
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 

@@ -34,7 +34,7 @@ from training.datasets.files import (
     read_tracks,
 )
 from training.datasets.layout import Layout, Split
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES, parse_veri_name
 from zoo.pose import NUM_KEYPOINTS

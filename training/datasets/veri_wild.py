@@ -25,7 +25,7 @@ from pathlib import Path
 
 from training.datasets.files import check_images, read_rows, whole_number
 from training.datasets.layout import Layout, Split
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.distances import Embeddings, distance_rows
-from training.evaluation import Embedded
-from training.metrics import Labels, match_ranks_of_distances
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
+from training.evaluation.distances import Embeddings, distance_rows
+from training.evaluation.metrics import Labels, match_ranks_of_distances
+from training.evaluation.protocol import Embedded
 
 FINE_BINS = 4096
 """That distances are counted in before their range is known."""

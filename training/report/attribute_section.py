@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from training.attributes import AttributeQuality
-from training.evaluation import Evaluation
+from training.evaluation.attributes import AttributeQuality
+from training.evaluation.protocol import Evaluation
 from training.report.charts import reliability_chart
 from training.report.markup import figure, matrix, percent, section, text
 from zoo.card import Card

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.distances import Embeddings, distance_rows
-from training.evaluation import Embedded, Evaluation
+from training.evaluation.distances import Embeddings, distance_rows
+from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import labels_of
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.evaluation import Embedded, Evaluation
+from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import analyse
 from training.report.attribute_section import attributes_section
 from training.report.markup import section, text
 from training.report.ranking_sections import cameras_section, groups_section, ranking_section, summary
-from training.report.regions import Regions
+from training.report.saliency import Regions
 from training.report.strips import Strips, make_strips
 from zoo.card import Card
 from zoo.files import write_text

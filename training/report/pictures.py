@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.images import load_pixels
+from training.data.images import load_pixels
 
 HEAT_SIDE = 32
 STRONGEST = 215

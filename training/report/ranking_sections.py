@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.evaluation import Embedded, Evaluation
+from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import Analysis, Group, column, groups_by_class, groups_by_look_alike
 from training.report.charts import cmc_chart, distance_chart, precision_chart
 from training.report.markup import bars, figure, matrix, percent, plain_table, section, text

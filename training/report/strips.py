@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.distances import Embeddings
-from training.evaluation import Embedded, Evaluation
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
+from training.evaluation.distances import Embeddings
+from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import column
 from training.report.examples import Example, Result, choose, look_up
 from training.report.markup import percent, text
 from training.report.pictures import heat, photo
-from training.report.regions import Regions
+from training.report.saliency import Regions
 from zoo.card import Card
 
 KINDS = {"worst": "Worst queries", "median": "Median queries", "best": "Best queries"}

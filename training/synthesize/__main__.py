@@ -12,7 +12,7 @@ with extra_imports(__name__):
     from training.synthesize.dataset import make_dataset
     from training.synthesize.difficulty import DIFFICULTIES
     from training.synthesize.identity import MAX_IDS
-    from training.synthesize.unit import Parameters
+    from training.synthesize.vehicle_pictures import Parameters
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from training.synthesize.sheet import write_sheet
 from training.synthesize.statistics import write_statistics
-from training.synthesize.tracks import FRAMES_PER_SECOND, draw_city
-from training.synthesize.unit import (
+from training.synthesize.street.tracks import FRAMES_PER_SECOND, draw_city
+from training.synthesize.vehicle_pictures import (
     Parameters,
     as_json,
     compile_renderer,

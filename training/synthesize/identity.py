@@ -1,7 +1,7 @@
 """Which colour and body type a vehicle number stands for."""
 
 from training.synthesize.randomness import seed_of, stream
-from training.synthesize.vehicle import Vehicle, build_vehicle
+from training.synthesize.vehicle.build import Vehicle, build_vehicle
 from zoo.labels import COLORS, TYPES
 
 FIRST_ID = {"train": 1, "test": 5001}

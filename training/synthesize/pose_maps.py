@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.synthesize.effects import encode_jpeg
+from training.synthesize.renderer.effects import encode_jpeg
 from zoo.pose import SEGMENTS, visible_segments
 
 _QUALITY = 90

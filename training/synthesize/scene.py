@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.synthesize.camera import Crop
 from training.synthesize.difficulty import Difficulty
-from training.synthesize.effects import Grain, Shot, add_glow, add_rain, expose
-from training.synthesize.ground import draw_environment, draw_surroundings
-from training.synthesize.keypoint_labels import label_keypoints
-from training.synthesize.mesh import Mesh, Vehicle
-from training.synthesize.occluders import draw_occluder
-from training.synthesize.render import Light, Placed, render
-from training.synthesize.shadow import cast_shadow
-from training.synthesize.site import Site
+from training.synthesize.renderer.camera import Crop
+from training.synthesize.renderer.effects import Grain, Shot, add_glow, add_rain, expose
+from training.synthesize.renderer.keypoint_labels import label_keypoints
+from training.synthesize.renderer.mesh import Mesh, Vehicle
+from training.synthesize.renderer.render import Light, Placed, render
+from training.synthesize.renderer.shadow import cast_shadow
+from training.synthesize.street.camera_site import Site
+from training.synthesize.street.ground import draw_environment, draw_surroundings
+from training.synthesize.street.occluders import draw_occluder
 
 _DAPPLE_METRES = 13.0
 _FIRST_GEAR = 6.0

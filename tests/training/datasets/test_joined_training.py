@@ -9,7 +9,7 @@ from PIL import Image
 from tests.training.datasets.layouts import write_cityflow
 from tests.training.veri_layout import make_veri
 from training.launch import main as launch
-from training.recipe import RECIPES
+from training.run.recipe import RECIPES
 
 
 def train(out: Path, *options: object, recipe: str | Path = "smoke") -> dict:

@@ -14,7 +14,7 @@ from tests.training.datasets.layouts import (
 )
 from training.datasets import dataset_name, list_layouts, read_split, read_training
 from training.datasets.layout import find_layout
-from training.records import label_map
+from training.datasets.records import label_map
 from zoo.errors import UserError
 
 

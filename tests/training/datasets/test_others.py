@@ -12,7 +12,7 @@ from tests.training.datasets.layouts import (
     write_veri_wild,
 )
 from training.datasets import read_split, vehicleid
-from training.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 

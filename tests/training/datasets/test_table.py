@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.datasets.layouts import touch
 from training.datasets import read_split
-from training.records import Record
+from training.datasets.records import Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 

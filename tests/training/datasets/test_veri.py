@@ -11,7 +11,7 @@ import pytest
 from tests.training.datasets.layouts import write_release
 from tests.training.veri_layout import label_row, make_veri, read_rows, write_labels
 from training.datasets import read_split
-from training.records import label_map
+from training.datasets.records import label_map
 from zoo.errors import UserError
 from zoo.labels import TYPES
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.evaluation import Embedded, evaluate_embedded
-from training.extract import Extracted
-from training.records import Record
+from training.datasets.records import Record
+from training.evaluation.extract import Extracted
+from training.evaluation.protocol import Embedded, evaluate_embedded
 from training.report.analysis import analyse, groups_by_class, groups_by_look_alike
 from training.report.examples import choose, look_up
 

@@ -10,10 +10,10 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from training.datasets import read_split
+from training.datasets.records import UNKNOWN, Record
 from training.evaluate import main as evaluate
-from training.evaluation import Embedded, evaluate_embedded
-from training.extract import Extracted
-from training.records import UNKNOWN, Record
+from training.evaluation.extract import Extracted
+from training.evaluation.protocol import Embedded, evaluate_embedded
 from training.report.markup import text
 from training.report.page import Subject, write_report
 from zoo.card import Card

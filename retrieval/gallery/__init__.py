@@ -1,0 +1,1 @@
+"""What every gallery has in common: entries, filters, times, places and ranking."""

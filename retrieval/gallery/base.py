@@ -1,0 +1,160 @@
+"""The gallery: images that can be searched by embedding, whatever keeps them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.filters import Filters
+from retrieval.gallery.ranking import unit_length
+from zoo.errors import UserError
+
+
+class Gallery(ABC):
+    """Add, remove and search, safe from any number of threads; opened with `open_gallery`.
+
+    Attributes:
+        name: what the user calls it.
+        folder: where files about it, such as an ingest's report, go by default.
+        model: whose embeddings it holds.
+        writable: whether it was opened for adding and removing.
+    """
+
+    name: str
+    folder: Path
+    model: Model
+    writable: bool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let everything go.
+
+        Raises:
+            UserError: something that was still to be made cannot be; the images are all there.
+        """
+
+    @abstractmethod
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Add images; when this returns they are kept.
+
+        Idempotent by key: an entry equal to what is there changes nothing, a different one replaces it.
+
+        Returns:
+            how many entries were new or replaced something.
+
+        Raises:
+            UserError: an embedding of the wrong length or with a value that is not finite.
+        """
+
+    @abstractmethod
+    def remove(self, keys: Iterable[str]) -> int:
+        """Take images out; return how many of the keys were there."""
+
+    @abstractmethod
+    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+        """Find the images whose embeddings are nearest, nearest first, equal distances in order of the key.
+
+        Args:
+            embedding: float32 [D].
+            k: how many results; 0 for all. There are fewer only where fewer meet the filters.
+            filters: conditions on the results, applied inside the search.
+
+        Raises:
+            UserError: an embedding of the wrong length, k below 0, or filters that make no sense.
+        """
+
+    @abstractmethod
+    def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
+        """The keys of `search` without the rest, which is quicker for whole rankings."""
+
+    @abstractmethod
+    def embeddings(self, keys: Sequence[str]) -> np.ndarray:
+        """The stored embeddings of images, float32 [M, D].
+
+        Raises:
+            UserError: a key that the gallery does not have.
+        """
+
+    @abstractmethod
+    def get(self, key: str) -> Entry | None:
+        """Everything that the gallery holds of an image, None where there is no such key."""
+
+    @abstractmethod
+    def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
+        """Everything that the gallery holds, in batches; a folder's in the order in which it came."""
+
+    @abstractmethod
+    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
+        """Keys of the images that meet the filters, newest time first, unknown times last, then by key."""
+
+    @abstractmethod
+    def picture(self, key: str) -> bytes | None:
+        """The small JPEG of an image, None where there is no such key."""
+
+    @abstractmethod
+    def digests(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of those keys that are there, the digests of their source files."""
+
+    @abstractmethod
+    def sample_keys(self, count: int) -> list[str]:
+        """Some keys, to show what is in the gallery."""
+
+    @abstractmethod
+    def cameras(self) -> list[Camera]:
+        """Every camera that is described or that an image comes from, by id."""
+
+    @abstractmethod
+    def set_cameras(self, cameras: Iterable[Camera]) -> None:
+        """Describe cameras, or describe them anew."""
+
+    @abstractmethod
+    def time_range(self) -> tuple[float, float] | None:
+        """The earliest and the latest known time in seconds, None where no image has one."""
+
+    def _checked(self, entry: Entry) -> Entry:
+        vector = self._vector(entry.embedding, entry.key)
+        return entry if vector is entry.embedding else replace(entry, embedding=vector)
+
+    def _query(self, embedding: np.ndarray, k: int) -> np.ndarray:
+        if k < 0:
+            raise UserError(f"k is {k}; ask for 1 or more results, or 0 for all")
+        return self._vector(embedding, "the query")
+
+    def _vector(self, embedding: np.ndarray, name: str) -> np.ndarray:
+        dimension = self.model.card.outputs["embedding"]
+        vector = np.ascontiguousarray(embedding, np.float32)
+        if vector.shape != (dimension,):
+            raise UserError(
+                f"{name}: an embedding of shape {list(vector.shape)} where the gallery's model gives "
+                f"[{dimension}]; encode it with that model"
+            )
+        if not np.isfinite(vector).all():
+            raise UserError(f"{name}: the embedding has values that are not finite; encode the image again")
+        return unit_length(vector) if self.model.card.metric == "cosine" else vector
+
+
+def check_model(name: str, held: Model, asked: Model | None) -> None:
+    """Raise `UserError` where a gallery of the model `held` is opened for another one's embeddings."""
+    if asked is not None and asked.hash != held.hash:
+        raise UserError(
+            f"{name}: holds embeddings of {held.card.name} (hash {held.hash[:12]}), not of "
+            f"{asked.card.name} (hash {asked.hash[:12]}), and the two cannot be compared; use the "
+            f"encoder {held.encoder or 'that made them'}, or ingest into another gallery"
+        )

@@ -1,0 +1,218 @@
+"""The quantised FAISS index: it proposes candidates, and the stored embeddings decide."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from retrieval.gallery.distances import Metric
+from retrieval.gallery.ranking import unit_length
+from retrieval.local import exact_search
+from retrieval.local.vectors import Vectors
+from zoo.errors import UserError
+
+CALIBRATION_QUERIES = 60
+CALIBRATED_K = 10
+WANTED_RECALL = 0.998
+"""Of the calibration, above what is promised, because other queries are a little harder."""
+
+TRAINING_ROWS_A_LIST = 48
+FIRST_FETCH = 128
+
+_SPLIT = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFRaBitQ, faiss.IndexIVFPQ)
+"""Kinds that take vectors whose lists are known."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much of the index a search without filters looks at, found by measuring recall on the gallery.
+
+    Attributes:
+        probes: inverted lists, or an HNSW graph's efSearch; 0 for everything, or an index without either.
+        recall: what the calibration measured, of its k = 10.
+    """
+
+    probes: int = 0
+    recall: float = 1.0
+
+
+class ApproximateIndex:
+    """A FAISS index whose ids are the gallery's positions.
+
+    Candidates are found by Euclidean distance; for `cosine`, whose vectors are of unit length, that is the
+    same order.
+    """
+
+    def __init__(self, index: faiss.Index, factory: str, built_rows: int, effort: Effort) -> None:
+        self.factory = factory
+        self.built_rows = built_rows
+        self.effort = effort
+        self._index = index
+        kind = faiss.try_extract_index_ivf(index)
+        self._lists = 0 if kind is None else int(kind.nlist)
+        self._inner = faiss.downcast_index(index)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @classmethod
+    def build(
+        cls, factory: str, vectors: Vectors, rows: int, advance: Callable[[int], object] = lambda _: None
+    ) -> "ApproximateIndex":
+        """Train an index on a sample of the first `rows` vectors and put them in.
+
+        Raises:
+            UserError: a factory string that FAISS does not take, or that needs more vectors than there are.
+        """
+        rng = np.random.default_rng(0)
+        try:
+            index = faiss.index_factory(vectors.dimension, factory)
+            kind = faiss.try_extract_index_ivf(index)
+            lists = 256 if kind is None else int(kind.nlist)
+            sample = np.sort(rng.choice(rows, min(rows, TRAINING_ROWS_A_LIST * lists), replace=False))
+            index.train(vectors.rows(sample))
+            built = cls(index, factory, rows, Effort())
+            built.extend(vectors, rows, advance)
+        except RuntimeError as error:
+            reason = str(error).rpartition(": ")[2].strip() or str(error)
+            raise UserError(
+                f"the index {factory!r} cannot be made of {rows} vectors of {vectors.dimension} numbers "
+                f"({reason}); give --index auto, or another FAISS factory string"
+            ) from error
+        return built
+
+    def extend(self, vectors: Vectors, rows: int, advance: Callable[[int], object] = lambda _: None) -> None:
+        """Put the vectors that are missing before position `rows` in."""
+        while len(self) < rows:
+            put_in = self.prepare(vectors, rows)
+            before = len(self)
+            put_in()
+            advance(len(self) - before)
+
+    def prepare(self, vectors: Vectors, rows: int) -> Callable[[], None]:
+        """Do what can be done for the next missing vectors while others search; at most 16 MB of them.
+
+        Returns:
+            what puts them in, quickly; nobody may search meanwhile.
+        """
+        step = max(1, 2**22 // vectors.dimension)
+        fresh = vectors.rows(np.arange(len(self), min(len(self) + step, rows)))
+        if not self._lists or type(self._inner) not in _SPLIT:
+            return lambda: self._index.add(fresh)
+        # Which list a vector belongs into takes nearly all of the time.
+        inner: Any = self._inner
+        _, lists = inner.quantizer.search(fresh, 1)
+        return lambda: inner.add_core(len(fresh), faiss.swig_ptr(fresh), None, faiss.swig_ptr(lists))
+
+    def calibrate(self, vectors: Vectors, rows: int, metric: Metric) -> None:
+        """Find the least effort that reaches `WANTED_RECALL` for new images of the gallery's vehicles.
+
+        Such an image is made up of a stored one and the difference between two of its neighbours, which is
+        how two images of one vehicle differ; the stored ones themselves are too easily found.
+        """
+        sizes = self._sizes()
+        if not sizes or rows <= CALIBRATED_K:
+            return
+        rng = np.random.default_rng(1)
+        asked, limits = [], []
+        for vector in vectors.rows(rng.choice(rows, min(rows, CALIBRATION_QUERIES), replace=False)):
+            found, values = self.search(vectors, vector, 4, None, metric)
+            first, second = vectors.rows(found[np.argsort(values)[1:3]])
+            query = vector + np.float32(0.7) * (first - second)
+            asked.append(unit_length(query) if metric == "cosine" else query)
+            near, _ = exact_search.nearest(vectors, asked[-1], CALIBRATED_K, None, metric)
+            limits.append(exact_search.at(vectors, asked[-1], near, metric).max())
+        vectors.release()
+        for probes in sizes:
+            self.effort = replace(self.effort, probes=probes)
+            shares = []
+            for query, limit in zip(asked, limits, strict=True):
+                _, values = self.search(vectors, query, CALIBRATED_K, None, metric)
+                shares.append(min(1.0, np.count_nonzero(values <= limit) / CALIBRATED_K))
+            self.effort = Effort(probes, float(np.mean(shares)))
+            if self.effort.recall >= WANTED_RECALL:
+                return
+
+    def _sizes(self) -> list[int]:
+        """The efforts to choose from, least first."""
+        if self._lists:
+            return [n for n in (8, 16, 32, 64, 128, 256, 512, 1024) if n < self._lists] + [self._lists]
+        return [32, 64, 128, 256, 512, 1024, 2048, 4096] if isinstance(self._inner, faiss.IndexHNSW) else []
+
+    def search(
+        self, vectors: Vectors, query: np.ndarray, k: int, mask: np.ndarray | None, metric: Metric
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find near vectors among those that the index holds.
+
+        More and more candidates are looked at until the k-th best is nearer than the last candidate by more
+        than the quantisation's errors, as the candidates' true distances show them, explain.
+
+        Args:
+            mask: bool [N], what may be returned; None for all. What is chosen may lie anywhere in relation to
+                the query, so all lists are looked at.
+
+        Returns:
+            positions int64 and distances float64, in no order; fewer than k only where the index found fewer.
+        """
+        parameters, selector = self._parameters(k, mask)
+        allowed = len(self) if mask is None else int(np.count_nonzero(mask[: len(self)]))
+        fetch = min(max(FIRST_FETCH, 3 * k), allowed)
+        known, values = np.zeros(0, np.int64), np.zeros(0)
+        while True:
+            estimates, found = self._index.search(query[None], fetch, params=parameters)
+            valid = found[0] >= 0
+            positions, estimate = found[0][valid], estimates[0][valid].astype(np.float64)
+            # A larger fetch brings the smaller one's candidates again, whose distances are known.
+            fresh = np.setdiff1d(positions, known, assume_unique=True)
+            known = np.concatenate([known, fresh])
+            values = np.concatenate([values, exact_search.at(vectors, query, fresh, metric)])
+            if len(positions) < fetch or fetch >= allowed or len(known) < k:
+                break
+            order = np.argsort(known)
+            place = order[np.searchsorted(known, positions, sorter=order)]
+            true = np.square(values[place]) if metric == "euclidean" else 2 * values[place]
+            spread = float(np.std(true - estimate))
+            kth = float(np.partition(values, k - 1)[k - 1])
+            kth = kth**2 if metric == "euclidean" else 2 * kth
+            if estimate[-1] - kth >= 3 * spread:
+                break
+            fetch = min(4 * fetch, allowed)
+            if fetch > 2**14:
+                break
+        del selector
+        return known, values
+
+    def _parameters(self, k: int, mask: np.ndarray | None) -> tuple[faiss.SearchParameters, object]:
+        """The search's parameters, and what has to live as long as they."""
+        bits = selector = None
+        if mask is not None:
+            bits = np.packbits(mask[: len(self)], bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        everything = mask is not None or k > 2 * CALIBRATED_K or not self.effort.probes
+        name, options = "SearchParameters", dict[str, Any](sel=selector)
+        if self._lists:
+            kind = faiss.downcast_index(faiss.extract_index_ivf(self._index))
+            name = "SearchParametersIVF"
+            options["nprobe"] = self._lists if everything else self.effort.probes
+            if isinstance(kind, faiss.IndexIVFRaBitQ):
+                name, options["qb"] = "IVFRaBitQSearchParameters", 8
+            elif isinstance(kind, faiss.IndexIVFPQ):
+                name = "IVFPQSearchParameters"
+        elif isinstance(self._inner, faiss.IndexHNSW):
+            name = "SearchParametersHNSW"
+            options["efSearch"] = max(self.effort.probes, 4 * k, 2048 if everything else 0)
+        # FAISS's stubs do not know that its parameter classes take keywords.
+        made: faiss.SearchParameters = getattr(faiss, name)(**options)
+        return made, (bits, selector)
+
+    def write(self, path: Path) -> None:
+        """Write the FAISS index."""
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def read(cls, path: Path, factory: str, built_rows: int, effort: Effort) -> "ApproximateIndex":
+        """Read what `write` wrote."""
+        return cls(faiss.read_index(str(path)), factory, built_rows, effort)

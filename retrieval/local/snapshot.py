@@ -1,0 +1,161 @@
+"""What is derived from a gallery's SQLite file, written down so that a start does not derive it again.
+
+`derived/current.json` names the files of one snapshot and says which state of the database they are of. It
+is written last and renamed into place; what it does not name is debris of a write that was cut short. The
+vector file is only appended to. All of `derived/` may be deleted at any time: SQLite is the truth.
+"""
+
+import json
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from retrieval.local.approximate import ApproximateIndex, Effort
+from retrieval.local.table import COLUMNS, Table
+from retrieval.local.vectors import Vectors
+from zoo.errors import UserError
+from zoo.files import replacing, write_text
+
+FOLDER, MANIFEST = "derived", "current.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a reader has followed the database."""
+
+    last_id: int = 0
+    last_removal: int = 0
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Everything in memory that is made of the database, row by row in the same positions.
+
+    What searches look at: another one takes its place when the gallery changes. The index alone is shared
+    between them; it may lag behind the table.
+    """
+
+    table: Table
+    vectors: Vectors
+    index: ApproximateIndex | None = None
+    state: State = field(default_factory=State)
+
+
+def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
+    """Write a snapshot and take the files of the one before away.
+
+    Returns:
+        the same, whose vectors are all read from the file.
+
+    Raises:
+        UserError: the disk is full, or cannot be written to; the snapshot before still stands.
+    """
+    target = folder / FOLDER
+    name = uuid.uuid4().hex[:12]
+    try:
+        target.mkdir(exist_ok=True)
+        vectors = derived.vectors.written(target / f"vectors-{name}.f32")
+    except OSError as error:
+        raise UserError(
+            f"{target}: the snapshot cannot be written ({error.strerror}); nothing of the gallery is lost. "
+            "Free some space or mend the permissions"
+        ) from error
+    vectors_name = "" if vectors.path is None else vectors.path.name
+    keys = derived.table.all_keys()
+    rows = len(keys)
+    with replacing(target / f"table-{name}.npz") as temporary, open(temporary, "wb") as file:
+        encoded = [key.encode() for key in keys]
+        arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
+        arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
+        arrays["lengths"] = np.array([len(key) for key in encoded], np.int32)
+        np.savez(file, **arrays)
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "gallery_id": gallery_id,
+        "rows": rows,
+        "dimension": derived.vectors.dimension,
+        "last_key": keys[-1] if rows else "",
+        "vectors": vectors_name,
+        "table": f"table-{name}.npz",
+        **asdict(derived.state),
+    }
+    if derived.index is not None:
+        content["index"] = {
+            "file": f"index-{name}.faiss",
+            "factory": derived.index.factory,
+            "built_rows": derived.index.built_rows,
+            "effort": asdict(derived.index.effort),
+        }
+        with replacing(target / f"index-{name}.faiss") as temporary:
+            derived.index.write(temporary)
+    write_text(target / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    named = {MANIFEST, vectors_name, content["table"], content.get("index", {}).get("file")}
+    for path in target.iterdir():
+        if path.name not in named:
+            with suppress(OSError):
+                path.unlink()
+    return replace(derived, vectors=vectors)
+
+
+def stamp(folder: Path) -> tuple[int, int]:
+    """What changes whenever a snapshot is written."""
+    try:
+        found = (folder / FOLDER / MANIFEST).stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_ino)
+
+
+def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] | None:
+    """Read the snapshot; None where there is none that is whole and of this gallery.
+
+    Returns:
+        what it holds, and the key of its last row.
+    """
+    target = folder / FOLDER
+    content = _read(target)
+    expected = (FORMAT, gallery_id, dimension)
+    if content is None or tuple(content.get(n) for n in ("format", "gallery_id", "dimension")) != expected:
+        return None
+    try:
+        with np.load(target / content["table"], allow_pickle=False) as arrays:
+            ends = np.cumsum(arrays["lengths"], dtype=np.int64).tolist()
+            packed = arrays["keys"].tobytes()
+            columns = {name: arrays[name] for name in COLUMNS}
+        starts = [0, *ends[:-1]]
+        keys = [packed[start:end].decode() for start, end in zip(starts, ends, strict=False)]
+        rows = int(content["rows"])
+        if len(keys) != rows or any(len(column) != rows for column in columns.values()):
+            return None
+        vectors = target / content["vectors"]
+        if vectors.stat().st_size < rows * dimension * 4:
+            return None
+        found = content.get("index")
+        index = None
+        if found is not None:
+            effort = Effort(**found["effort"])
+            index = ApproximateIndex.read(
+                target / found["file"], found["factory"], found["built_rows"], effort
+            )
+            if len(index) > rows:
+                return None
+        state = State(int(content["last_id"]), int(content["last_removal"]))
+        derived = Derived(Table(columns, keys), Vectors.read(dimension, vectors, rows), index, state)
+        return derived, str(content["last_key"])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, BadZipFile):
+        # Damaged, or another process has just replaced it: either way the database has it all.
+        return None
+
+
+def _read(target: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

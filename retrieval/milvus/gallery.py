@@ -1,0 +1,244 @@
+"""A gallery in Milvus, for more images than one machine holds; or in a file of Milvus Lite."""
+
+import heapq
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.gallery.base import Gallery, check_model
+from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.filters import Filters
+from retrieval.gallery.ranking import similarity
+from retrieval.milvus.about import About, change_index, create_images
+from retrieval.milvus.connection import Address, Connection, parse_address
+from retrieval.milvus.filters import expression_of
+from retrieval.milvus.rows import (
+    SHOWN,
+    are_equal,
+    entry_of,
+    hit_of,
+    index_kind,
+    picture_of,
+    row_id,
+    row_of,
+)
+from retrieval.milvus.search import Row, Search, inside
+from zoo.card import Card
+from zoo.errors import UserError
+
+_ROWS_A_REQUEST = 200
+
+
+class MilvusGallery(Gallery):
+    """Milvus proposes candidates and applies the filters; their order is decided here, in float64.
+
+    So it answers what a folder's exact search answers, as long as the collection's index is exact (`FLAT`).
+    Any number of processes may write to a server at once; what Milvus acknowledged, it keeps.
+    """
+
+    def __init__(
+        self, name: str, connection: Connection, address: Address, model: Model, writable: bool
+    ) -> None:
+        self.name = name
+        self.folder = Path(".")
+        self.model = model
+        self.writable = writable
+        self._connection = connection
+        self._images = address.collection
+        self._about = About(connection, address)
+        index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
+        self._search = Search(connection, self._images, index, model.card)
+        self._seen_cameras: set[int] = set()
+        # Milvus Lite takes one writer at a time.
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open_named(cls, name: str, model: Model | None, writable: bool, index: str | None) -> "MilvusGallery":
+        """See `opening.open_gallery`."""
+        kind = index_kind(index)
+        address = parse_address(name)
+        if address.file is not None and not writable and not address.file.exists():
+            raise UserError(f"{name}: no gallery there; make one with `python -m retrieval.ingest`")
+        if address.file is not None:
+            address.file.parent.mkdir(parents=True, exist_ok=True)
+        connection = Connection(name, address)
+        try:
+            about = About(connection, address)
+            if not about.exists():
+                if model is None or not writable:
+                    raise UserError(f"{name}: no gallery there; make one with `python -m retrieval.ingest`")
+                create_images(connection, address, model.card, kind)
+                about.create(model)
+            connection.call("load_collection", address.collection)
+            known = about.load()
+            card = Card.from_json(known["card"], f"the card in {name}")
+            held = Model(card, known["model_hash"], known["encoder"])
+            check_model(name, held, model)
+            if model is not None and writable and model.encoder not in ("", held.encoder):
+                about.set_encoder(model.encoder)
+                held = Model(card, held.hash, model.encoder)
+            described = connection.call("describe_index", address.collection, "embedding")
+            if index is not None and writable and described["index_type"] != kind:
+                change_index(connection, address, card, kind)
+            return cls(name, connection, address, held, writable)
+        except BaseException:
+            connection.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._search.count("")
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Add images; an add that is cut short may have kept a part of them, and can be repeated."""
+        self._may_write()
+        checked = [self._checked(entry) for entry in entries]
+        changed = 0
+        with self._writing:
+            for start in range(0, len(checked), _ROWS_A_REQUEST):
+                part = checked[start : start + _ROWS_A_REQUEST]
+                known = {row["name"]: entry_of(row) for row in self._rows([e.key for e in part], ["*"])}
+                fresh = {}
+                for entry in part:
+                    if entry.key not in known or not are_equal(entry, known[entry.key]):
+                        known[entry.key] = fresh[entry.key] = entry
+                        changed += 1
+                self._note_cameras(fresh.values())
+                if fresh:
+                    rows = [row_of(entry) for entry in fresh.values()]
+                    self._connection.call("upsert", self._images, rows)
+        return changed
+
+    def remove(self, keys: Iterable[str]) -> int:
+        """Take images out; return how many of the keys were there."""
+        self._may_write()
+        with self._writing:
+            found = [row["id"] for row in self._rows(list(keys), ["id"])]
+            if found:
+                self._connection.call("delete", self._images, ids=found)
+        return len(found)
+
+    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+        """Find the nearest; see `Gallery.search`."""
+        query = self._query(embedding, k)
+        chosen = filters or Filters()
+        rows, values = self._search.nearest(query, k, chosen, self._expression(chosen), SHOWN)
+        scores = similarity(values, query, self.model.card.metric)
+        return [
+            hit_of(row, float(score), float(value), self.model.card)
+            for row, score, value in zip(rows, scores, values, strict=True)
+        ]
+
+    def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
+        """The keys of `search` without the rest."""
+        query = self._query(embedding, k)
+        chosen = filters or Filters()
+        rows, _ = self._search.nearest(query, k, chosen, self._expression(chosen), ["name"])
+        return [row["name"] for row in rows]
+
+    def embeddings(self, keys: Sequence[str]) -> np.ndarray:
+        """The stored embeddings of images, float32 [M, D]."""
+        found = {row["name"]: row["embedding"] for row in self._rows(keys, ["name", "embedding"])}
+        for key in keys:
+            if key not in found:
+                raise UserError(f"{key!r}: the gallery has no image of this key")
+        dimension = self.model.card.outputs["embedding"]
+        return np.asarray([found[key] for key in keys], np.float32).reshape(len(keys), dimension)
+
+    def get(self, key: str) -> Entry | None:
+        """Everything that the gallery holds of an image."""
+        rows = self._rows([key], ["*"])
+        return entry_of(rows[0]) if rows else None
+
+    def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
+        """Everything that the gallery holds, in batches, in an order of Milvus'."""
+        for rows in self._connection.scan(self._images, "", ["*"]):
+            for start in range(0, len(rows), batch):
+                yield [entry_of(row) for row in rows[start : start + batch]]
+
+    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
+        """Keys by attributes alone: Milvus sorts nothing, so that all that meet the filters are read."""
+        chosen = filters or Filters()
+        batches = self._connection.scan(
+            self._images, self._expression(chosen), ["name", "time", "latitude", "longitude"]
+        )
+        found = (
+            (float("inf") if row["time"] is None else -row["time"], row["name"])
+            for batch in batches
+            for row in inside(batch, chosen)
+        )
+        return [name for _, name in heapq.nsmallest(offset + limit, found)[offset:]]
+
+    def picture(self, key: str) -> bytes | None:
+        """The small JPEG of an image."""
+        rows = self._rows([key], ["picture"])
+        return picture_of(rows[0]) if rows else None
+
+    def digests(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of those keys that are there, the digests of their source files."""
+        return {row["name"]: row["digest"] for row in self._rows(keys, ["name", "digest"])}
+
+    def sample_keys(self, count: int) -> list[str]:
+        """Some keys."""
+        rows = self._connection.call("query", self._images, filter="", limit=count, output_fields=["name"])
+        return [row["name"] for row in rows]
+
+    def cameras(self) -> list[Camera]:
+        """Every camera that is described or that an image came from, by id."""
+        return self._about.cameras()
+
+    def set_cameras(self, cameras: Iterable[Camera]) -> None:
+        """Describe cameras, or describe them anew."""
+        self._may_write()
+        self._about.set_cameras(cameras)
+
+    def time_range(self) -> tuple[float, float] | None:
+        """The earliest and the latest known time: Milvus does not tell, so that all times are read."""
+        earliest, latest = float("inf"), float("-inf")
+        for batch in self._connection.scan(self._images, "time is not null", ["time"]):
+            times = [row["time"] for row in batch]
+            earliest, latest = min(earliest, *times), max(latest, *times)
+        return None if earliest > latest else (earliest, latest)
+
+    def _expression(self, filters: Filters) -> str:
+        return expression_of(filters, self.model.card, self.cameras() if filters.near else ())
+
+    def _rows(self, keys: Sequence[str], fields: list[str]) -> list[Row]:
+        """The rows of those keys that are there, each once."""
+        ids = list(dict.fromkeys(row_id(key) for key in keys))
+        rows: list[Row] = []
+        for start in range(0, len(ids), _ROWS_A_REQUEST):
+            part = ids[start : start + _ROWS_A_REQUEST]
+            rows += self._connection.call("get", self._images, ids=part, output_fields=fields)
+        return rows
+
+    def _note_cameras(self, entries: Iterable[Entry]) -> None:
+        """See that `cameras` knows every camera before an image of it is there."""
+        fresh = {entry.camera for entry in entries if entry.camera is not None} - self._seen_cameras
+        if not fresh:
+            return
+        known = {camera.id for camera in self.cameras()}
+        self.set_cameras(Camera(camera, f"camera {camera}") for camera in sorted(fresh - known))
+        self._seen_cameras |= fresh
+
+    def _may_write(self) -> None:
+        if not self.writable:
+            raise UserError(f"{self.name}: was opened for searching (readonly); open it for writing")
+
+
+def recorded_encoder(name: str) -> str:
+    """See `opening.recorded_encoder`."""
+    address = parse_address(name)
+    if address.file is not None and not address.file.exists():
+        return ""
+    connection = Connection(name, address)
+    try:
+        about = About(connection, address)
+        return about.load().get("encoder", "") if about.exists() else ""
+    finally:
+        connection.close()

@@ -1,0 +1,162 @@
+"""How an entry lies in a row of a Milvus collection, and what such a collection looks like."""
+
+import base64
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from retrieval.gallery.entries import Entry, Facts, Hit, likeliest
+from zoo.card import Card
+from zoo.errors import UserError
+
+FACTS = ("vehicle_id", "track_id", "camera", "time", "latitude", "longitude")
+SIDES = ("box_left", "box_top", "box_right", "box_bottom")
+SHOWN = ["name", *FACTS, "color", "type", "color_confidence", "type_confidence"]
+"""Fields that a search result is made of."""
+
+MAX_TEXT = 65_535
+MAX_CLASSES = 1024
+_PIECE = 60_000
+"""Characters of a piece of a picture: Milvus' longest text is a little longer."""
+_PIECES = 64
+
+INDEXES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "FLAT": ({}, {}),
+    "AUTOINDEX": ({}, {}),
+    "HNSW": ({"M": 32, "efConstruction": 200}, {"ef": 512}),
+    "IVF_FLAT": ({"nlist": 1024}, {"nprobe": 64}),
+    "IVF_SQ8": ({"nlist": 1024}, {"nprobe": 64}),
+    "IVF_RABITQ": ({"nlist": 1024}, {"nprobe": 64}),
+    "DISKANN": ({}, {"search_list": 512}),
+}
+"""Name of a kind of index -> how it is built and searched. FLAT is exact."""
+
+
+def index_kind(spec: str | None) -> str:
+    """The kind of index that `--index` asks for; exact where nothing is said.
+
+    Raises:
+        UserError: Milvus has no such kind.
+    """
+    kind = "FLAT" if spec in (None, "auto", "exact") else str(spec).upper()
+    if kind not in INDEXES:
+        raise UserError(f"--index {spec}: not one of Milvus'; choose from exact, {', '.join(INDEXES)}")
+    return kind
+
+
+def row_id(key: str) -> str:
+    """The primary key of an image's row: no expression of Milvus can quote every text."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def schema_of(dimension: int) -> Any:
+    """The collection of the images."""
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
+    schema.add_field("name", DataType.VARCHAR, max_length=MAX_TEXT)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
+    for name in ("vehicle_id", "track_id", "camera"):
+        schema.add_field(name, DataType.INT64, nullable=True)
+    for name in ("time", "latitude", "longitude", *SIDES):
+        schema.add_field(name, DataType.DOUBLE, nullable=True)
+    for name in ("color", "type"):
+        schema.add_field(name, DataType.INT16, nullable=True)
+        schema.add_field(f"{name}_confidence", DataType.FLOAT, nullable=True)
+        schema.add_field(
+            f"{name}_probs", DataType.ARRAY, element_type=DataType.FLOAT, max_capacity=MAX_CLASSES
+        )
+    for name in ("source", "digest"):
+        schema.add_field(name, DataType.VARCHAR, max_length=MAX_TEXT)
+    schema.add_field(
+        "picture",
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_capacity=_PIECES,
+        max_length=MAX_TEXT,
+    )
+    return schema
+
+
+def about_schema() -> Any:
+    """The collection of what is known of the gallery as a whole; without a field of vectors there is none."""
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("value", DataType.VARCHAR, max_length=MAX_TEXT)
+    schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)
+    return schema
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """The row of an image."""
+    color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
+    picture = base64.b64encode(entry.picture).decode()
+    return {
+        "id": row_id(entry.key),
+        "name": entry.key,
+        "embedding": entry.embedding.tolist(),
+        **{name: getattr(entry, name) for name in FACTS},
+        **dict(zip(SIDES, entry.box or (None,) * 4, strict=True)),
+        "color": None if color is None else color[0],
+        "color_confidence": None if color is None else color[1],
+        "color_probs": entry.color_probs.tolist(),
+        "type": None if kind is None else kind[0],
+        "type_confidence": None if kind is None else kind[1],
+        "type_probs": entry.type_probs.tolist(),
+        "source": entry.source,
+        "digest": entry.digest,
+        "picture": [picture[start : start + _PIECE] for start in range(0, len(picture), _PIECE)],
+    }
+
+
+def picture_of(row: dict[str, Any]) -> bytes:
+    """The JPEG of a row."""
+    return base64.b64decode("".join(row["picture"]))
+
+
+def entry_of(row: dict[str, Any]) -> Entry:
+    """The entry whose row it is."""
+    left, top, right, bottom = (row[side] for side in SIDES)
+    return Entry(
+        key=row["name"],
+        embedding=np.asarray(row["embedding"], np.float32),
+        color_probs=np.asarray(row["color_probs"], np.float32),
+        type_probs=np.asarray(row["type_probs"], np.float32),
+        picture=picture_of(row),
+        source=row["source"],
+        digest=row["digest"],
+        box=None if left is None else (left, top, right, bottom),
+        **{name: row[name] for name in FACTS},
+    )
+
+
+def are_equal(first: Entry, second: Entry) -> bool:
+    """Whether two entries say the same."""
+    facts = list(Facts.__dataclass_fields__)
+    plain = ("key", "picture", "source", "digest", *facts)
+    arrays = ("embedding", "color_probs", "type_probs")
+    return all(getattr(first, name) == getattr(second, name) for name in plain) and all(
+        np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays
+    )
+
+
+def hit_of(row: dict[str, Any], score: float, distance: float, card: Card) -> Hit:
+    """The search result that a row with the fields `SHOWN` makes."""
+    color, kind = row["color"], row["type"]
+    return Hit(
+        key=row["name"],
+        score=score,
+        distance=distance,
+        vehicle_id=row["vehicle_id"],
+        camera=row["camera"],
+        time=row["time"],
+        color=None if color is None else card.colors[color],
+        type=None if kind is None else card.types[kind],
+        track_id=row["track_id"],
+        color_confidence=row["color_confidence"],
+        type_confidence=row["type_confidence"],
+    )

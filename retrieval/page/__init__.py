@@ -1,0 +1,1 @@
+"""The search page: layout, events and what they show."""

@@ -1,0 +1,154 @@
+"""The ranked results as cards, what can be done with each of them, and the notices in their place."""
+
+import json
+from collections.abc import Collection, Sequence
+from html import escape
+from urllib.parse import quote
+
+from retrieval.page.texts import Say
+from retrieval.query.feedback import Feedback
+from retrieval.results.downloads import FORMATS
+from retrieval.results.results import Result
+
+_ICONS = {"yes": "✓", "no": "✕", "compare": "⇄", "similar": "⌕"}
+_KEYS = {"yes": "y", "no": "n", "compare": "c", "similar": "s"}
+
+
+def button(event: str, label: str, content: str = "", kind: str = "", **detail: object) -> str:
+    """A button that has `actions.js` raise an event of its component, with a detail."""
+    key = f' aria-keyshortcuts="{_KEYS[kind]}"' if kind in _KEYS else ""
+    pressed = ' aria-pressed="true"' if detail.pop("pressed", False) else ""
+    return (
+        f'<button type="button" class="vr-button vr-{kind or event}" data-event="{event}" '
+        f'data-detail="{escape(json.dumps(detail))}" aria-label="{escape(label)}" title="{escape(label)}"'
+        f"{key}{pressed}>{content or escape(label)}</button>"
+    )
+
+
+def results(found: Sequence[Result], said: Feedback, say: Say) -> str:
+    """The ranked results as cards."""
+    cards = "".join(_card(result, result.key in said.positive, say) for result in found)
+    return f'<ol class="vr-results">{cards}</ol>'
+
+
+def _card(result: Result, is_marked: bool, say: Say) -> str:
+    look = " ".join(say.label(part) for part in (result.color, result.type) if part)
+    chips = _chip(f"{swatch(result.color) if result.color else ''}{escape(look)}") if look else ""
+    if result.vehicle_id is not None:
+        chips += _chip(escape(say("vehicle.id", id=result.vehicle_id)), "vr-vehicle")
+    score = (
+        ""
+        if result.score is None
+        else f'<div class="vr-score" title="distance {result.distance:.4g}">'
+        f'<span class="vr-bar-track"><span style="width:{result.score:.1%}"></span></span>'
+        f"<b>{result.score:.0%}</b></div>"
+    )
+    yes = say("forget" if is_marked else "yes")
+    actions = "".join(
+        button(event, label, _ICONS[kind], kind, key=result.key, **detail)
+        for kind, event, label, detail in (
+            ("yes", "like", yes, {"verdict": "clear" if is_marked else "yes", "pressed": is_marked}),
+            ("no", "like", say("no"), {"verdict": "no"}),
+            ("compare", "select", say("compare"), {}),
+            ("similar", "submit", say("similar"), {}),
+        )
+    )
+    detail = escape(json.dumps({"key": result.key}))
+    return (
+        f'<li class="vr-card{" vr-is-marked" if is_marked else ""}" data-key="{escape(result.key)}" '
+        f'tabindex="0" aria-label="{escape(describe(result, say))}">'
+        f'<div class="vr-picture" data-event="select" data-detail="{detail}">'
+        f'<img loading="lazy" src="{picture_address(result.key)}" alt="">'
+        f'<span class="vr-rank">{result.rank}</span></div>{score}'
+        f'<div class="vr-where">{where(result, say)}</div><div class="vr-chips">{chips}</div>'
+        f'<div class="vr-actions">{actions}</div>'
+        f'<div class="vr-key" title="{escape(result.key)}">{escape(result.key)}</div></li>'
+    )
+
+
+def describe(result: Result, say: Say) -> str:
+    """A result in one line of text."""
+    look = " ".join(say.label(part) for part in (result.color, result.type) if part)
+    score = "" if result.score is None else f"{result.score:.0%}"
+    parts = (say("result", rank=result.rank), score, camera(result, say), result.clock, look)
+    return ", ".join(part for part in parts if part)
+
+
+def camera(result: Result, say: Say) -> str:
+    """The camera's name; one that nobody has named is called by its number in the page's language."""
+    if result.camera is None:
+        return ""
+    if result.camera_name in (None, f"camera {result.camera}"):
+        return say("camera.id", id=result.camera)
+    return result.camera_name or ""
+
+
+def where(result: Result, say: Say) -> str:
+    """Camera and time."""
+    return "".join(
+        f'<span class="{kind}">{escape(text)}</span>'
+        for kind, text in (("vr-camera", camera(result, say)), ("vr-time", result.clock))
+        if text
+    )
+
+
+def picture_address(key: str) -> str:
+    """Where the browser gets the picture of a key."""
+    return f"api/images/{quote(key)}"
+
+
+def swatch(color: str) -> str:
+    """A dot in a colour's own colour."""
+    return f'<i class="vr-swatch" data-color="{escape(color)}"></i>'
+
+
+def _chip(content: str, kind: str = "") -> str:
+    return f'<span class="vr-chip {kind}">{content}</span>'
+
+
+def summary(text: str, said: Feedback, say: Say) -> str:
+    """The line above the results: how many, what is marked, and the exports."""
+    names = {name: say("export.html") if name == "html" else name.upper() for name in FORMATS}
+    exports = "".join(
+        button("download", f"{say('export')}: {label}", escape(label), format=name)
+        for name, label in names.items()
+    )
+    return (
+        f'<div class="vr-summary"><p>{escape(text)}</p><div class="vr-exports" role="group" '
+        f'aria-label="{escape(say("export"))}">{exports}</div></div>{_marks(said, say)}'
+    )
+
+
+def _marks(said: Feedback, say: Say) -> str:
+    if not said.positive and not said.negative:
+        return ""
+    groups = "".join(
+        f'<span class="vr-marks-{kind}">{escape(say(f"marked.{kind}"))}:</span>{_thumbnails(keys, kind, say)}'
+        for kind, keys in (("yes", said.positive), ("no", said.negative))
+        if keys
+    )
+    return f'<div class="vr-marks">{groups}{button("clear", say("forget.all"))}</div>'
+
+
+def _thumbnails(keys: Collection[str], kind: str, say: Say) -> str:
+    return "".join(
+        button(
+            *(
+                "like",
+                f"{say('forget')}: {key}",
+                f'<img src="{picture_address(key)}" alt="">',
+                f"thumb-{kind}",
+            ),
+            key=key,
+            verdict="clear",
+        )
+        for key in keys
+    )
+
+
+def notice(title: str, text: str, kind: str = "empty") -> str:
+    """A panel in the place of results: `empty`, or `error` for something that went wrong."""
+    role = "alert" if kind == "error" else "status"
+    return (
+        f'<div class="vr-notice vr-{kind}" role="{role}"><h2>{escape(title)}</h2><p>{escape(text)}</p></div>'
+    )

@@ -1,0 +1,46 @@
+"""The page's searches, counted and logged as those over REST are."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from retrieval.gallery.entries import Hit
+from retrieval.gallery.filters import Filters
+from retrieval.query.searcher import Query, Searcher
+from retrieval.results.results import Result, browsed
+from retrieval.service.audit import Audit
+from retrieval.service.prometheus import Metrics
+
+
+class PageSearcher(Searcher):
+    """A searcher whose searches leave a line in the audit log.
+
+    The page's events run apart from the requests that sent them, so that the line does not tell whose key it
+    was.
+    """
+
+    def __init__(self, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+        super().__init__(searcher.gallery, searcher.encoder)
+        self._metrics = metrics
+        self._audit = audit
+
+    def search(
+        self, query: Query | Sequence[Query], k: int, filters: Filters | None = None, **options: Any
+    ) -> list[Hit]:
+        """Search as `Searcher.search` does."""
+        hits = super().search(query, k, filters, **options)
+        self._searched(filters or Filters(), [hit.key for hit in hits])
+        return hits
+
+    def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:
+        """Search by attributes alone."""
+        found = browsed(self.gallery, filters, limit, without)
+        self._searched(filters, [result.key for result in found])
+        return found
+
+    def note(self, filters: Filters, keys: Sequence[str], **did: str) -> None:
+        """Log what else is done with results: compared, or taken along as a file."""
+        self._audit.record(None, "page", filters, keys, **did)
+
+    def _searched(self, filters: Filters, keys: Sequence[str]) -> None:
+        self._audit.record(None, "page", filters, keys)
+        self._metrics.searches.labels("page").inc()

@@ -1,0 +1,303 @@
+"""What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from retrieval.gallery.clock import format_time
+from retrieval.gallery.entries import Box
+from retrieval.gallery.filters import Filters, as_parameters
+from retrieval.page import cards, panels
+from retrieval.page.counted_searcher import PageSearcher
+from retrieval.page.filter_fields import EMPTY, as_field, from_fields
+from retrieval.page.query_image import Upload
+from retrieval.page.state import Looked, Shown
+from retrieval.page.texts import Say
+from retrieval.query.feedback import Feedback
+from retrieval.query.occlusion import Comparison, compare
+from retrieval.query.words import read_words
+from retrieval.results.downloads import FORMATS, Report, export
+from retrieval.results.results import Result, listed
+from retrieval.sources.crop import crop_encoded
+from retrieval.sources.source import display_jpeg
+from zoo.errors import UserError
+from zoo.preprocess import ImageError, decode_image
+
+MAX_MARKS = 100
+
+
+class PageEvents:
+    """The event handlers of one service; what belongs to a visitor comes in and goes out as states."""
+
+    def __init__(self, searcher: PageSearcher) -> None:
+        self._searcher = searcher
+        self._gallery = searcher.gallery
+        self.card = searcher.gallery.model.card
+
+    def look(
+        self, upload: Upload | None, looked: Looked, feedback: Feedback, language: str
+    ) -> tuple[Any, ...]:
+        """Encode a new query image: the state, no marks yet, and the scene."""
+        if upload is None and looked.key:
+            # The field was emptied because an image of the gallery is searched with.
+            return looked, feedback, gr.skip()
+        return self._look(upload, None, Say(language))
+
+    def draw(self, event: gr.EventData, upload: Upload | None, language: str) -> tuple[Any, ...]:
+        """Encode what a box chooses; its sides come as shares of the picture's."""
+        return self._look(upload, _shares(_detail(event, "box")), Say(language))
+
+    def whole(self, upload: Upload | None, language: str) -> tuple[Any, ...]:
+        """Encode the whole picture again."""
+        return self._look(upload, None, Say(language))
+
+    def _look(self, upload: Upload | None, shares: Box | None, say: Say) -> tuple[Looked, Feedback, str]:
+        if upload is None:
+            return Looked(), Feedback(), ""
+        try:
+            image = decode_image(upload.data, upload.name)
+            box = None
+            if shares is not None:
+                height, width = image.shape[:2]
+                sides = (width, height, width, height)
+                left, top, right, bottom = (
+                    round(share * side) for share, side in zip(shares, sides, strict=True)
+                )
+                box = (float(left), float(top), float(right), float(bottom))
+            looked = Looked(self._searcher.look(crop_encoded(upload.data, box, upload.name)), box=box)
+        except (ImageError, UserError) as error:
+            return Looked(fault=str(error)), Feedback(), ""
+        return looked, Feedback(), panels.scene(image, box, say)
+
+    def similar(self, event: gr.EventData, language: str) -> tuple[Any, ...]:
+        """Search with an image of the gallery; the upload field is emptied."""
+        key = str(_detail(event, "key"))
+        query = self._searcher.recall(key)
+        if query is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return Looked(query, key=key), Feedback(), panels.gallery_scene(key, Say(language)), None
+
+    def choose(self, event: gr.EventData, colors: list[str], types: list[str]) -> tuple[list[str], list[str]]:
+        """Make a predicted colour or type a filter, or no longer one."""
+        value = _detail(event, "value")
+        chosen = colors if _detail(event, "condition") == "color" else types
+        known = self.card.colors if chosen is colors else self.card.types
+        if value in known:
+            changed = [name for name in chosen if name != value] if value in chosen else [*chosen, value]
+            return (changed, types) if chosen is colors else (colors, changed)
+        return colors, types
+
+    def read(self, text: str, before: Filters, language: str) -> tuple[Any, ...]:
+        """Make plain words filters: the state, what was understood, and the fields.
+
+        A field that these words do not speak of stays as it is, unless the last ones had set it.
+        """
+        known = self._gallery.time_range()
+        found = read_words(text, self.card, self._gallery.cameras(), known[1] if known else None)
+        now, last = as_parameters(found.filters), as_parameters(before)
+        fields = [
+            as_field(name, now[name]) if name in now else EMPTY[name] if name in last else gr.skip()
+            for name in EMPTY
+        ]
+        return found.filters, panels.understood(found, Say(language)), *fields
+
+    def clear(self) -> tuple[Any, ...]:
+        """No filter at all."""
+        return Filters(), "", "", *EMPTY.values()
+
+    def mark(self, event: gr.EventData, feedback: Feedback) -> Feedback:
+        """This one, not that one, or neither of it any more."""
+        key, verdict = str(_detail(event, "key")), _detail(event, "verdict")
+        positive = tuple(each for each in feedback.positive if each != key)
+        negative = tuple(each for each in feedback.negative if each != key)
+        if self._gallery.get(key) is None or len(positive) + len(negative) >= MAX_MARKS:
+            return Feedback(positive, negative)
+        if verdict == "yes":
+            positive = (*positive, key)
+        elif verdict == "no":
+            negative = (*negative, key)
+        return Feedback(positive, negative)
+
+    def search(
+        self,
+        looked: Looked,
+        feedback: Feedback,
+        shown: Shown,
+        language: str,
+        k: int,
+        group: str,
+        rerank: bool,
+        *values: Any,
+    ) -> tuple[Any, ...]:
+        """Search with what is there: results, drawings, predictions, and the state of what is shown."""
+        say = Say(language)
+        asked = (looked, feedback, language, k, group, rerank, repr(values), len(self._gallery))
+        if asked == shown.asked:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        seen, drawn, found, filters = "", "", [], Filters()
+        try:
+            if looked.query is not None:
+                calibrated = any(value != 1 for value in self.card.temperature.values())
+                chosen = Filters(colors=tuple(values[0]), types=tuple(values[1]))
+                seen = panels.prediction(looked.query, chosen, calibrated, say)
+            filters = from_fields(values)
+            filters.check(self.card)
+            if looked.fault:
+                html = cards.notice(say("bad.image"), looked.fault, "error")
+            elif looked.query is None and filters == Filters():
+                html = cards.notice(say("nothing"), say("nothing.text"))
+            else:
+                found = self._found(looked, feedback, filters, int(k), group, rerank)
+                html = self._results(looked, feedback, filters, found, say)
+                drawn = panels.drawings(found, self._gallery.cameras(), feedback.positive, say)
+        except UserError as error:
+            html = cards.notice(say("bad.filters"), str(error), "error")
+        return html, drawn, seen, Shown(asked, tuple(found), filters)
+
+    def _found(
+        self, looked: Looked, feedback: Feedback, filters: Filters, k: int, group: str, rerank: bool
+    ) -> list[Result]:
+        if looked.query is None:
+            return self._searcher.browse(filters, k, feedback.negative)
+        hits = self._searcher.search(
+            *(looked.query, k, filters),
+            feedback=_known(feedback, self._gallery.get),
+            rerank=rerank,
+            group=group if group in ("track", "vehicle") else None,
+            without=(looked.key,) if looked.key else (),
+        )
+        return listed(self._gallery, hits)
+
+    def _results(
+        self, looked: Looked, feedback: Feedback, filters: Filters, found: list[Result], say: Say
+    ) -> str:
+        if not found:
+            return cards.notice(say("none"), say("none.text"))
+        how = "newest" if looked.query is None else "nearest" if filters == Filters() else "nearest.filtered"
+        text = say(how, count=len(found))
+        return cards.summary(text, feedback, say) + cards.results(found, feedback, say)
+
+    def compare(self, event: gr.EventData, *page: Any) -> tuple[Any, Any]:
+        """Show query and result side by side at once; the regions come with `regions`."""
+        return self._compare(str(_detail(event, "key")), False, *page)
+
+    def regions(self, key: str, *page: Any) -> Any:
+        """The same with the regions that make the two alike, which takes dozens of encodings."""
+        return self._compare(key, True, *page)[0]
+
+    def _compare(
+        self,
+        key: str,
+        look_closely: bool,
+        upload: Upload | None,
+        looked: Looked,
+        shown: Shown,
+        feedback: Feedback,
+        language: str,
+    ) -> tuple[Any, Any]:
+        keys = [result.key for result in shown.results]
+        if key not in keys:
+            return gr.skip(), gr.skip()
+        place = keys.index(key)
+        neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
+        data, other = self._query_bytes(upload, looked), self._gallery.picture(key)
+        address = panels.data_uri(display_jpeg(decode_image(data))) if data else None
+        found: Comparison | str | None = None
+        if look_closely:
+            found = ""
+            if data and other:
+                try:
+                    self._searcher.note(shown.filters, [key], action="compare")
+                    found = compare(self._searcher.encoder, data, other)
+                except (ImageError, UserError) as error:
+                    found = str(error)
+        html = panels.comparison(
+            *(address, shown.results[place], found, neighbours, feedback, Say(language)),
+        )
+        return html, key
+
+    def _query_bytes(self, upload: Upload | None, looked: Looked) -> bytes:
+        """The image that was searched with; empty where it was none."""
+        if looked.query is None:
+            return b""
+        if looked.key:
+            return self._gallery.picture(looked.key) or b""
+        return b"" if upload is None else crop_encoded(upload.data, looked.box, upload.name)
+
+    def export(
+        self, event: gr.EventData, upload: Upload | None, looked: Looked, shown: Shown, feedback: Feedback
+    ) -> Any:
+        """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
+        format = next((each for each in FORMATS if each == _detail(event, "format")), None)
+        if format is None or not shown.results:
+            return gr.skip()
+        data = self._query_bytes(upload, looked)
+        report = Report(
+            shown.results,
+            shown.filters,
+            display_jpeg(decode_image(data)) if data else b"",
+            self.card.name,
+            self._gallery.cameras(),
+            feedback.positive,
+        )
+        keys = [result.key for result in shown.results]
+        self._searcher.note(shown.filters, keys, action="export", format=format)
+        folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+        path = folder / f"results.{format}"
+        path.write_bytes(export(report, format, self._gallery.picture))
+        return gr.update(value=str(path))
+
+    def header(self, say: Say) -> str:
+        """The title with what is in the gallery now."""
+        return panels.header(self.card.name, len(self._gallery), len(self._gallery.cameras()), say)
+
+    def relook(self, upload: Upload | None, looked: Looked, language: str) -> str:
+        """The scene in another language."""
+        say = Say(language)
+        if looked.key:
+            return panels.gallery_scene(looked.key, say)
+        if upload is None or looked.query is None:
+            return ""
+        return panels.scene(decode_image(upload.data, upload.name), looked.box, say)
+
+    def cameras(self, say: Say) -> list[tuple[str, int]]:
+        """The cameras to choose from; one without a name is called by its number."""
+        return [
+            (
+                say("camera.id", id=camera.id) if camera.name == f"camera {camera.id}" else camera.name,
+                camera.id,
+            )
+            for camera in self._gallery.cameras()
+        ]
+
+    def placeholders(self) -> tuple[str, str]:
+        """The gallery's first and last time, as examples of how to write one."""
+        known = self._gallery.time_range()
+        return (format_time(known[0]), format_time(known[1])) if known else ("0:00:00", "0:10:00")
+
+
+def _detail(event: gr.EventData, name: str) -> Any:
+    """A value that an event of `actions.js` carries."""
+    data = event._data
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def _shares(value: Any) -> Box | None:
+    try:
+        left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in value)
+    except (TypeError, ValueError):
+        return None
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _known(feedback: Feedback, get: Any) -> Feedback:
+    """Without marks of images that have left the gallery meanwhile."""
+    return replace(
+        feedback,
+        positive=tuple(key for key in feedback.positive if get(key) is not None),
+        negative=tuple(key for key in feedback.negative if get(key) is not None),
+    )

@@ -1,0 +1,1 @@
+"""From a query, by image or in words, to a ranking."""

@@ -1,0 +1,1 @@
+"""What is made of a ranking: lists, downloads, tracks, maps and charts."""

@@ -1,0 +1,142 @@
+"""A result list to take along: CSV, a ZIP with the pictures, or one HTML page that can be printed."""
+
+import base64
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Literal, get_args
+
+from retrieval.gallery.entries import Camera
+from retrieval.gallery.filters import Filters, as_parameters
+from retrieval.results.results import Result
+from retrieval.results.time_chart import camera_time_chart
+from retrieval.results.track_map import track_map
+
+_STYLE_SHEET = Path(__file__).with_name("print.css")
+
+Format = Literal["csv", "zip", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip", "html": "text/html; charset=utf-8"}
+
+# What a spreadsheet would take for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is exported.
+
+    Attributes:
+        results: in order.
+        filters: the conditions that were searched with.
+        query: a JPEG of what was searched for; empty where nothing was.
+        model: the model's name.
+        cameras: for the map.
+        marked: keys that the user has marked as the vehicle.
+    """
+
+    results: Sequence[Result]
+    filters: Filters
+    query: bytes
+    model: str
+    cameras: Sequence[Camera] = ()
+    marked: tuple[str, ...] = ()
+
+
+def export(report: Report, format: Format, picture: Callable[[str], bytes | None]) -> bytes:
+    """Make the file.
+
+    Args:
+        report: what goes in.
+        format: `csv`, `zip` or `html`.
+        picture: gives the JPEG of a key, None where it has gone.
+    """
+    if format == "csv":
+        return to_csv(report.results)
+    return to_zip(report, picture) if format == "zip" else to_html(report, picture)
+
+
+def to_csv(results: Sequence[Result]) -> bytes:
+    """One line a result, UTF-8 with the mark by which spreadsheets know it.
+
+    A text that a spreadsheet would run as a formula gets a quotation mark in front.
+    """
+    buffer = io.StringIO()
+    names = [field.name for field in fields(Result)]
+    writer = csv.writer(buffer)
+    writer.writerow([*names, "clock"])
+    for result in results:
+        values = [*asdict(result).values(), result.clock]
+        writer.writerow([_harmless(value) if isinstance(value, str) else value for value in values])
+    return b"\xef\xbb\xbf" + buffer.getvalue().encode(errors="replace")
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def to_zip(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
+    """`results.csv`, the pictures by rank, and the query."""
+    buffer = io.BytesIO()
+    # JPEGs do not shrink any more.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("results.csv", to_csv(report.results), zipfile.ZIP_DEFLATED)
+        if report.query:
+            archive.writestr("query.jpg", report.query)
+        for result in report.results:
+            jpeg = picture(result.key)
+            if jpeg:
+                archive.writestr(f"images/{result.rank:04}-{_file_name(result.key)}.jpg", jpeg)
+    return buffer.getvalue()
+
+
+def _file_name(key: str) -> str:
+    """A name without folders and without anything that a file system would mind."""
+    last = key.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or "image"
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in last)[:80]
+
+
+def to_html(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
+    """One page that holds its pictures, style and drawings itself, and prints well on A4."""
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    conditions = "".join(
+        f"<li><b>{escape(name)}</b> {escape(_value(value))}</li>"
+        for name, value in as_parameters(report.filters).items()
+    )
+    query = f'<figure class="query"><img src="{_data_uri(report.query)}" alt="Query"></figure>'
+    cards = "".join(_card(result, picture(result.key)) for result in report.results)
+    drawings = track_map(report.results, report.cameras, report.marked)
+    drawings += camera_time_chart(report.results, report.marked)
+    page = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'
+        f"<style>{_STYLE_SHEET.read_text(encoding='utf-8')}</style></head><body>"
+        f"<header>{query if report.query else ''}<div><h1>Vehicle search</h1>"
+        f"<p>{len(report.results)} results · {made} · model {escape(report.model)}</p>"
+        f"<ul>{conditions}</ul>"
+        "<p>Scores order images by how alike the model finds them; they are no proof of identity.</p>"
+        f"</div></header><section>{drawings}</section><ol>{cards}</ol></body></html>"
+    )
+    return page.encode(errors="replace")
+
+
+def _card(result: Result, jpeg: bytes | None) -> str:
+    image = f'<img src="{_data_uri(jpeg)}" alt="">' if jpeg else ""
+    score = "" if result.score is None else f"<b>{result.score:.0%}</b>"
+    vehicle = "" if result.vehicle_id is None else f"vehicle {result.vehicle_id}"
+    look = " ".join(part for part in (result.color, result.type) if part)
+    lines = [result.camera_name or "", result.clock, look, vehicle]
+    texts = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
+    return f"<li>{image}<p>{result.rank}. {score}</p><p>{texts}</p><code>{escape(result.key)}</code></li>"
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

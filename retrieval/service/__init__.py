@@ -1,0 +1,1 @@
+"""The REST interface, and what guards and measures it."""

@@ -1,0 +1,189 @@
+"""Changes of the gallery over REST: add an image, add many, remove one."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Request, UploadFile
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
+
+from retrieval.gallery.clock import parse_time
+from retrieval.gallery.entries import Box, Entry, Facts
+from retrieval.query.searcher import Searcher
+from retrieval.service.conditions import INT64, box_of
+from retrieval.service.entries import entry_json
+from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
+from retrieval.service.prometheus import Metrics
+from retrieval.sources.crop import as_bmp, crop
+from retrieval.sources.source import digest, display_jpeg
+from zoo.errors import UserError
+from zoo.preprocess import MAX_BYTES, ImageError, decode_image
+
+MAX_KEY = 512
+MAX_BATCH = 64
+"""Images of one request."""
+
+
+def _printable(key: str) -> str:
+    if not key.isprintable():
+        raise ValueError("a key consists of printable characters")
+    return key
+
+
+_FormId = Annotated[int | None, Form(**INT64)]
+_Id = Annotated[int | None, Field(**INT64)]
+
+
+class Item(BaseModel):
+    """What is known of one image of many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY), AfterValidator(_printable)]
+    vehicle_id: _Id = None
+    track_id: _Id = None
+    camera: _Id = None
+    time: str | float | None = Field(None, description="seconds, 8:05:30, or an ISO date")
+    latitude: float | None = Field(None, ge=-90, le=90)
+    longitude: float | None = Field(None, ge=-180, le=180)
+    box: str | None = Field(None, description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels, upright")
+
+    def facts(self) -> Facts:
+        """The same as the gallery keeps it; 422 where it makes no sense."""
+        if (self.latitude is None) != (self.longitude is None):
+            raise HTTPException(422, f"{self.key}: a place has a latitude and a longitude")
+        try:
+            seconds = None if self.time in (None, "") else parse_time(str(self.time))
+        except UserError as error:
+            raise HTTPException(422, f"{self.key}: {error}") from error
+        return Facts(
+            vehicle_id=self.vehicle_id,
+            track_id=self.track_id,
+            camera=self.camera,
+            time=seconds,
+            latitude=self.latitude,
+            longitude=self.longitude,
+            box=box_of(self.box),
+        )
+
+
+def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -> None:
+    """Add the routes that change the gallery of `searcher`."""
+    gallery = searcher.gallery
+    card = gallery.model.card
+
+    def may_write(request: Request) -> None:
+        if request.state.caller.scope != "write":
+            raise HTTPException(403, "this key may only read; a key of the scope `write` is needed")
+        if not gallery.writable:
+            raise HTTPException(403, "this service only reads the gallery; start it with --writable")
+
+    writing = [Depends(may_write)]
+
+    # PUT and DELETE, which no page of another site can have a browser send without asking first.
+    @router.put("/entries", dependencies=writing, responses=UNUSABLE_IMAGE)
+    def add_many(
+        image: Annotated[
+            list[UploadFile],
+            File(description="JPEG, PNG, WebP or BMP files, in the order of `entries`", max_length=MAX_BATCH),
+        ],
+        entries: Annotated[
+            Json[list[Item]],
+            Form(description="a JSON list with what is known of each image, its `key` first"),
+        ],
+    ) -> dict[str, Any]:
+        """Add images, or replace those of these keys; once answered, they survive whatever happens.
+
+        An image that cannot be used is told in `errors`, by its key, and the others are added.
+        """
+        if len(entries) != len(image):
+            raise HTTPException(422, f"{len(image)} images and {len(entries)} entries; one of each is needed")
+        if len({item.key for item in entries}) != len(entries):
+            raise HTTPException(422, "a key comes twice")
+        asked = [
+            (item.key, item.facts(), upload.file.read(MAX_BYTES + 1))
+            for item, upload in zip(entries, image, strict=True)
+        ]
+        made, errors = _encode(searcher, asked)
+        changed = gallery.add(made)
+        metrics.added.inc(changed)
+        return {"changed": changed, "entries": [entry_json(e, card) for e in made], "errors": errors}
+
+    @router.put("/entries/{key:path}", dependencies=writing, responses=UNUSABLE_IMAGE | NO_KEY_AT_ALL)
+    def add(
+        key: Annotated[str, Path(min_length=1, max_length=MAX_KEY), AfterValidator(_printable)],
+        image: Annotated[UploadFile, File(description="a JPEG, PNG, WebP or BMP of one vehicle")],
+        vehicle_id: _FormId = None,
+        track_id: _FormId = None,
+        camera: _FormId = None,
+        time: Annotated[str | None, Form(description="seconds, 8:05:30, or an ISO date")] = None,
+        latitude: Annotated[float | None, Form(ge=-90, le=90)] = None,
+        longitude: Annotated[float | None, Form(ge=-180, le=180)] = None,
+        box: Annotated[
+            str | None, Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels, upright")
+        ] = None,
+    ) -> dict[str, Any]:
+        """Add an image, or replace the one of this key; once answered, it survives whatever happens."""
+        item = Item(
+            key=key,
+            vehicle_id=vehicle_id,
+            track_id=track_id,
+            camera=camera,
+            time=time,
+            latitude=latitude,
+            longitude=longitude,
+            box=box,
+        )
+        made, errors = _encode(searcher, [(key, item.facts(), image.file.read(MAX_BYTES + 1))])
+        if errors:
+            raise HTTPException(400, errors[key])
+        changed = gallery.add(made)
+        metrics.added.inc(changed)
+        return {"changed": bool(changed), "entry": entry_json(made[0], card)}
+
+    @router.delete("/entries/{key:path}", dependencies=writing, responses=NO_KEY_AT_ALL)
+    def remove(key: str) -> dict[str, bool]:
+        """Take an image out; one that is not there is no error."""
+        removed = gallery.remove([key])
+        metrics.removed.inc(removed)
+        return {"removed": bool(removed)}
+
+
+def _encode(
+    searcher: Searcher, asked: Sequence[tuple[str, Facts, bytes]]
+) -> tuple[list[Entry], dict[str, str]]:
+    """Make entries of keys, facts and image files; what cannot be used, and why, by its key."""
+    usable: list[tuple[str, Facts, bytes, bytes, bytes]] = []
+    errors: dict[str, str] = {}
+    for key, facts, data in asked:
+        try:
+            shown, cut = _cut(data, facts.box)
+            usable.append((key, facts, data, cut, display_jpeg(shown)))
+        except ImageError as error:
+            errors[key] = str(error)
+    made = []
+    queries = searcher.look_at_all([cut for *_, cut, _ in usable]) if usable else []
+    for (key, facts, data, _, picture), query in zip(usable, queries, strict=True):
+        if isinstance(query, str):
+            errors[key] = query
+            continue
+        entry = Entry(
+            key=key,
+            embedding=query.embedding,
+            color_probs=query.color_probs,
+            type_probs=query.type_probs,
+            picture=picture,
+            source="REST",
+            digest=digest(data, facts),
+            **vars(facts),
+        )
+        made.append(entry)
+    return made, errors
+
+
+def _cut(data: bytes, box: Box | None) -> tuple[Any, bytes]:
+    """The image that a box cuts out, as pixels and encoded; the very file where there is no box."""
+    whole = decode_image(data)
+    if box is None:
+        return whole, data
+    part = crop(whole, box)
+    return part, as_bmp(part)

@@ -1,0 +1,66 @@
+"""Searches over REST whose results come as a file: CSV, ZIP with the pictures, or a page to print."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
+
+from retrieval.gallery.filters import Filters
+from retrieval.query.searcher import Searcher
+from retrieval.results.downloads import MEDIA_TYPES, Format, Report, export
+from retrieval.results.results import browsed, listed
+from retrieval.service.audit import Audit
+from retrieval.service.conditions import box_of, conditions
+from retrieval.service.problems import UNUSABLE_IMAGE
+from retrieval.service.prometheus import Metrics
+from retrieval.service.search import Options, options
+from retrieval.sources.crop import crop_encoded
+from retrieval.sources.source import display_jpeg
+from zoo.preprocess import MAX_BYTES, decode_image
+
+
+def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add the route that exports what `searcher` finds."""
+    gallery = searcher.gallery
+    card = gallery.model.card
+
+    @router.post(
+        "/export",
+        response_class=Response,
+        responses={
+            **UNUSABLE_IMAGE,
+            200: {"description": "the file", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
+        },
+    )
+    def export_results(
+        request: Request,
+        format: Annotated[Format, Form()],
+        image: Annotated[
+            UploadFile | None,
+            File(description="of one vehicle; without one, what meets the filters is exported, newest first"),
+        ] = None,
+        box: Annotated[
+            str | None, Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels")
+        ] = None,
+        asked: Options = Depends(options(searcher)),  # noqa: B008
+        filters: Filters = Depends(conditions(Form, card)),  # noqa: B008
+    ) -> Response:
+        """Search as `/api/search` does, or by attributes alone, and give the results as a file."""
+        picture = b""
+        if image is None:
+            if asked.feedback.positive or asked.feedback.negative:
+                raise HTTPException(422, "like and unlike refine an image; none was sent")
+            results = browsed(gallery, filters, asked.k)
+        else:
+            data = crop_encoded(image.file.read(MAX_BYTES + 1), box_of(box))
+            picture = display_jpeg(decode_image(data))
+            hits = searcher.search(searcher.look(data), asked.k, filters, **asked.refinement)
+            results = listed(gallery, hits)
+        keys = [result.key for result in results]
+        audit.record(request.state.caller.name, "export", filters, keys, format=format)
+        metrics.searches.labels("image" if image else "attributes").inc()
+        report = Report(results, filters, picture, card.name, gallery.cameras(), asked.feedback.positive)
+        return Response(
+            export(report, format, gallery.picture),
+            media_type=MEDIA_TYPES[format],
+            headers={"Content-Disposition": f'attachment; filename="results.{format}"'},
+        )

@@ -1,0 +1,71 @@
+"""The REST interface: health, readiness, metrics, and the routes of the `rest_*` modules."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+
+from retrieval.query.searcher import Searcher
+from retrieval.service.audit import Audit
+from retrieval.service.changes import add_change_routes
+from retrieval.service.compare import add_compare_route
+from retrieval.service.downloads import add_export_route
+from retrieval.service.entries import add_entry_routes
+from retrieval.service.problems import EVERYWHERE, problems
+from retrieval.service.prometheus import CONTENT_TYPE, Metrics
+from retrieval.service.readiness import Readiness
+from retrieval.service.search import add_search_routes
+from retrieval.service.words import add_words_route
+from zoo.errors import UserError
+from zoo.preprocess import ImageError
+
+
+def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add all routes, and what their errors turn into."""
+    app.include_router(_supervision(searcher, metrics))
+    # `Access` asks for the key, before anything of a request is read; this describes it.
+    bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
+    router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
+    add_search_routes(router, searcher, metrics, audit)
+    add_words_route(router, searcher)
+    add_compare_route(router, searcher, audit)
+    add_export_route(router, searcher, metrics, audit)
+    add_entry_routes(router, searcher, metrics, audit)
+    add_change_routes(router, searcher, metrics)
+    app.include_router(router)
+
+    # Bad requests are told apart where they are read; what is left is a fault of the gallery or the encoder.
+    @app.exception_handler(UserError)
+    def unavailable(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(ImageError)
+    def bad_image(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 400)
+
+
+def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
+    router = APIRouter()
+    readiness = Readiness(searcher)
+
+    @router.get("/health")
+    def health() -> dict[str, str]:
+        """Tell that the process is alive."""
+        return {"status": "ok"}
+
+    @router.get("/ready", responses=problems({503: "not now; `detail` says why"}))
+    def ready() -> dict[str, Any]:
+        """Tell that the gallery can be read and the encoder answers."""
+        try:
+            size = readiness.check()
+        except (UserError, ImageError) as error:
+            raise HTTPException(503, str(error)) from error
+        return {"status": "ready", "images": size, "model": searcher.gallery.model.card.name}
+
+    @router.get("/metrics", response_class=Response)
+    def exposition() -> Response:
+        """Counters and times in Prometheus' text format."""
+        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    return router

@@ -1,0 +1,121 @@
+"""Searching over REST: by one image or several, and by an image that the gallery has."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
+
+from retrieval.gallery.entries import Hit
+from retrieval.gallery.filters import Filters
+from retrieval.query.feedback import Feedback
+from retrieval.query.grouping import Group
+from retrieval.query.searcher import Searcher
+from retrieval.service.audit import Audit
+from retrieval.service.conditions import box_of, conditions
+from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
+from retrieval.service.prometheus import Metrics
+from retrieval.sources.crop import crop_encoded
+from zoo.preprocess import MAX_BYTES
+
+MAX_RESULTS = 1000
+MAX_IMAGES = 16
+MAX_FEEDBACK = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a search beside the image and the filters."""
+
+    k: int
+    feedback: Feedback
+    rerank: bool
+    group: Group | None
+
+    @property
+    def refinement(self) -> dict[str, Any]:
+        """What `Searcher.search` takes beyond the query, k and the filters."""
+        return {"feedback": self.feedback, "rerank": self.rerank, "group": self.group}
+
+
+def options(searcher: Searcher) -> Callable[..., Options]:
+    """Make the dependency that reads them from a form; a key of feedback that is not there is a 422."""
+
+    def read(
+        k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
+        like: Annotated[
+            list[str] | None, Form(description="keys of right results", max_length=MAX_FEEDBACK)
+        ] = None,
+        unlike: Annotated[
+            list[str] | None, Form(description="keys of wrong results", max_length=MAX_FEEDBACK)
+        ] = None,
+        rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
+        group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
+    ) -> Options:
+        return Options(k, Feedback(known("like", like), known("unlike", unlike)), rerank, group)
+
+    def known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
+        for key in keys or ():
+            if searcher.gallery.get(key) is None:
+                raise HTTPException(422, f"{what}: the gallery has no image of the key {key!r}")
+        return tuple(keys or ())
+
+    return read
+
+
+def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add the routes that answer from `searcher`."""
+    card = searcher.gallery.model.card
+    in_form = Depends(conditions(Form, card))
+    in_address = Depends(conditions(Query, card))
+
+    @router.post("/search", responses=UNUSABLE_IMAGE)
+    def search(
+        request: Request,
+        image: Annotated[
+            list[UploadFile],
+            File(
+                description="a JPEG, PNG, WebP or BMP of one vehicle; several of the same one are fused",
+                max_length=MAX_IMAGES,
+            ),
+        ],
+        box: Annotated[
+            str | None,
+            Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle in the one image, in pixels, upright"),
+        ] = None,
+        asked: Options = Depends(options(searcher)),  # noqa: B008
+        filters: Filters = in_form,
+    ) -> dict[str, Any]:
+        """Find the vehicle of an image; every filter that is given has to be met."""
+        area = box_of(box)
+        if area is not None and len(image) > 1:
+            raise HTTPException(422, "a box is one of a single image; cut the others out before")
+        data = [crop_encoded(upload.file.read(MAX_BYTES + 1), area) for upload in image]
+        queries = [searcher.look(each) for each in data]
+        hits = searcher.search(queries, asked.k, filters, **asked.refinement)
+        said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
+        record(request, "search", filters, hits, images=len(image), **said)
+        metrics.searches.labels("image").inc()
+        return searcher.answer(queries[0], hits)
+
+    @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
+    def similar(
+        request: Request,
+        key: str,
+        k: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = 10,
+        rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
+        group: Annotated[Group | None, Query(description="the best image of each of these only")] = None,
+        filters: Filters = in_address,
+    ) -> dict[str, Any]:
+        """Find the vehicle of an image of the gallery, among the others."""
+        query = searcher.recall(key)
+        if query is None:
+            raise HTTPException(404, "the gallery has no image of this key")
+        hits = searcher.search(query, k, filters, rerank=rerank, group=group, without=(key,))
+        record(request, "similar", filters, hits, key=key)
+        metrics.searches.labels("key").inc()
+        return searcher.answer(query, hits)
+
+    def record(request: Request, endpoint: str, filters: Filters, hits: Sequence[Hit], **asked: Any) -> None:
+        name = request.state.caller.name
+        audit.record(name, endpoint, filters, [hit.key for hit in hits], **asked)

@@ -1,0 +1,53 @@
+"""`cameras.json`: what the cameras are called and where they stand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from retrieval.gallery.entries import Camera
+from zoo.errors import UserError
+
+FILE_NAME = "cameras.json"
+
+
+def find_cameras(folder: Path) -> list[Camera]:
+    """Read `cameras.json` in the images' folder or in the one above; none is fine.
+
+    Raises:
+        UserError: there is one, and it cannot be understood.
+    """
+    for path in (folder / FILE_NAME, folder.resolve().parent / FILE_NAME):
+        if path.is_file():
+            return read_cameras(path)
+    return []
+
+
+def read_cameras(path: Path) -> list[Camera]:
+    """Read a list of `{"id": 3, "name": "North gate", "latitude": 48.1, "longitude": 11.5}`.
+
+    The name and the place may be missing, further fields are ignored; the list may lie under "cameras".
+
+    Raises:
+        UserError: another content.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); mend it or take it away") from error
+    if isinstance(content, dict):
+        content = content.get("cameras")
+    if not isinstance(content, list):
+        raise UserError(f"{path}: a list of cameras is expected")
+    return [_camera(item, f"{path}: camera {number}") for number, item in enumerate(content, 1)]
+
+
+def _camera(item: Any, where: str) -> Camera:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), int):
+        raise UserError(f"{where} has no whole number as its id")
+    name = item.get("name") or f"camera {item['id']}"
+    place = (item.get("latitude"), item.get("longitude"))
+    if place != (None, None):
+        for value, limit in zip(place, (90, 180), strict=True):
+            if not isinstance(value, int | float) or not abs(value) <= limit:
+                raise UserError(f"{where} stands at {place}; degrees of latitude and longitude are expected")
+    return Camera(item["id"], str(name), *place)

@@ -1,0 +1,160 @@
+"""From sources of images to entries of a gallery: read ahead, encode, add, batch after batch."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import PurePosixPath
+
+from retrieval.gallery.base import Gallery
+from retrieval.gallery.entries import Entry, Facts
+from retrieval.sources.read_ahead import read_ahead, reading_threads
+from retrieval.sources.source import Loaded, Source
+from serving.encoders.encoder import Encoder, Predictions
+from zoo.labels import parse_veri_name
+from zoo.preprocess import ImageError
+
+BATCH_SIZE = 32
+_BATCHES_AHEAD = 2
+
+
+@dataclass
+class Summary:
+    """What an ingest did.
+
+    Attributes:
+        found: images in the folder, the table, the stream or the video.
+        added: images that are new in the gallery, or replaced an older version.
+        known: images that the gallery had already, unchanged.
+        bad: key -> why the image could not be used.
+        seconds: wall time.
+    """
+
+    found: int = 0
+    added: int = 0
+    known: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def ingest(
+    sources: Iterable[Source],
+    gallery: Gallery,
+    encoder: Encoder,
+    *,
+    fps: float = 25.0,
+    batch_size: int = BATCH_SIZE,
+    advance: Callable[[], object] = lambda: None,
+) -> Summary:
+    """Add every image that the gallery does not have yet.
+
+    Images are read and encoded ahead, while the batch before goes into the gallery. Each batch is on the disk
+    before the next one is added, so that an interrupted ingest goes on where it was.
+
+    Args:
+        sources: of a folder, a table, a stream or a video; taken as they come.
+        gallery: open for writing.
+        encoder: of the gallery's model.
+        fps: frames a second of the recordings, which turns the frame number of a VeRi name into a time.
+        batch_size: images encoded at a time.
+        advance: called once for every image that is done with.
+
+    Raises:
+        UserError: the encoder or the gallery fails, or what a source itself raises.
+    """
+    started = time.monotonic()
+    summary = Summary()
+    fresh = _fresh(sources, gallery, summary, advance, batch_size)
+    batches = iter(lambda: list(islice(fresh, batch_size)), [])
+
+    def encode(batch: list[Loaded]) -> Predictions:
+        return encoder.encode([loaded.data for loaded in batch])
+
+    for batch, predictions in read_ahead(batches, encode, threads=1, depth=_BATCHES_AHEAD):
+        assert not isinstance(predictions, ImageError)
+        summary.added += gallery.add(_entries(batch, predictions, fps, summary.bad))
+        for _ in batch:
+            advance()
+    summary.seconds = round(time.monotonic() - started, 3)
+    return summary
+
+
+def _fresh(
+    sources: Iterable[Source],
+    gallery: Gallery,
+    summary: Summary,
+    advance: Callable[[], object],
+    batch_size: int,
+) -> Iterator[Loaded]:
+    """Yield the images that have to be encoded; count the others."""
+
+    def read(item: tuple[Source, str | None]) -> Loaded | None:
+        source, known = item
+        if not _is_text(source.key):
+            raise ImageError(f"{source.key!r}: the file name is not valid text; rename the file")
+        if known is not None and source.identify() == known:
+            return None
+        return source.load()
+
+    asked = _with_digests(sources, gallery, batch_size)
+    for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size):
+        summary.found += 1
+        if isinstance(result, ImageError):
+            summary.bad[source.key.encode(errors="replace").decode()] = str(result)
+            advance()
+        elif result is None:
+            summary.known += 1
+            advance()
+        else:
+            yield result
+
+
+def _with_digests(
+    sources: Iterable[Source], gallery: Gallery, batch_size: int
+) -> Iterator[tuple[Source, str | None]]:
+    """Each source with the digest that the gallery has of it, asked for many at a time."""
+    waiting = iter(sources)
+    while part := list(islice(waiting, batch_size)):
+        known = gallery.digests([source.key for source in part if _is_text(source.key)])
+        for source in part:
+            yield source, known.get(source.key)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _entries(batch: list[Loaded], predictions: Predictions, fps: float, bad: dict[str, str]) -> list[Entry]:
+    """Make entries of encoded images; what the encoder refused goes into `bad`."""
+    entries = []
+    for row, loaded in enumerate(batch):
+        source = loaded.source
+        if row in predictions.errors:
+            bad[source.key] = f"{source.name}: {predictions.errors[row]}"
+            continue
+        facts = source.facts or _facts(source.key, fps)
+        entries.append(
+            Entry(
+                key=source.key,
+                embedding=predictions.embedding[row],
+                color_probs=predictions.color_probs[row],
+                type_probs=predictions.type_probs[row],
+                picture=loaded.picture,
+                source=source.name,
+                digest=loaded.digest,
+                **vars(facts),
+            )
+        )
+    return entries
+
+
+def _facts(key: str, fps: float) -> Facts:
+    """What a file name of VeRi's form says."""
+    name = parse_veri_name(PurePosixPath(key).name)
+    if name is None:
+        return Facts()
+    return Facts(vehicle_id=name.vehicle_id, camera=name.camera_id, time=name.frame / fps)

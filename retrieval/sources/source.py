@@ -1,0 +1,179 @@
+"""Images on the way into a gallery or a search: files found and read, and made small for display."""
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from retrieval.gallery.entries import Facts
+from retrieval.sources.crop import as_bmp, crop
+from zoo.errors import UserError
+from zoo.preprocess import MAX_BYTES, ImageError, decode_image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+PICTURE_SIZE = 320
+"""Longest side in pixels of the JPEG that the gallery keeps to show."""
+
+_PICTURE_BYTES = 64 * 1024
+
+
+class Source(Protocol):
+    """Where an image comes from.
+
+    Attributes:
+        key: the image's name in the gallery.
+        name: what people and messages call it.
+        facts: what is known of it; None for a file of a folder, whose name alone may tell something.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def facts(self) -> Facts | None: ...
+
+    def identify(self) -> str:
+        """The digest that `load` gives, without decoding anything.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        ...
+
+    def load(self) -> "Loaded":
+        """Read and decode the image.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image as the encoder takes it, the digest of where it comes from, and the picture to show."""
+
+    source: Source
+    data: bytes
+    digest: str
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file; `key` is its name relative to its folder, with forward slashes, or what a table says."""
+
+    path: Path
+    key: str
+    facts: Facts | None = None
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def identify(self) -> str:
+        """The digest of the file's bytes and of what a table says."""
+        return digest(read_bytes(self.path), self.facts)
+
+    def load(self) -> Loaded:
+        """Read the file, cut the box out where there is one, and make the picture to show."""
+        data = read_bytes(self.path)
+        found = digest(data, self.facts)
+        if self.facts is not None and self.facts.box is not None:
+            image = crop(decode_image(data, self.name), self.facts.box, self.name)
+            return Loaded(self, as_bmp(image), found, display_jpeg(image))
+        # The encoder decodes it as well, and tells where it cannot.
+        can_be_shown = is_display_jpeg(data)
+        picture = data if can_be_shown else display_jpeg(decode_image(data, self.name))
+        return Loaded(self, data, found, picture)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What was meant to be an image and is none."""
+
+    key: str
+    reason: str
+    name: str = ""
+    facts: Facts | None = None
+
+    def identify(self) -> str:
+        """Raise what is wrong."""
+        raise ImageError(self.reason)
+
+    def load(self) -> Loaded:
+        """Raise what is wrong."""
+        raise ImageError(self.reason)
+
+
+def list_images(folder: Path) -> list[ImageFile]:
+    """Find the image files of a folder and the folders in it, by key.
+
+    Raises:
+        UserError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder that holds the images")
+    found = []
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root) / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                found.append(ImageFile(path, path.relative_to(folder).as_posix()))
+    if not found:
+        raise UserError(f"{folder}: no images found (looked for {', '.join(sorted(SUFFIXES))})")
+    return sorted(found, key=lambda file: file.key)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, at most as much as a decoder would take.
+
+    Raises:
+        ImageError: unreadable, or too large; the message names the path.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{path}: larger than the limit of {MAX_BYTES} bytes; make it smaller")
+    return data
+
+
+def digest(data: bytes, facts: Facts | None = None) -> str:
+    """Identify a file's content, and what a table says of it."""
+    found = hashlib.blake2b(data, digest_size=16)
+    if facts is not None:
+        found.update(repr(facts).encode())
+    return found.hexdigest()
+
+
+def is_display_jpeg(data: bytes) -> bool:
+    """Whether a file is, by its header, what `display_jpeg` would make of it; it may still be damaged."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            # What a camera or an editor wrote into the file is not for everybody who searches.
+            plain = image.mode == "RGB" and not {"exif", "xmp", "comment"} & image.info.keys()
+            return plain and max(image.size) <= PICTURE_SIZE and len(data) <= _PICTURE_BYTES
+    except Exception:  # Pillow raises what it likes; `decode_image` tells what is wrong
+        return False
+
+
+def display_jpeg(image: np.ndarray, size: int = PICTURE_SIZE) -> bytes:
+    """Encode uint8 [H, W, 3] as a JPEG of at most `size` pixels a side."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((size, size), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,108 @@
+"""Frames of a video, or the vehicles that a detector finds in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.gallery.entries import Facts
+from retrieval.sources.crop import as_bmp, crop
+from retrieval.sources.detector import Detector
+from retrieval.sources.source import Loaded, Source, Unusable, digest, display_jpeg
+from zoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What is known of a video as a whole.
+
+    Attributes:
+        rate: frames a second that are looked at; the video's own where that is less.
+        camera: whose it is, where that is known.
+        start: time of its first frame, in seconds.
+    """
+
+    rate: float = 1.0
+    camera: int | None = None
+    start: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame, or a part of one; `pixels` are uint8 [H, W, 3] RGB."""
+
+    key: str
+    name: str
+    facts: Facts
+    pixels: np.ndarray
+
+    def identify(self) -> str:
+        """The digest of the pixels and of what is known."""
+        return digest(self.pixels.tobytes(), self.facts)
+
+    def load(self) -> Loaded:
+        """Encode the pixels without loss."""
+        return Loaded(self, as_bmp(self.pixels), self.identify(), display_jpeg(self.pixels))
+
+
+def read_video(path: Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
+    """Go through a video once, and yield its frames, or the boxes that a detector finds in each.
+
+    A frame is called `NAME#NUMBER`, and a box in it `NAME#NUMBER/LEFT,TOP,RIGHT,BOTTOM`; running it again
+    gives the same. Where a video is damaged, a bad image says so, and what came before is kept.
+
+    Raises:
+        UserError: no such video, or nothing that plays it.
+    """
+    cv2 = _opencv(path)
+    video = cv2.VideoCapture(str(path))
+    fps = float(video.get(cv2.CAP_PROP_FPS))
+    if not video.isOpened() or not fps > 0:
+        video.release()
+        raise UserError(f"{path}: not a video that can be read; give another file")
+    return _frames(cv2, video, fps, path, shot, detector)
+
+
+def _frames(
+    cv2: Any, video: Any, fps: float, path: Path, shot: Shot, detector: Detector | None
+) -> Iterator[Source]:
+    number, due, wanted = 0, 0.0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    while video.grab():
+        if number >= due:
+            due += max(fps / shot.rate, 1.0)
+            good, frame = video.retrieve()
+            if good:
+                image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield from _sources(path, number, image, shot, fps, detector)
+            else:
+                yield Unusable(f"{path.name}#{number}", f"{path}: frame {number} cannot be decoded")
+        number += 1
+    video.release()
+    if number < wanted:
+        reason = f"{path}: ends after {number} of {wanted} frames; it may be cut short"
+        yield Unusable(f"{path.name}#{number}", reason)
+
+
+def _sources(
+    path: Path, number: int, image: np.ndarray, shot: Shot, fps: float, detector: Detector | None
+) -> Iterator[Frame]:
+    time = shot.start + number / fps
+    key, name = f"{path.name}#{number}", f"{path} at {number / fps:.2f} s"
+    if detector is None:
+        yield Frame(key, name, Facts(camera=shot.camera, time=time), image)
+        return
+    for box in detector.find(image):
+        facts = Facts(camera=shot.camera, time=time, box=box)
+        yield Frame(f"{key}/{','.join(f'{side:g}' for side in box)}", name, facts, crop(image, box, name))
+
+
+def _opencv(path: Path) -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(
+            f"{path}: videos need OpenCV; it comes with the extra `video`: pip install -e '.[video]'"
+        ) from error
+    return cv2

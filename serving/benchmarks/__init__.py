@@ -1,0 +1,1 @@
+"""The rows of `serving.benchmark`, and their report."""

@@ -1,0 +1,1 @@
+"""Encoded images in, embeddings and attribute probabilities out."""

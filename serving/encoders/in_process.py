@@ -1,0 +1,111 @@
+"""The in-process encoders: onnxruntime or OpenVINO on the CPU, an Ascend NPU; decoding ahead in threads."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from serving.bundle import Bundle, file_hash
+from serving.encoders.predictions import Predictions
+from serving.engines.ascend import OmModel
+from serving.engines.parallel import Model
+from serving.engines.selection import Engine, embeddings_of, open_model
+from zoo.errors import UserError
+from zoo.preprocess import ImageError, prepare
+
+BATCH_SIZE = 16
+"""Throughput on a CPU no longer grows beyond it, and memory does."""
+
+
+SUBMITTED = 2
+"""Submitted calls that go on at a time: one is decoded while another is in the network."""
+
+
+class ModelEncoder:
+    """Encodes with a model in this process.
+
+    Args:
+        model: answers `image`, uint8 [N, H, W, 3].
+        model_hash: sha256 of its file.
+        threads: that decode; as many as there are cores where None is given.
+    """
+
+    def __init__(self, model: Model, model_hash: str, threads: int | None = None) -> None:
+        self.card = model.card
+        self.model_hash = model_hash
+        self._model = model
+        self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode")
+        self._callers = ThreadPoolExecutor(SUBMITTED, thread_name_prefix="encode")
+
+    def encode(self, images: Sequence[bytes]) -> Predictions:
+        """Predict; see `serving.encoders.encoder.Encoder.encode`."""
+        result = Predictions.empty(self.card, len(images))
+        starts = range(0, len(images), BATCH_SIZE)
+        # One batch is decoded while the one before it is in the network; never more, for memory's sake.
+        ahead = [self._decoders.submit(self._prepare, data) for data in images[:BATCH_SIZE]]
+        for start in starts:
+            rows = [future.result() for future in ahead]
+            following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
+            ahead = [self._decoders.submit(self._prepare, data) for data in following]
+            good = []
+            for index, row in enumerate(rows, start):
+                if isinstance(row, str):
+                    result.errors[index] = row
+                else:
+                    good.append(index)
+            if not good:
+                continue
+            batch = np.stack([rows[index - start] for index in good])
+            for name, value in self._model.run({"image": batch}).items():
+                getattr(result, name)[good] = value
+        return result
+
+    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+        """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
+        return self._callers.submit(self.encode, images)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._callers.shutdown(cancel_futures=True)
+        self._decoders.shutdown(cancel_futures=True)
+
+    def _prepare(self, data: bytes) -> np.ndarray | str:
+        try:
+            return prepare(data, self.card.input_size)
+        except ImageError as error:
+            return str(error)
+
+
+class OnnxEncoder(ModelEncoder):
+    """Encodes with a bundle.
+
+    Args:
+        bundle: path of a bundle.
+        threads: that the model uses; every core where None is given.
+        engine: what runs the model.
+
+    Raises:
+        UserError: no bundle there, or its model cannot be opened or is not the card's.
+    """
+
+    def __init__(
+        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
+    ) -> None:
+        opened = Bundle.open(bundle)
+        model = open_model(opened, engine, threads)
+        if model.card != opened.card:
+            raise UserError(
+                f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
+            )
+        super().__init__(model, embeddings_of(opened, engine), threads)
+
+
+class OmEncoder(ModelEncoder):
+    """Encodes with an .om file on an Ascend NPU; see `serving.engines.ascend.OmModel`."""
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        path = Path(path)
+        # Its own hash: embeddings of half precision are not to be mixed with those of the bundle.
+        super().__init__(OmModel(path), file_hash(path), threads)

@@ -1,0 +1,105 @@
+"""What runs a bundle's model on this processor: onnxruntime, OpenVINO, or the faster of the two."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import time
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from serving.bundle import Bundle
+from serving.engines.openvino import OpenVinoModel
+from serving.engines.parallel import Model, ParallelModel
+from serving.engines.timing import Work, in_turns
+from zoo.onnx_model import OnnxModel
+
+Engine = Literal["onnxruntime", "openvino", "auto"]
+
+TRIAL_BATCH = 8
+
+MARGIN = 1.05
+"""By so much OpenVINO has to be faster to be chosen: less is within what a short measurement can tell."""
+
+_log = logging.getLogger(__name__)
+
+
+def open_model(bundle: Bundle, engine: Engine = "onnxruntime", threads: int | None = None) -> Model:
+    """Open a bundle's model.
+
+    Args:
+        bundle: an opened bundle.
+        engine: what runs it; `auto` measures, which takes some seconds.
+        threads: that it uses; every core where None is given.
+
+    Raises:
+        UserError: the engine is not installed, or cannot open the file.
+    """
+    threads = threads or os.cpu_count() or 1
+    if engine == "auto":
+        return _faster(bundle, threads)
+    return _openvino(bundle, threads) if engine == "openvino" else _onnxruntime(bundle, threads)
+
+
+def embeddings_of(bundle: Bundle, engine: Engine) -> str:
+    """Name the embeddings that an engine gives: engines of one name may share a gallery.
+
+    In fp32 all agree to 1e-5 and the name is the model's hash. Below, each rounds in its own places: int8 by
+    OpenVINO is about as far from int8 by onnxruntime (2%) as from fp32.
+    """
+    if engine == "openvino" and bundle.precision != "fp32":
+        return hashlib.sha256(f"openvino {bundle.model_hash}".encode()).hexdigest()
+    return bundle.model_hash
+
+
+def _onnxruntime(bundle: Bundle, threads: int) -> Model:
+    model = OnnxModel(bundle.onnx_file, threads)
+    if threads == 1:
+        return model
+    return ParallelModel(model, lambda: OnnxModel(bundle.onnx_file, 1), threads)
+
+
+def _openvino(bundle: Bundle, threads: int) -> Model:
+    model = OpenVinoModel(bundle.onnx_file, bundle.card, threads)
+    if threads == 1:
+        return model
+    return ParallelModel(
+        model, lambda: OpenVinoModel(bundle.onnx_file, bundle.card, threads, streams=threads), threads
+    )
+
+
+def _faster(bundle: Bundle, threads: int) -> Model:
+    """Measure both, in turns, and return the faster; onnxruntime where OpenVINO is not there."""
+    models = {"onnxruntime": _onnxruntime(bundle, threads)}
+    why_not = None
+    if importlib.util.find_spec("openvino") is None:
+        why_not = "openvino is not installed"
+    elif bundle.precision != "fp32":
+        why_not = f"openvino gives other embeddings in {bundle.precision}"
+    if why_not is not None:
+        _log.info("%s: onnxruntime runs it, because %s", bundle.path, why_not)
+        return models["onnxruntime"]
+    began = time.perf_counter()
+    models["openvino"] = _openvino(bundle, threads)
+    rng = np.random.default_rng(0)
+    batch = {"image": rng.integers(0, 256, (TRIAL_BATCH, *bundle.card.input_size, 3), dtype=np.uint8)}
+    sides: dict[str, Work] = {name: partial(_run, model, batch) for name, model in models.items()}
+    rates = in_turns(sides, seconds=0.0)
+    chosen = "openvino" if rates["openvino"] > MARGIN * rates["onnxruntime"] else "onnxruntime"
+    _log.info(
+        "%s: %s runs it: onnxruntime %.1f and openvino %.1f images/s at batch %d, %d threads (took %.1f s)",
+        bundle.path,
+        chosen,
+        rates["onnxruntime"],
+        rates["openvino"],
+        TRIAL_BATCH,
+        threads,
+        time.perf_counter() - began,
+    )
+    return models[chosen]
+
+
+def _run(model: Model, batch: dict[str, np.ndarray]) -> int:
+    return len(model.run(batch)["embedding"])

@@ -1,0 +1,1 @@
+"""A real tritonserver: found or installed, started, watched and stopped."""

@@ -1,0 +1,143 @@
+"""The two protocols of a Triton server behind one face, asynchronous: the same calls, the same errors."""
+
+from types import ModuleType
+from typing import Any, NoReturn, Protocol
+
+from serving.triton.address import TritonAddress
+from serving.triton.client import channel_options, require_client
+
+
+class TritonError(Exception):
+    """A request that got no answer.
+
+    Attributes:
+        transient: whether it may succeed a moment later: no connection, or a full queue. A deadline that has
+            passed is not transient, for the time is spent, nor is an image that cannot be used.
+    """
+
+    def __init__(self, reason: str, transient: bool = False) -> None:
+        super().__init__(" ".join(reason.split()))
+        self.transient = transient
+
+
+class Link(Protocol):
+    """A connection to a server; made and used on one event loop.
+
+    Attributes:
+        tensors: module with this protocol's InferInput and InferRequestedOutput.
+        client: tritonclient's asynchronous client. Its calls raise what `fail` takes.
+        errors: types of the exceptions that a failing server or connection raises.
+    """
+
+    tensors: ModuleType
+    client: Any
+    errors: tuple[type[Exception], ...]
+
+    async def config(self, model: str) -> Any:
+        """Return a model's `ModelConfig`."""
+        ...
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Raise a TritonError that says what an exception of `errors` means."""
+        ...
+
+    def version(self, result: Any) -> str:
+        """Say which version of the model gave an `InferResult`."""
+        ...
+
+    def shape(self, result: Any, name: str) -> tuple[int, ...]:
+        """Say what shape an output has, wherever its numbers are."""
+        ...
+
+
+def open_link(address: TritonAddress) -> Link:
+    """Make a connection. Nothing is sent yet.
+
+    Raises:
+        UserError: tritonclient is not installed.
+    """
+    require_client(address.protocol)
+    return GrpcLink(address) if address.protocol == "grpc" else HttpLink(address)
+
+
+class GrpcLink:
+    """Speaks gRPC."""
+
+    def __init__(self, address: TritonAddress) -> None:
+        import grpc
+        import tritonclient.grpc
+        import tritonclient.grpc.aio
+        from tritonclient.utils import InferenceServerException
+
+        self.tensors: ModuleType = tritonclient.grpc
+        self.client: Any = tritonclient.grpc.aio.InferenceServerClient(
+            address.server, channel_args=channel_options(address.server)
+        )
+        self.errors: tuple[type[Exception], ...] = (InferenceServerException, grpc.RpcError)
+
+    async def config(self, model: str) -> Any:
+        """See `Link`."""
+        try:
+            return (await self.client.get_model_config(model)).config
+        except self.errors as error:
+            self.fail(error)
+
+    def fail(self, error: Any) -> NoReturn:
+        """See `Link`."""
+        # tritonclient keeps the code as text; an error that comes along a stream is gRPC's own.
+        code = str(error.code()) if hasattr(error, "code") else str(error.status())
+        text = error.details() if hasattr(error, "details") else error.message()
+        code = code.removeprefix("StatusCode.")
+        raise TritonError(f"{code}: {text}", transient=code == "UNAVAILABLE") from error
+
+    def version(self, result: Any) -> str:
+        """See `Link`."""
+        return str(result.get_response().model_version)
+
+    def shape(self, result: Any, name: str) -> tuple[int, ...]:
+        """See `Link`."""
+        return tuple(result.get_output(name).shape)
+
+
+class HttpLink:
+    """Speaks HTTP."""
+
+    def __init__(self, address: TritonAddress) -> None:
+        import aiohttp
+        import tritonclient.http
+        import tritonclient.http.aio
+        from tritonclient.utils import InferenceServerException
+
+        self.tensors: ModuleType = tritonclient.http
+        # Whoever asks has a deadline; the client's own, a minute by default, must not come before it.
+        self.client: Any = tritonclient.http.aio.InferenceServerClient(
+            address.server, conn_limit=address.concurrency, conn_timeout=2 * address.timeout
+        )
+        self._lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+        self.errors: tuple[type[Exception], ...] = (InferenceServerException, *self._lost)
+
+    async def config(self, model: str) -> Any:
+        """See `Link`."""
+        from google.protobuf.json_format import ParseDict
+        from tritonclient.grpc import model_config_pb2
+
+        try:
+            found = await self.client.get_model_config(model)
+        except self.errors as error:
+            self.fail(error)
+        return ParseDict(found, model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
+
+    def fail(self, error: Any) -> NoReturn:
+        """See `Link`."""
+        if isinstance(error, self._lost):
+            raise TritonError(f"no connection: {error}", transient=True) from error
+        unavailable = error.status() == "503"
+        raise TritonError(f"HTTP {error.status()}: {error.message()}", transient=unavailable) from error
+
+    def version(self, result: Any) -> str:
+        """See `Link`."""
+        return str(result.get_response()["model_version"])
+
+    def shape(self, result: Any, name: str) -> tuple[int, ...]:
+        """See `Link`."""
+        return tuple(result.get_output(name)["shape"])

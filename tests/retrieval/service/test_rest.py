@@ -1,0 +1,388 @@
+"""The REST interface beyond a search by one image: keys, attributes, the gallery's images, changes."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from retrieval.galleries import open_gallery
+from retrieval.keys import add_key
+from retrieval.query.feedback import Feedback
+from retrieval.query.searcher import Searcher
+from serving.encoders.encoder import Encoder
+from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.running_app import running_app
+from zoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that writes: a client of each scope, the gallery's folder, and the audit log."""
+
+    reader: httpx.Client
+    writer: httpx.Client
+    gallery: Path
+    audit: Path
+
+
+@pytest.fixture(scope="module")
+def service(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("writable")
+    shutil.copytree(gallery_folder, root / "gallery")
+    read, write = (
+        add_key(root / "keys.json", "reader", "read"),
+        add_key(root / "keys.json", "writer", "write"),
+    )
+    options = ("--keys", root / "keys.json", "--writable", "--rate", "0", "--audit", root / "audit.jsonl")
+    with running_app("--gallery", root / "gallery", *options) as url:
+
+        def client(key: str) -> httpx.Client:
+            bearer = {"Authorization": f"Bearer {key}"}
+            return httpx.Client(base_url=url, headers=bearer, timeout=30, trust_env=False)
+
+        with client(read) as reader, client(write) as writer:
+            yield Service(reader, writer, root / "gallery", root / "audit.jsonl")
+
+
+def name(vehicle: int, camera: int) -> str:
+    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
+
+
+def keys(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [item["key"] for item in answer.json().get("results") or answer.json().get("entries")]
+
+
+def test_search_by_key_finds_the_others(service: Service) -> None:
+    found = service.reader.get(f"/api/similar/{name(3, 1)}", params={"k": 3})
+    assert set(keys(found)) == {name(3, camera) for camera in (2, 3, 4)}
+    assert found.json()["query"]["color"] == "white"
+    filtered = service.reader.get(f"/api/similar/{name(3, 1)}", params={"camera": [2, 3], "vehicle": 3})
+    assert set(keys(filtered)) == {name(3, 2), name(3, 3)}
+    grouped = service.reader.get(f"/api/similar/{name(3, 1)}", params={"group": "vehicle"})
+    assert sorted(item["vehicle_id"] for item in grouped.json()["results"]) == [1, 2, 3, 4, 5, 6]
+    assert service.reader.get("/api/similar/none").status_code == 404
+
+
+def test_several_images_and_feedback_answer_as_the_searcher_does(
+    service: Service, encoder: Encoder, images: Path
+) -> None:
+    data = [(images / "image_test" / name(3, camera)).read_bytes() for camera in (1, 4)]
+    form = {"k": "6", "like": [name(3, 2)], "unlike": [name(5, 1)], "rerank": "true"}
+    answer = service.reader.post(
+        "/api/search", files=[("image", (f"{n}.jpg", each)) for n, each in enumerate(data)], data=form
+    )
+    with open_gallery(service.gallery) as gallery:
+        searcher = Searcher(gallery, encoder)
+        hits = searcher.search(
+            [searcher.look(each) for each in data],
+            6,
+            feedback=Feedback((name(3, 2),), (name(5, 1),)),
+            rerank=True,
+        )
+    assert keys(answer) == [hit.key for hit in hits]
+    assert name(5, 1) not in keys(answer)
+
+
+def test_search_by_attributes_alone(service: Service) -> None:
+    white = service.reader.get("/api/entries", params={"color": "white", "after": "0:02:00"})
+    # Newest first; c001 at 3250 / 25 = 130 s is the earliest of this vehicle.
+    assert keys(white) == [name(3, camera) for camera in (4, 3, 2, 1)]
+    page = service.reader.get("/api/entries", params={"vehicle": 3, "limit": 2, "offset": 1})
+    assert keys(page) == [name(3, 3), name(3, 2)]
+    near = service.reader.get("/api/entries", params={"near": "48.1,11.5,100"})
+    assert set(keys(near)) == {name(vehicle, 1) for vehicle in range(1, 7)}
+    sure = service.reader.get("/api/entries", params={"color_confidence": 1})
+    assert all(item["color_confidence"] == 1 for item in sure.json()["entries"])
+
+
+def test_get_shows_what_is_known_and_no_source(service: Service) -> None:
+    entry = service.reader.get(f"/api/entries/{name(3, 1)}").json()
+    assert {**entry, "color_confidence": 0, "type_confidence": 0, "type": ""} == {
+        **{"key": name(3, 1), "vehicle_id": 3, "track_id": None, "camera": 1, "time": 130.0},
+        **{"latitude": None, "longitude": None, "box": None, "color": "white", "color_confidence": 0},
+        **{"type": "", "type_confidence": 0},
+    }
+    assert service.reader.get("/api/entries/none").status_code == 404
+    assert service.reader.get("/api/cameras").json()["cameras"][0]["name"] == "North gate"
+
+
+def test_added_is_found_by_others_and_removed_is_gone(service: Service, tmp_path: Path) -> None:
+    draw_vehicle(2, 3).save(tmp_path / "x.png")
+    image = {"image": (tmp_path / "x.png").read_bytes()}
+    form = {"vehicle_id": "2", "camera": "9", "time": "0:10:00", "latitude": "1", "longitude": "2"}
+    path = "/api/entries/yard/新 1.png"
+    first = service.writer.put(path, files=image, data=form)
+    assert (first.status_code, first.json()["changed"]) == (200, True)
+    assert service.writer.put(path, files=image, data=form).json()["changed"] is False
+    assert service.reader.get(path).json() == first.json()["entry"]
+    assert first.json()["entry"]["color"] == "blue"
+    with open_gallery(service.gallery) as other:
+        entry = other.get("yard/新 1.png")
+        assert entry is not None
+        assert (entry.camera, entry.time, entry.latitude) == (9, 600.0, 1.0)
+    found = service.reader.post("/api/search", files=image, data={"k": "1"})
+    assert keys(found) == ["yard/新 1.png"]
+    assert service.reader.get("/api/images/yard/新 1.png").headers["content-type"] == "image/jpeg"
+    assert service.writer.delete(path).json() == {"removed": True}
+    assert service.writer.delete(path).json() == {"removed": False}
+    assert service.reader.get(path).status_code == 404
+    text = service.reader.get("/metrics").text
+    assert "vehicle_search_images_added_total 1.0" in text
+    assert "vehicle_search_images_removed_total 1.0" in text
+    assert "vehicle_search_images 24.0" in text
+
+
+def jpegs(count: int) -> list[bytes]:
+    """Pictures of different vehicles."""
+    made = []
+    for number in range(count):
+        buffer = io.BytesIO()
+        draw_vehicle(number % 6 + 1, 1 + number // 6).save(buffer, "JPEG")
+        made.append(buffer.getvalue())
+    return made
+
+
+def test_box_is_cut_out_before_it_is_encoded(service: Service) -> None:
+    scene, alone, whole = io.BytesIO(), io.BytesIO(), Image.new("RGB", (300, 120), "gray")
+    whole.paste(draw_vehicle(1, 1), (10, 12))
+    whole.save(scene, "PNG")
+    draw_vehicle(1, 1).save(alone, "PNG")
+    form = {"box": "10,12,106,108", "vehicle_id": "1"}
+    added = service.writer.put("/api/entries/part", files={"image": scene.getvalue()}, data=form)
+    assert (added.status_code, added.json()["entry"]["box"]) == (200, [10, 12, 106, 108])
+    found = service.reader.post("/api/search", files={"image": alone.getvalue()}, data={"k": "2"}).json()
+    assert (found["results"][0]["key"], found["results"][0]["distance"]) == ("part", 0)
+    picture = service.reader.get("/api/images/part").content
+    assert Image.open(io.BytesIO(picture)).size == (96, 96)
+    for box, status in (("1,2,3", 422), ("5,5,1,1", 422), ("900,0,910,10", 400)):
+        answer = service.writer.put("/api/entries/x", files={"image": scene.getvalue()}, data={"box": box})
+        assert (answer.status_code, "box" in answer.text) == (status, True)
+    assert service.writer.delete("/api/entries/part").json() == {"removed": True}
+
+
+def test_many_at_once(service: Service) -> None:
+    """Each image with its own facts; a bad one is told and the others are added, in one commit."""
+    images = jpegs(9)
+    images[4] = b"no image"
+    files = [("image", (f"{n}.jpg", data)) for n, data in enumerate(images)]
+    facts = [{"key": f"many/{n}", "camera": 70 + n, "time": n * 1.5} for n in range(9)]
+    facts[2] |= {"time": "0:01:00", "latitude": 1, "longitude": 2, "box": "0,0,48,96", "vehicle_id": 5}
+    form = {"entries": json.dumps(facts)}
+    answer = service.writer.put("/api/entries", files=files, data=form)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["changed"], list(answer.json()["errors"])) == (8, ["many/4"])
+    assert [item["key"] for item in answer.json()["entries"]] == [f"many/{n}" for n in range(9) if n != 4]
+    second = service.reader.get("/api/entries/many/2").json()
+    assert (second["time"], second["box"], second["vehicle_id"]) == (60, [0, 0, 48, 96], 5)
+    assert service.writer.put("/api/entries", files=files, data=form).json()["changed"] == 0
+    alone = service.writer.put(
+        "/api/entries/many/1", files={"image": images[1]}, data={"camera": 71, "time": 1.5}
+    )
+    assert alone.json()["changed"] is False, "one by one or many: the same entry"
+    for n in range(9):
+        service.writer.delete(f"/api/entries/many/{n}")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[", "entries"),
+        ('[{"key": "a"}]', "one of each is needed"),
+        ('[{"key": "a"}, {"key": "a"}]', "a key comes twice"),
+        ('[{"key": "a"}, {"key": "b\\u0007"}]', "printable"),
+        ('[{"key": "a"}, {"camera": 1}]', "key"),
+        ('[{"key": "a"}, {"key": "b", "colour": "red"}]', "colour"),
+        ('[{"key": "a"}, {"key": "b", "camera": 1e300}]', "camera"),
+        ('[{"key": "a"}, {"key": "b", "latitude": 1}]', "b: a place has"),
+        ('[{"key": "a"}, {"key": "b", "time": "noon"}]', "b: 'noon' is not a time"),
+        ('[{"key": "a"}, {"key": "b", "time": NaN}]', "time"),
+    ],
+)
+def test_bad_lists_change_nothing(service: Service, entries: str, message: str) -> None:
+    files = [("image", ("a.jpg", data)) for data in jpegs(2)]
+    answer = service.writer.put("/api/entries", files=files, data={"entries": entries})
+    assert (answer.status_code, message in answer.text) == (422, True), answer.text
+    assert service.reader.get("/api/entries/a").status_code == 404
+
+
+def test_writing_needs_the_scope(service: Service) -> None:
+    image = {"image": b"x"}
+    for answer in (
+        service.reader.put("/api/entries/x", files=image),
+        service.reader.put("/api/entries", files=image, data={"entries": '[{"key": "x"}]'}),
+        service.reader.delete(f"/api/entries/{name(1, 1)}"),
+    ):
+        assert (answer.status_code, "scope `write`" in answer.text) == (403, True)
+    assert service.reader.get(f"/api/entries/{name(1, 1)}").status_code == 200
+
+
+def test_one_process_writes(service: Service) -> None:
+    with pytest.raises(UserError, match="writ"):
+        open_gallery(service.gallery, writable=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "form", "status"),
+    [
+        ("k", b"not an image", {}, 400),
+        ("k", b"", {}, 400),
+        ("k", None, {}, 422),
+        ("k" * 513, b"good", {}, 422),
+        ("", b"good", {}, 422),
+        ("a\tb", b"good", {}, 422),
+        ("k", b"good", {"camera": str(2**63)}, 422),
+        ("k", b"good", {"vehicle_id": "x"}, 422),
+        ("k", b"good", {"latitude": "1"}, 422),
+        ("k", b"good", {"latitude": "nan", "longitude": "1"}, 422),
+        ("k", b"good", {"time": "1e300"}, 422),
+    ],
+)
+def test_bad_additions_change_nothing(
+    service: Service, images: Path, key: str, data: bytes | None, form: dict, status: int
+) -> None:
+    good = (images / "image_test" / name(1, 1)).read_bytes()
+    files = None if data is None else {"image": good if data == b"good" else data}
+    answer = service.writer.put(f"/api/entries/{quote(key)}", files=files, data=form)
+    assert answer.status_code == status, answer.text
+    assert "Traceback" not in answer.text
+    assert len(keys(service.reader.get("/api/entries"))) == 24
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"limit": 0},
+        {"limit": 1001},
+        {"offset": -1},
+        {"color": "pink"},
+        {"vehicle": 2**70},
+        {"near": "1,2"},
+        {"near": "nan,0,1"},
+        {"color_confidence": "nan"},
+        {"color_confidence": 2},
+        {"after": "1e300", "before": "1e299"},
+        {"after": "9", "before": "8"},
+    ],
+)
+def test_bad_filters_get_a_sentence(service: Service, params: dict) -> None:
+    answer = service.reader.get("/api/entries", params=params)
+    assert answer.status_code == 422, answer.text
+    answer = service.reader.post("/api/search", files={"image": b"x"}, data={"like": "none"})
+    assert (answer.status_code, "'none'" in answer.text) == (422, True)
+
+
+def test_openapi_describes_it_all(service: Service) -> None:
+    paths = service.reader.get("/api/openapi.json").json()["paths"]
+    assert {(path, method) for path, methods in paths.items() for method in methods} == {
+        *(("/health", "get"), ("/ready", "get"), ("/metrics", "get")),
+        *(("/api/search", "post"), ("/api/similar/{key}", "get"), ("/api/cameras", "get")),
+        *(("/api/entries", "get"), ("/api/images/{key}", "get"), ("/api/words", "get")),
+        *(("/api/compare/{key}", "post"), ("/api/export", "post")),
+        *(("/api/entries/{key}", method) for method in ("get", "put", "delete")),
+        ("/api/entries", "put"),
+    }
+    for methods in paths.values():
+        for described in methods.values():
+            assert described["description"]
+    for path, methods in paths.items():
+        for described in methods.values():
+            assert ("security" in described) is path.startswith("/api/")
+    names = {parameter["name"] for parameter in paths["/api/entries"]["get"]["parameters"]}
+    assert {"color", "near", "vehicle", "limit", "type_confidence"} <= names
+
+
+def test_searches_are_logged_and_not_answered_otherwise(service: Service, images: Path) -> None:
+    image = {"image": (images / "image_test" / name(4, 1)).read_bytes()}
+    before = len(service.audit.read_text().splitlines())
+    form = {"k": "2", "camera": "3", "like": name(4, 2)}
+    first = keys(service.reader.post("/api/search", files=image, data=form))
+    second = keys(service.writer.get(f"/api/similar/{name(4, 1)}"))
+    third = keys(service.writer.get("/api/entries", params={"vehicle": 4}))
+    assert service.reader.get("/api/similar/none").status_code == 404
+    logged = [json.loads(line) for line in service.audit.read_text().splitlines()[before:]]
+    assert [(line["key_name"], line["endpoint"], line["results"]) for line in logged] == [
+        ("reader", "search", first),
+        ("writer", "similar", second),
+        ("writer", "entries", third),
+    ]
+    assert (logged[0]["filters"], logged[0]["images"], logged[0]["like"]) == (
+        {"cameras": [3]},
+        1,
+        [name(4, 2)],
+    )
+    # A folder in the log's place: nothing can be written down.
+    service.audit.rename(service.audit.with_suffix(".old"))
+    service.audit.mkdir()
+    try:
+        answer = service.reader.post("/api/search", files=image)
+        assert (answer.status_code, "results" in answer.json()) == (503, False)
+    finally:
+        service.audit.rmdir()
+    assert service.reader.post("/api/search", files=image).status_code == 200
+
+
+def test_damaged_images_are_searched_for_or_refused(service: Service) -> None:
+    """Bytes flipped, cut out, doubled: an answer or a sentence, and the service goes on."""
+    random = np.random.default_rng(7)
+    originals = []
+    for file_format in ("JPEG", "PNG", "WEBP", "BMP"):
+        buffer = io.BytesIO()
+        draw_vehicle(1, 1).save(buffer, file_format)
+        originals.append(buffer.getvalue())
+    seen = set()
+    for number in range(60):
+        data = bytearray(originals[number % 4])
+        # Headers are short, and most of what can go wrong is in them.
+        reach = len(data) if number % 3 else 64
+        for place in random.integers(0, min(reach, len(data)), random.integers(1, 8)):
+            data[place] = random.integers(0, 256)
+        start, end = sorted(random.integers(0, len(data), 2))
+        if number % 5 == 0:
+            del data[start:end]
+        elif number % 5 == 1:
+            data[start:start] = data[start:end]
+        answer = service.reader.post("/api/search", files={"image": bytes(data)}, data={"k": "1"})
+        assert answer.status_code in (200, 400), answer.text
+        assert "Traceback" not in answer.text
+        seen.add(answer.status_code)
+    assert seen == {200, 400}
+    assert service.reader.get("/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [
+        ("fuzzing", 3),
+        pytest.param("examples,coverage,fuzzing,stateful", 100, marks=pytest.mark.slow),
+    ],
+)
+def test_description_is_kept(service: Service, tmp_path: Path, phases: str, examples: int) -> None:
+    """Schemathesis asks what it can think of; last of this file, because it changes the gallery."""
+    (tmp_path / "openapi.json").write_text(service.reader.get("/api/openapi.json").text)
+    checks = ("not_a_server_error", "content_type_conformance", "response_schema_conformance")
+    options = {
+        "--url": service.writer.base_url,
+        "--header": f"Authorization: {service.writer.headers['Authorization']}",
+        "--phases": phases,
+        "--max-examples": examples,
+        "--seed": 1,
+        "--checks": ",".join((*checks, "status_code_conformance")),
+        "--suppress-health-check": "all",
+        "--generation-database": "none",
+    }
+    command = [sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--no-color"]
+    command += [str(part) for option in options.items() for part in option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert service.reader.get("/ready").status_code == 200

@@ -1,0 +1,236 @@
+"""Ingest of what is neither a folder nor CSV: Parquet, a stream of lines, a video, and a detector's boxes."""
+
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from retrieval.galleries import open_gallery
+from retrieval.sources.detector import Detector, suppress
+from retrieval.sources.manifest import read_manifest
+from retrieval.sources.video import Shot, read_video
+from serving.encoders.encoder import Encoder
+from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.test_ingest import run
+from zoo.errors import UserError
+
+FPS = 10
+
+
+def test_parquet_says_what_csv_says(tmp_path: Path, bundle: Path, capsys) -> None:
+    for vehicle in (1, 2, 3):
+        draw_vehicle(vehicle, 1).save(tmp_path / f"{vehicle}.jpg")
+    columns = {
+        "image": ["1.jpg", "2.jpg", "3.jpg"],
+        "camera": [4.0, None, float("nan")],
+        "vehicle": [1, 2, None],
+        "time": [datetime(2024, 5, 1, 8, 5, tzinfo=UTC), None, datetime(2024, 5, 1, tzinfo=UTC)],
+        "left": [0, None, None],
+        "top": [0, None, None],
+        "right": [48, None, None],
+        "bottom": [96, None, None],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    (tmp_path / "table.csv").write_text(
+        "image,camera,vehicle,time,left,top,right,bottom\n"
+        "1.jpg,4,1,2024-05-01T08:05:00+00:00,0,0,48,96\n2.jpg,,2,,,,,\n3.jpg,,,2024-05-01T00:00:00+00:00,,,,\n"
+    )
+    assert read_manifest(tmp_path / "table.parquet") == read_manifest(tmp_path / "table.csv")
+    arguments = ("--gallery", tmp_path / "g", "--encoder", bundle)
+    code, summary, _ = run(capsys, "--manifest", tmp_path / "table.parquet", *arguments)
+    assert (code, summary["added"]) == (0, 3)
+    code, summary, _ = run(capsys, "--manifest", tmp_path / "table.csv", *arguments)
+    assert (code, summary["known"]) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["a"]}, "'path' is none of them"),
+        ({"image": ["a", "b"], "camera": ["1", "two"]}, r"row 2: camera is 'two'"),
+        ({"image": ["a", "a"]}, "row 2: the key 'a' comes twice"),
+        (None, "cannot be read as Parquet"),
+    ],
+)
+def test_parquet_faults_are_told_with_their_row(tmp_path: Path, columns: dict | None, message: str) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"PAR1") if columns is None else pq.write_table(pa.table(columns), path)
+    with pytest.raises(UserError, match=message):
+        read_manifest(path)
+
+
+def test_missing_extras_are_named(run_python, tmp_path: Path) -> None:
+    for module, given in (("pyarrow", "--manifest', 'a.parquet"), ("cv2", "--video', 'a.mp4")):
+        result = run_python(
+            f"import sys; sys.modules[{module!r}] = None; from retrieval.ingest import main; "
+            f"sys.exit(main(['{given}', '--gallery', {str(tmp_path / 'g')!r}]))"
+        )
+        assert result.returncode == 2
+        assert "comes with the extra" in result.stderr, result.stderr
+
+
+def test_lines_of_another_program(tmp_path: Path, bundle: Path, capsys, monkeypatch) -> None:
+    for vehicle in (1, 2):
+        draw_vehicle(vehicle, 1).save(tmp_path / f"{vehicle} a.jpg")
+    lines = [
+        "1 a.jpg",
+        "",
+        json.dumps({"image": "2 a.jpg", "key": "two", "camera": 3, "time": "8:05", "latitude": None}),
+        json.dumps({"image": "2 a.jpg", "camera": 2.5}),
+        '{"image": "2 a.jpg"',
+        json.dumps({"image": "2 a.jpg", "colour": "red"}),
+        json.dumps({"image": ["2 a.jpg"]}),
+        "missing.jpg",
+    ]
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--stdin", "--gallery", "g", "--encoder", bundle)
+    for added in (2, 0):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
+        code, summary, _ = run(capsys, *arguments)
+        assert (code, summary["found"], summary["added"], summary["known"]) == (0, 7, added, 2 - added)
+    bad = json.loads(Path("g/ingest-report.json").read_text())["bad"]
+    assert sorted(bad) == ["line 4", "line 5", "line 6", "line 7", "missing.jpg"]
+    assert bad["line 4"] == "line 4: camera is '2.5'; a whole number is expected"
+    with open_gallery("g") as gallery:
+        entry = gallery.get("two")
+        assert entry is not None
+        assert (entry.camera, entry.time, entry.latitude) == (3, 8 * 3600 + 300, None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert run(capsys, *arguments)[0] == 2
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds: a red vehicle, a dark road, a red vehicle elsewhere; lossless."""
+    path = tmp_path_factory.mktemp("film") / "north gate.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), FPS, (320, 160))
+    assert writer.isOpened()
+    for second in range(3):
+        scene = Image.new("RGB", (320, 160), "black")
+        if second != 1:
+            scene.paste(draw_vehicle(1, 1), (32 + 64 * second, 32))
+        for _ in range(FPS):
+            writer.write(cv2.cvtColor(np.asarray(scene), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def write_detector(path: Path) -> Path:
+    """Three boxes of fixed places, whose scores are ten times the mean of the red plane."""
+    boxes = np.array([[80, 80, 96, 96], [82, 80, 96, 96], [250, 80, 20, 20]], np.float32).T[None]
+    weights = np.zeros((1, 6, 3), np.float32)
+    weights[0, 5] = [10, 9, 1]  # the third one stays below every confidence
+    graph = helper.make_graph(
+        [
+            helper.make_node("Slice", ["images", "zero", "one", "axis"], ["red"]),
+            helper.make_node("ReduceMean", ["red"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["weights", "mean"], ["scores"]),
+            helper.make_node("Slice", ["scores", "four", "six", "axis"], ["wanted"]),
+            helper.make_node("Concat", ["boxes", "wanted"], ["output0"], axis=1),
+        ],
+        "detector",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 160, 320])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 6, 3])],
+        [
+            numpy_helper.from_array(boxes, "boxes"),
+            numpy_helper.from_array(weights, "weights"),
+            *(
+                numpy_helper.from_array(np.array([value], np.int64), name)
+                for name, value in (("zero", 0), ("one", 1), ("axis", 1), ("four", 4), ("six", 6))
+            ),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_frames_go_in_at_a_rate(tmp_path: Path, film: Path, bundle: Path, encoder: Encoder, capsys) -> None:
+    arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
+    options = ("--rate", 2, "--camera", 7, "--start", "8:00")
+    code, summary, _ = run(capsys, *arguments, *options)
+    assert (code, summary["found"], summary["added"]) == (0, 6, 6)
+    with open_gallery(tmp_path / "g") as gallery:
+        assert sorted(gallery.rank(np.zeros(48, np.float32))) == sorted(
+            f"north gate.avi#{number}" for number in range(0, 30, 5)
+        )
+        entry = gallery.get("north gate.avi#25")
+        assert entry is not None
+        assert (entry.camera, entry.time) == (7, 8 * 3600 + 2.5)
+    code, summary, _ = run(capsys, *arguments, *options)
+    assert (summary["known"], summary["added"]) == (6, 0)
+
+
+def test_boxes_of_a_detector_go_in(
+    tmp_path: Path, film: Path, bundle: Path, encoder: Encoder, capsys
+) -> None:
+    """The brighter of two boxes of one vehicle; nothing of the dark second."""
+    detector = write_detector(tmp_path / "detector.onnx")
+    arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
+    options = ("--detector", detector, "--detector-classes", "1")
+    code, summary, _ = run(capsys, *arguments, *options)
+    assert (code, summary["found"], summary["added"]) == (0, 2, 2)
+    alone = io.BytesIO()
+    draw_vehicle(1, 1).save(alone, "PNG")
+    with open_gallery(tmp_path / "g") as gallery:
+        (hit, other) = gallery.search(encoder.encode([alone.getvalue()]).embedding[0])
+        assert (hit.key, hit.distance) == ("north gate.avi#0/32,32,128,128", 0)
+        assert other.key == "north gate.avi#20/32,32,128,128"
+        entry = gallery.get(hit.key)
+        assert entry is not None
+        assert (entry.box, entry.time) == ((32, 32, 128, 128), 0)
+    code, summary, _ = run(capsys, *arguments, *options)
+    assert (summary["known"], summary["added"]) == (2, 0)
+
+
+def test_scene_is_made_to_fit_the_detector_and_boxes_back(tmp_path: Path) -> None:
+    detector = Detector(write_detector(tmp_path / "detector.onnx"), classes=(1,), confidence=0.01)
+    # Twice as large, and taller than the model's form, so that there is gray at the sides.
+    scene = np.zeros((640, 640, 3), np.uint8)
+    scene[:, :, 0] = 255
+    first, *_ = detector.find(scene)
+    # 160/640 of the size, 80 columns of gray to the left: (32 - 80) * 4 is cut off at 0.
+    assert first == (0, 128, 192, 512)
+
+
+def test_one_box_a_vehicle() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [6, 0, 16, 10], [0, 0, 10, 10]], float)
+    assert suppress(boxes, np.array([0.5, 0.9, 0.3, 0.9]), 0.5) == [1, 2]
+    assert suppress(boxes[:0], np.zeros(0), 0.5) == []
+
+
+def test_damaged_video_keeps_what_came_before(tmp_path: Path, film: Path) -> None:
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    sources = list(read_video(cut, Shot(rate=100)))
+    assert 3 < len(sources) < 30
+    with pytest.raises(Exception, match="cut short"):
+        sources[-1].load()
+    assert sources[0].load().data
+
+
+def test_user_faults(tmp_path: Path, film: Path, bundle: Path, capsys) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    arguments = ["--gallery", tmp_path / "g", "--encoder", bundle]
+    for given, message in (
+        (("--video", text), "not a video that can be read"),
+        (("--video", tmp_path / "none.mp4"), "not a video that can be read"),
+        (("--video", film, "--rate", "0"), "--rate has to be more than 0"),
+        (("--video", film, "--detector", tmp_path / "none.onnx"), "no such detector"),
+        (("--video", film, "--detector", text), "not an ONNX model"),
+        (("--video", film, "--detector", bundle / "model.onnx"), "as YOLOv8 is exported"),
+        (("--video", film, "--detector", text, "--detector-classes", "car"), "numbers from 0"),
+    ):
+        code, _, stderr = run(capsys, *given, *arguments)
+        assert (code, message in stderr) == (2, True), stderr

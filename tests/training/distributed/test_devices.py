@@ -1,0 +1,70 @@
+"""Device choice on a machine that has no accelerator: what is given, and what is said of what is missing."""
+
+import pytest
+import torch
+
+from training.distributed.devices import (
+    KINDS,
+    choose_device,
+    choose_devices,
+    device_name,
+    enter_device,
+    kind_of,
+    loader_context,
+)
+from zoo.errors import UserError
+
+ACCELERATOR = torch.accelerator.current_accelerator(check_available=True)
+without_accelerator = pytest.mark.skipif(ACCELERATOR is not None, reason="this machine has an accelerator")
+
+
+def test_a_cpu_is_always_there() -> None:
+    assert choose_device(cpus=1) == torch.device("cpu")
+    assert device_name(torch.device("cpu")).startswith("CPU")
+
+
+def test_as_many_cpu_processes_as_asked_for() -> None:
+    devices = choose_devices(cpus=8)
+    assert (devices.kind.type, devices.count) == ("cpu", 8)
+    assert enter_device(devices.kind, 7) == torch.device("cpu")
+
+
+def test_the_default_is_what_the_machine_has() -> None:
+    assert choose_device().type == (ACCELERATOR.type if ACCELERATOR else "cpu")
+    assert choose_devices().count == (torch.accelerator.device_count() if ACCELERATOR else 1)
+
+
+@without_accelerator
+def test_a_missing_device_is_said() -> None:
+    with pytest.raises(UserError, match=r"no usable cuda device|built without CUDA"):
+        choose_devices(gpus=1)
+    with pytest.raises(UserError, match=r"torch_npu is not installed; .*\[npu\].*--cpus 1"):
+        choose_devices(npus=8)
+
+
+@pytest.mark.parametrize("wishes", [{"gpus": 0}, {"cpus": -1}, {"cpus": 1, "gpus": 1}])
+def test_what_cannot_be_asked_for(wishes: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=r"--gpus|--cpus"):
+        choose_devices(**wishes)
+
+
+def test_a_command_of_one_process_takes_one_device() -> None:
+    with pytest.raises(UserError, match=r"--cpus 2: .*one process"):
+        choose_device(cpus=2)
+
+
+def test_the_table_of_collectives() -> None:
+    assert {name: kind.process_group_backend() for name, kind in KINDS.items()} == {
+        "cpu": "gloo",
+        "cuda": "cpu:gloo,cuda:nccl",
+        "npu": "cpu:gloo,npu:hccl",
+    }
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UserError, match=r"meta: .*cpu, cuda, npu"):
+        kind_of(torch.device("meta"))
+
+
+def test_the_loader_starts_as_python_does_where_nothing_speaks_against_it() -> None:
+    assert loader_context(torch.device("cpu"), workers=2) is None

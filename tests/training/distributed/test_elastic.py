@@ -1,0 +1,134 @@
+"""Ranks as processes: what they answer, and what is said when one of them fails or the user has enough."""
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests import ctrl_c
+from training.distributed.devices import KINDS, Devices
+from training.distributed.elastic import Nodes, RankError, run_ranks
+from training.distributed.ranks import Ranks
+from training.run.recipe import RECIPES
+from zoo.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+TWO = Devices(KINDS["cpu"], 2)
+
+
+def tell(ranks: Ranks) -> dict[str, Any]:
+    print("said by the ranks, of which only the first is heard")
+    return {"sum": ranks.total(float(ranks.rank + 1)), "threads": torch.get_num_threads()}
+
+
+def fail(ranks: Ranks, how: str) -> None:
+    """Fail on the second rank while the first waits for it."""
+    if ranks.is_first:
+        ranks.barrier()
+        ranks.barrier()
+        return
+    ranks.barrier()
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise LookupError("a fault of the program")
+
+
+def test_the_first_rank_answers(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert run_ranks(tell, TWO, Nodes(), threads=2) == {"sum": 3.0, "threads": 2}
+    assert capfd.readouterr().out.count("said by the ranks") == 1
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_fault_is_told_with_the_traceback_of_its_rank_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RankError) as raised:
+        run_ranks(functools.partial(fail, how="fault"), TWO, Nodes(), threads=1)
+    lines = str(raised.value).splitlines()
+    assert lines[:2] == ["rank 1 failed:", "Traceback (most recent call last):"]
+    assert lines[-1] == "LookupError: a fault of the program"
+    assert str(raised.value).count("Traceback") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_bad_input_is_told_in_its_one_line(own_root: Path, tmp_path: Path) -> None:
+    path = sorted((own_root / "image_train").iterdir())[0]
+    path.write_bytes(b"")
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(
+        (RECIPES / "smoke.toml").read_text().replace("num_identities = 4", "num_identities = 2")
+    )
+    process = ctrl_c.start(
+        "training.launch", "--data-root", own_root, "--out", tmp_path / "run", "--recipe", recipe, "--cpus", 2
+    )
+    output, errors = process.communicate()
+    assert process.returncode == 2, errors
+    assert output == ""
+    first, *bars, last = errors.splitlines()
+    assert "on 2 x cpu" in first
+    assert not [line for line in bars if line.strip() and "img/s" not in line]
+    assert last == f"error: {path}: the image is empty (0 bytes); copy it again"
+
+
+def test_a_rank_that_is_killed_is_named() -> None:
+    with pytest.raises(UserError, match=r"^rank \d (was killed by SIGKILL|lost its connection)"):
+        run_ranks(functools.partial(fail, how="killed"), TWO, Nodes(), threads=1)
+
+
+def test_two_machines_meet_at_an_endpoint() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+    code = (
+        "from tests.training.test_elastic import *\n"
+        f"print('answer', run_ranks(tell, Devices(KINDS['cpu'], 1), Nodes(2, {endpoint!r}, 'test'), 1))"
+    )
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    answers = [re.findall("answer (.*)", machine.communicate()[0]) for machine in machines]
+    assert sorted(answer for (answer,) in answers) == ["None", "{'sum': 3.0, 'threads': 1}"]
+
+
+@pytest.mark.parametrize("moment", ["while the ranks start", "in training"])
+def test_ctrl_c_ends_all_ranks_quietly(own_root: Path, tmp_path: Path, moment: str) -> None:
+    recipe = tmp_path / "long.toml"
+    text = (RECIPES / "smoke.toml").read_text()
+    recipe.write_text(
+        text.replace("epochs = 2", "epochs = 1000").replace("num_identities = 4", "num_identities = 2")
+    )
+    out = tmp_path / "run"
+    process = ctrl_c.start(
+        "training.launch", "--data-root", own_root, "--out", out, "--recipe", recipe, "--cpus", 2
+    )
+    awaited = f"/proc/{process.pid}/task/{process.pid}/children"
+    while process.poll() is None:
+        if moment == "in training" and (out / "metrics.jsonl").exists():
+            break
+        # The resource tracker and the two ranks.
+        if moment != "in training" and len(Path(awaited).read_text().split()) == 3:
+            break
+        time.sleep(0.02)
+    code, errors = ctrl_c.press(process)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "interrupted"
+    with contextlib.suppress(ProcessLookupError):
+        # Until the last process of all has gone; forever, if one does not.
+        while True:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)

@@ -1,0 +1,60 @@
+"""`training.evaluate` with other ways to search: each in a row of its own, the plain figures as they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training.evaluate import main as evaluate
+from training.evaluation.query_results import read_query_results
+from zoo.registry import create_model, make_card
+from zoo.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model: good enough to rank by."""
+    model = create_model("densenet121", num_ids=8)
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    save_weights(model, make_card(model, "densenet121.untrained", (32, 32)), path)
+    return path
+
+
+def test_rows_stand_beside_the_plain_figures(
+    veri_root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data-root", str(veri_root), "--weights", str(weights), "--cpus", "1", "--json"]
+    assert evaluate(command) == 0
+    plain = json.loads(capsys.readouterr().out.splitlines()[-1])
+    saved = tmp_path / "run" / "queries.jsonl"
+    more = ["--rerank", "--k1", "4", "--query-expansion", "--tracks", "--ranks", "1", "3"]
+    assert evaluate([*command, *more, "--save-queries", str(saved)]) == 0
+    out = capsys.readouterr().out
+    told = json.loads(out.splitlines()[-1])
+    names = ("plain", "query_expansion", "re_ranking", "image_to_track")
+    for name in names:
+        assert told[name].keys() == {"mAP", "mINP", "rank1", "rank3", "seconds"}
+        assert name.replace("_", " ") in out.replace("re-ranking", "re ranking")
+    assert told["mAP"] == told["plain"]["mAP"] == plain["mAP"]
+    assert "Rank-3" in out
+    found = read_query_results(saved.parent)
+    assert found.values["average_precision"].mean() == pytest.approx(plain["mAP"], abs=1e-12)
+    assert found.values["color_right"].mean() == pytest.approx(plain["color_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--ranks", "0"], "--ranks count from 1"),
+        (["--rerank", "--k1", "0"], "k1 and k2"),
+        (["--query-expansion", "--results", "0"], "at least 1 result"),
+    ],
+)
+def test_impossible_options_are_refused(veri_root: Path, capsys, wrong: list[str], message: str) -> None:
+    assert evaluate(["--data-root", str(veri_root), "--weights", "x.safetensors", *wrong]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_rankings_have_no_embeddings_to_search_with(veri_root: Path, capsys) -> None:
+    assert evaluate(["--data-root", str(veri_root), "--rankings", "x.jsonl", "--rerank"]) == 2
+    assert "need embeddings" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Devices, mixed precision, and the ranks of a run."""

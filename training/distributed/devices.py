@@ -1,0 +1,193 @@
+"""Which devices to train on, and the one table of what differs between their kinds.
+
+No other file asks for a device's type: what depends on it is a column here, and the rest goes through torch's
+device-agnostic calls.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from training.distributed import npu
+from training.distributed.memory import keep_freed_memory
+from zoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """What differs from one kind of device to the next.
+
+    Attributes:
+        type: torch's name of it.
+        collective: backend of the process group for tensors on such devices.
+        channels_last: whether tensors may have that layout; torch_npu raises on it.
+        fused_optimizer: whether torch's optimisers have a fused kernel there.
+        loader_start: how the loader's processes start; None for Python's own way. A process that is forked
+            while torch_npu runs inherits its threads' locks, but not the threads.
+    """
+
+    type: str
+    collective: str
+    channels_last: bool = True
+    fused_optimizer: bool = True
+    loader_start: str | None = None
+
+    def process_group_backend(self) -> str:
+        """What `init_process_group` takes. CPU tensors always go over gloo: figures and objects are gathered
+        there, because HCCL reduces no float64."""
+        return "gloo" if self.type == "cpu" else f"cpu:gloo,{self.type}:{self.collective}"
+
+
+KINDS = {
+    kind.type: kind
+    for kind in (
+        DeviceKind("cpu", "gloo"),
+        DeviceKind("cuda", "nccl"),
+        DeviceKind("npu", "hccl", channels_last=False, fused_optimizer=False, loader_start="spawn"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Devices:
+    """`count` devices of one kind on this machine, numbered from 0: one process runs on each."""
+
+    kind: DeviceKind
+    count: int
+
+
+def kind_of(device: torch.device) -> DeviceKind:
+    """The row of a device.
+
+    Raises:
+        UserError: it is none of the kinds that this project runs on.
+    """
+    if device.type not in KINDS:
+        raise UserError(f"{device}: no such kind of device is known; use one of {', '.join(KINDS)}")
+    return KINDS[device.type]
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options whose values `choose_devices` and `choose_device` take."""
+    devices = parser.add_mutually_exclusive_group()
+    for name in ("gpus", "npus", "cpus"):
+        what = f"{name[:-1].upper()} processes" if name == "cpus" else f"{name[:-1].upper()}s"
+        devices.add_argument(
+            f"--{name}", type=int, metavar="N", help=f"number of {what} [what the machine has]"
+        )
+
+
+def choose_devices(gpus: int | None = None, npus: int | None = None, cpus: int | None = None) -> Devices:
+    """Choose the devices of this machine; without any wish, all its accelerators, else one CPU process.
+
+    Nothing is allocated on them: the processes that use them do that, see `enter_device`.
+
+    Raises:
+        UserError: more than one kind is asked for, or more devices than there are.
+    """
+    wishes = {"gpus": ("cuda", gpus), "npus": ("npu", npus), "cpus": ("cpu", cpus)}
+    asked = [(option, *wish) for option, wish in wishes.items() if wish[1] is not None]
+    if not asked:
+        return _found()
+    if len(asked) > 1:
+        raise UserError("--gpus, --npus and --cpus exclude each other: give one of them")
+    option, kind, count = asked[0]
+    assert count is not None
+    if count < 1:
+        raise UserError(f"--{option} {count}: must be at least 1")
+    if kind != "cpu":
+        there = _count(kind)
+        if there < count:
+            raise UserError(
+                f"--{option} {count}: only {there} of them can be seen here; give --{option} {there}, or "
+                f"check {_VISIBILITY[kind]}"
+            )
+    return Devices(KINDS[kind], count)
+
+
+def choose_device(gpus: int | None = None, npus: int | None = None, cpus: int | None = None) -> torch.device:
+    """Choose and enter the device of a command that runs in one process.
+
+    Raises:
+        UserError: more than one device or kind is asked for, or the one asked for is not there.
+    """
+    for option, count in (("gpus", gpus), ("npus", npus), ("cpus", cpus)):
+        if count is not None and count != 1:
+            raise UserError(f"--{option} {count}: this command runs in one process; give --{option} 1")
+    return enter_device(choose_devices(gpus, npus, cpus).kind)
+
+
+def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
+    """Make a device this process's own; called once, before anything is placed on it.
+
+    Raises:
+        UserError: the device cannot be used.
+    """
+    if kind.type == "cpu":
+        keep_freed_memory()
+        return torch.device("cpu")
+    if kind.type == "npu":
+        npu.load()
+    torch.accelerator.set_device_index(index)
+    if kind.type == "npu":
+        npu.settle()
+    return torch.device(kind.type, index)
+
+
+def device_name(device: torch.device) -> str:
+    """What to call the device in a report."""
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads > 1)}"
+    module = torch.get_device_module(device)
+    return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else device.type
+
+
+def loader_context(device: torch.device, workers: int) -> str | None:
+    """The `multiprocessing_context` of a loader that feeds a device from so many processes."""
+    return kind_of(device).loader_start if workers else None
+
+
+def overflow_flag(device: torch.device) -> npu.OverflowFlag | None:
+    """The overflow flag of a card whose arithmetic saturates, so that no Inf tells of it; else None."""
+    return npu.OverflowFlag() if device.type == "npu" and npu.saturates() else None
+
+
+_VISIBILITY = {
+    "cuda": "`nvidia-smi` and CUDA_VISIBLE_DEVICES",
+    "npu": "`npu-smi info` and ASCEND_RT_VISIBLE_DEVICES",
+}
+
+
+def _found() -> Devices:
+    if npu.is_installed():
+        try:
+            npu.load()
+        except UserError as error:
+            print(f"warning: no NPU is used: {error}", file=sys.stderr)
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None or found.type not in KINDS:
+        return Devices(KINDS["cpu"], 1)
+    return Devices(KINDS[found.type], torch.accelerator.device_count())
+
+
+def _count(kind: str) -> int:
+    """Count the usable accelerators of a kind; at least 1."""
+    if kind == "npu":
+        npu.load()
+    elif torch.version.cuda is None and torch.version.hip is None:
+        raise UserError(
+            f"--gpus: torch {torch.__version__} is built without CUDA; install torch's CUDA build, or train "
+            "with --cpus 1"
+        )
+    found = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if found is not None and found.type == kind else 0
+    if not count:
+        raise UserError(
+            f"no usable {kind} device here (torch {torch.__version__} sees "
+            f"{found.type if found else 'none'}); check the driver, "
+            f"{_VISIBILITY[kind]}, or train with --cpus 1"
+        )
+    return count

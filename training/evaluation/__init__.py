@@ -1,0 +1,1 @@
+"""How good embeddings and attributes are: protocol, metrics, re-ranking, calibration."""

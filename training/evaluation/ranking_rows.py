@@ -1,0 +1,102 @@
+"""Other ways to search with the same embeddings, in rows beside the plain figures."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.datasets.records import Record
+from training.evaluation.image_to_track import evaluate_tracks
+from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking, judge_rows
+from training.evaluation.protocol import RANKS, Embedded, ranking_figures
+from training.evaluation.query_expansion import Expansion, expand_queries
+from training.evaluation.reranking import Reranking, reranked_rows
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Which rows are wanted; None for one that is not."""
+
+    expansion: Expansion | None = None
+    reranking: Reranking | None = None
+    tracks: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any row but the plain one."""
+        return self.tracks or self.expansion is not None or self.reranking is not None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to search, what it found, and the seconds of searching and judging."""
+
+    name: str
+    ranking: RankMetrics
+    seconds: float
+
+    def figures(self, ranks: Sequence[int] = RANKS) -> dict[str, Any]:
+        """The figures by name, as fractions."""
+        return {**ranking_figures(self.ranking, ranks), "seconds": self.seconds}
+
+
+def rank_in_rows(found: Embedded, options: RowOptions) -> list[Row]:
+    """Search the plain way, and then each way that is wanted.
+
+    Raises:
+        ValueError: the embeddings cannot be compared.
+    """
+    query, gallery = found.query.embedding, found.gallery.embedding
+    labels = Labels(
+        *(_column(records, "vehicle_id") for records in (found.query_records, found.gallery_records)),
+        *(_column(records, "camera_id") for records in (found.query_records, found.gallery_records)),
+    )
+
+    def plain(asked: np.ndarray) -> RankMetrics:
+        return evaluate_ranking(
+            asked,
+            gallery,
+            labels.query_ids,
+            labels.gallery_ids,
+            labels.query_cameras,
+            labels.gallery_cameras,
+            found.metric,
+        )
+
+    ways: dict[str, Callable[[], RankMetrics]] = {"plain": lambda: plain(query)}
+    if options.expansion is not None:
+        ways["query expansion"] = lambda: plain(
+            expand_queries(query, gallery, found.metric, options.expansion)
+        )
+    if options.reranking is not None:
+        ways["re-ranking"] = lambda: judge_rows(
+            reranked_rows(query, gallery, found.metric, options.reranking), labels
+        )
+    if options.tracks:
+        ways["image to track"] = lambda: evaluate_tracks(
+            query, gallery, found.query_records, found.gallery_records, found.metric
+        )
+    rows = []
+    for name, way in ways.items():
+        start = time.perf_counter()
+        ranking = way()
+        rows.append(Row(name, ranking, time.perf_counter() - start))
+    return rows
+
+
+def rows_table(rows: Sequence[Row], ranks: Sequence[int] = RANKS) -> str:
+    """The rows for a person to read, in percent; HIT@k of tracks stands under Rank-k."""
+    width = max(len(row.name) for row in rows)
+    head = "".join(f"{name:>9}" for name in ("mAP", "mINP", *(f"Rank-{k}" for k in ranks), "seconds"))
+    lines = [" " * width + head]
+    for row in rows:
+        *shares, seconds = row.figures(ranks).values()
+        cells = ["-" if value is None else f"{100 * value:.2f}" for value in shares]
+        lines.append(f"{row.name:<{width}}" + "".join(f"{cell:>9}" for cell in (*cells, f"{seconds:.1f}")))
+    return "\n".join(lines)
+
+
+def _column(records: Sequence[Record], name: str) -> np.ndarray:
+    return np.array([getattr(record, name) for record in records], np.int64)

@@ -1,0 +1,1 @@
+"""A training: recipe, model and optimiser, steps, epochs, checkpoints."""

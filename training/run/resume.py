@@ -1,0 +1,145 @@
+"""Going on with a training that was broken off, as if it had not been."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.datasets.records import Record
+from training.run.checkpoint import decode, encode, read_checkpoint, write_checkpoint
+from training.run.learner import Learner
+from training.run.loop import EpochSums
+from training.run.recipe import Recipe
+from zoo.errors import UserError
+
+MINUTES = 10
+"""Between checkpoints within an epoch, where nothing else is asked for."""
+
+
+@dataclass
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        epoch: the present one, from 0; in the end the number of epochs.
+        sums: of the present epoch.
+        history: the lines of metrics.jsonl.
+        images: trained on, in whole epochs.
+        training_seconds: spent on them.
+        best: figures of the best epoch; None before the first evaluation.
+        started: when it would have been, on the monotonic clock, had it not been broken off.
+    """
+
+    epoch: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    images: int = 0
+    training_seconds: float = 0.0
+    best: dict[str, Any] | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, breaks left out."""
+        return time.monotonic() - self.started
+
+
+def run_facts(
+    recipe: Recipe, seed: int, world_size: int, train: Iterable[Record], evaluate: Iterable[Record]
+) -> dict[str, Any]:
+    """What has to be the same for a run to be gone on with, by the name to call it."""
+    facts = {f"recipe: {key}": value for key, value in _flat(dataclasses.asdict(recipe))}
+    facts |= {"--seed": seed, "number of ranks": world_size}
+    facts |= {"training data": _fingerprint(train), "evaluation data": _fingerprint(evaluate)}
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+class Checkpoints:
+    """Saves a training's state now and then, and restores it. All ranks call each method together."""
+
+    def __init__(
+        self, learner: Learner, facts: dict[str, Any], folder: Path | None, every: int | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            learner: what learns.
+            facts: see `run_facts`.
+            folder: of the run, for the first rank; None for the others.
+            every: steps between checkpoints within an epoch; None for one in `MINUTES`.
+        """
+        self.learner, self.facts, self.folder, self.every = learner, facts, folder, every
+        self.ranks = learner.ranks
+        self._saved = time.monotonic()
+
+    def save(self, position: Position) -> None:
+        """Write a checkpoint."""
+        sums = position.sums
+        state = {
+            "facts": self.facts,
+            "learner": self.learner.state_dict(),
+            "position": {**dataclasses.asdict(position), "seconds": position.seconds},
+            # Each rank's own.
+            "parts": self.ranks.gather(torch.tensor([[0.0, *sums.parts.values()]], dtype=torch.float64)),
+        }
+        if self.folder:
+            write_checkpoint(self.folder, encode(state))
+        self._saved = time.monotonic()
+
+    def after_step(self, position: Position) -> None:
+        """Write a checkpoint where one is due."""
+        if self.every:
+            due = position.sums.steps % self.every == 0
+        else:
+            due = self.ranks.any(time.monotonic() - self._saved > 60 * MINUTES)
+        if due:
+            self.save(position)
+
+    def restore(self) -> Position | None:
+        """Load the newest whole checkpoint into the learner.
+
+        Returns:
+            Where to go on; None where there is no checkpoint yet.
+
+        Raises:
+            UserError: the run is another than this one, or its checkpoints are damaged.
+        """
+        payload = self.ranks.share_bytes((read_checkpoint(self.folder) if self.folder else None) or b"")
+        if not payload:
+            return None
+        state = decode(payload)
+        there = state["facts"]
+        for name in sorted(there.keys() | self.facts.keys()):
+            before, now = there.get(name), self.facts.get(name)
+            if before != now:
+                raise UserError(
+                    f"--resume: the run was started with {name} = {before}, and now it is {now}; give it as "
+                    "it was, or start another run without --resume"
+                )
+        self.learner.load_state_dict(state["learner"])
+        values = state["position"]
+        values["started"] = time.monotonic() - values.pop("seconds")
+        sums = EpochSums(**values.pop("sums"))
+        sums.parts = dict(zip(sums.parts, state["parts"][self.ranks.rank, 1:].tolist(), strict=True))
+        return Position(sums=sums, **values)
+
+
+def _flat(table: dict[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _fingerprint(records: Iterable[Record]) -> str:
+    lines = [f"{r.path.name} {r.vehicle_id} {r.camera_id} {r.color} {r.type}" for r in records]
+    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{len(lines)} images ({digest[:12]})"

@@ -1,0 +1,1 @@
+"""Triangles to the bytes of a picture."""

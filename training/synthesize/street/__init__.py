@@ -1,0 +1,1 @@
+"""What is around the vehicles: cameras, streets, weather, ways through the city."""

@@ -1,0 +1,1 @@
+"""One vehicle: its body, paint, parts and keypoints."""
