@@ -5,7 +5,7 @@ PY := .venv/bin/python
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo bundle test test-slow lint format clean
+.PHONY: help env demo bundle test test-slow docs lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part)
 
 test-slow: $(READY) ## the long proofs that `make test` leaves out
 	@$(PY) -m pytest -m slow $(ARGS)
+
+docs: $(READY) ## the documentation as a site, in build/docs
+	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \
+	  $(PY) -m pip install --disable-pip-version-check --quiet -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
+	@echo "Read it at http://127.0.0.1:8000 with: $(PY) -m http.server --bind 127.0.0.1 --directory build/docs"
 
 lint: $(READY) ## style and types
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check . && $(PY) -m mypy --no-error-summary

@@ -195,8 +195,10 @@ def evaluate_ranking(
     Args:
         query: [Q, D] embeddings.
         gallery: [G, D] embeddings.
-        query_ids, gallery_ids: vehicle ids, [Q] and [G].
-        query_cameras, gallery_cameras: camera ids, [Q] and [G].
+        query_ids: vehicle ids, [Q].
+        gallery_ids: vehicle ids, [G].
+        query_cameras: camera ids, [Q].
+        gallery_cameras: camera ids, [G].
         metric: `euclidean`, or `cosine` (compared as Euclidean after normalisation: the same order).
 
     Raises:
