@@ -1,0 +1,1 @@
+"""Records to batches: decoding, augmentation, pose maps, sampling."""
