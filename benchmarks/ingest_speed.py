@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from retrieval.galleries import open_gallery
-from retrieval.model import open_model
+from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
 from retrieval.sources.source import list_images
 from zoo.errors import UserError, exit_on_user_error
@@ -41,7 +40,7 @@ def draw_images(folder: Path, count: int) -> None:
 def measure(images: Path, spec: str, rounds: int, scratch: Path, threads: int | None) -> dict[str, float]:
     """Medians over the rounds: images a second of either, and their ratio."""
     files = list_images(images)
-    encoder, model = open_model(scratch / "none", spec, threads)
+    encoder, model = open_gallery_encoder(scratch / "none", spec, threads)
     data = [file.path.read_bytes() for file in files]
     encoder.encode(data[:BATCH_SIZE])
     alone, whole = [], []

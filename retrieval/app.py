@@ -12,10 +12,9 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from retrieval.galleries import open_gallery
+from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
-from retrieval.model import open_model
 from retrieval.query.searcher import Searcher
 from retrieval.service.access import Access
 from retrieval.service.audit import Audit
@@ -43,7 +42,7 @@ def build_app(
     import gradio as gr
     from fastapi import FastAPI
 
-    from retrieval.page.counted_searcher import PageSearcher
+    from retrieval.page.audited_searcher import AuditedSearcher
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
     from retrieval.service.rest import add_rest
@@ -52,7 +51,7 @@ def build_app(
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     metrics = Metrics(searcher.gallery)
     add_rest(app, searcher, metrics, audit)
-    page = build_page(PageSearcher(searcher, metrics, audit), examples)
+    page = build_page(AuditedSearcher(searcher, metrics, audit), examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
     gr.mount_gradio_app(
@@ -209,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         # Uploads lie here and nowhere else, and go when the service ends; Gradio reads both when imported.
         os.environ["GRADIO_TEMP_DIR"] = scratch
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        encoder, model = open_model(args.gallery, args.encoder)
+        encoder, model = open_gallery_encoder(args.gallery, args.encoder)
         try:
             with open_gallery(args.gallery, model=model, writable=args.writable) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from retrieval.gallery.entries import Entry, Model
+from retrieval.gallery.entries import Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.local import exact_search
 from retrieval.local.gallery import LocalGallery
@@ -73,7 +73,7 @@ def _entries(vectors: np.ndarray, first: int) -> Iterator[Entry]:
 
 
 def _open(
-    folder: Path, model: Model | None = None, writable: bool = False, index: str | None = None
+    folder: Path, model: GalleryModel | None = None, writable: bool = False, index: str | None = None
 ) -> LocalGallery:
     return LocalGallery.open_folder(folder, model, writable, index, None)
 
@@ -82,7 +82,7 @@ def fill(folder: Path, vehicles: Vehicles, rows: int, dimension: int, index: str
     """Make a gallery; the seconds that adding took, and those after it until the index was ready."""
     card = Card("benchmark.vehicles", (128, 128), {"embedding": dimension})
     begun = time.perf_counter()
-    gallery = _open(folder, Model(card, "benchmark"), writable=True, index=index)
+    gallery = _open(folder, GalleryModel(card, "benchmark"), writable=True, index=index)
     for start in tqdm(range(0, rows, BATCH), unit="batch", desc="add", file=sys.stderr):
         count = min(BATCH, rows - start)
         gallery.add(_entries(vehicles.block(start, count), start))
@@ -100,7 +100,7 @@ def measure_searches(
     gallery: LocalGallery, queries: np.ndarray, selectivities: tuple[float, ...]
 ) -> list[dict[str, float]]:
     """Time and recall by selectivity, beside a scan of everything in the same minutes."""
-    derived, metric = gallery.follower.derived, gallery.model.card.metric
+    derived, metric = gallery.synchronizer.derived, gallery.model.card.metric
     derived.vectors.release()
     plain = [_timed(exact_search.nearest, derived.vectors, q, K, None, metric)[1] for q in queries]
     exact_ms = 1e3 * float(np.median(plain))
@@ -211,7 +211,7 @@ def run(folder: Path, rows: int, dimension: int, index: str, queries: int, secon
     result["fill"] = fill(folder, vehicles, rows, dimension, index)
     result["start"] = measure_start(folder, dimension)
     with _open(folder) as gallery:
-        made = gallery.follower.derived.index
+        made = gallery.synchronizer.derived.index
         result["made"] = "exact" if made is None else made.factory
         result["probes"] = 0 if made is None else made.effort.probes
         asked = np.concatenate([vehicles.block(BATCH * n, 8, view=1)[:1] for n in range(queries)])

@@ -1,11 +1,14 @@
-"""Open a gallery by its name: a folder of this machine, or a collection in Milvus."""
+"""Open a gallery by its name: a folder of this machine, or a collection in Milvus; and the encoder of it."""
 
 from pathlib import Path
 
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Model
-from retrieval.local.index_policy import IndexPlan
+from retrieval.gallery.entries import GalleryModel
+from retrieval.local.index_policy import IndexPolicy
+from serving.encoders.encoder import PATH_PREFIXES, Encoder, open_encoder
+from zoo.errors import UserError
 
+_TRITON = "triton:"
 MILVUS = ("milvus:", "milvus+tls:")
 """What the name of a gallery in Milvus begins with; any other is a folder."""
 
@@ -13,10 +16,10 @@ MILVUS = ("milvus:", "milvus+tls:")
 def open_gallery(
     name: str | Path,
     *,
-    model: Model | None = None,
+    model: GalleryModel | None = None,
     writable: bool = False,
     index: str | None = None,
-    plan: IndexPlan | None = None,
+    policy: IndexPolicy | None = None,
 ) -> Gallery:
     """Open a gallery; make it when it is opened for writing and is not there.
 
@@ -27,7 +30,7 @@ def open_gallery(
         writable: only one process at a time can have a folder open for writing.
         index: `auto`, `exact`, or a FAISS factory string, or in Milvus the name of one of its kinds of
             index; a writable gallery then remembers it. None for what it remembers.
-        plan: when a folder's indexes and snapshots are made; `index` and what the gallery remembers
+        policy: when a folder's indexes and snapshots are made; `index` and what the gallery remembers
             override it.
 
     Raises:
@@ -39,7 +42,7 @@ def open_gallery(
         return MilvusGallery.open_named(str(name), model, writable, index)
     from retrieval.local.gallery import LocalGallery
 
-    return LocalGallery.open_folder(Path(name), model, writable, index, plan)
+    return LocalGallery.open_folder(Path(name), model, writable, index, policy)
 
 
 def recorded_encoder(name: str | Path) -> str:
@@ -55,3 +58,31 @@ def recorded_encoder(name: str | Path) -> str:
     from retrieval.local import gallery as local_gallery
 
     return local_gallery.recorded_encoder(Path(name))
+
+
+def open_gallery_encoder(
+    gallery: str | Path, spec: str | None = None, threads: int | None = None
+) -> tuple[Encoder, GalleryModel]:
+    """Open the encoder that `spec` names, or the one that the gallery was made with.
+
+    Args:
+        gallery: as `open_gallery` takes it.
+        spec: as `serving.encoders.encoder.open_encoder` takes it; None for the gallery's own.
+        threads: see `serving.encoders.encoder.open_encoder`.
+
+    Raises:
+        UserError: no encoder is named and the gallery knows none, or it cannot be opened.
+    """
+    if not spec:
+        spec = recorded_encoder(gallery)
+        if not spec:
+            raise UserError(
+                f"{gallery}: no encoder is recorded there; name one with --encoder (a bundle, or "
+                "triton:grpc://HOST:PORT)"
+            )
+    elif not spec.startswith(_TRITON):
+        # The gallery remembers it, and the next command may run in another folder.
+        prefix = next((each for each in PATH_PREFIXES if spec.startswith(each)), "")
+        spec = prefix + str(Path(spec.removeprefix(prefix)).resolve())
+    encoder = open_encoder(spec, threads)
+    return encoder, GalleryModel(encoder.card, encoder.model_hash, spec)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.galleries import open_gallery
+from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time
-from retrieval.model import open_model
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.detector import VEHICLES, Detector
 from retrieval.sources.image_list import read_lines
@@ -160,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--rate has to be more than 0, and --detector-confidence lies between 0 and 1")
     given = open_sources(args)
     cameras = find_cameras(given.folder)
-    encoder, model = open_model(args.gallery, args.encoder)
+    encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
         with open_gallery(args.gallery, model=model, writable=True, index=args.index) as gallery:
             gallery.set_cameras(cameras)

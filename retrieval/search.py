@@ -7,12 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.galleries import open_gallery
+from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import format_time, parse_time
 from retrieval.gallery.entries import Hit
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import parse_near
-from retrieval.model import open_model
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.read_ahead import read_ahead, reading_threads
@@ -172,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
         color_confidence=args.color_confidence,
         type_confidence=args.type_confidence,
     )
-    encoder, model = open_model(args.gallery, args.encoder)
+    encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
         with open_gallery(args.gallery, model=model) as gallery:
             searcher = Searcher(gallery, encoder)

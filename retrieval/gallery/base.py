@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
 from zoo.errors import UserError
@@ -27,7 +27,7 @@ class Gallery(ABC):
 
     name: str
     folder: Path
-    model: Model
+    model: GalleryModel
     writable: bool
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class Gallery(ABC):
         return unit_length(vector) if self.model.card.metric == "cosine" else vector
 
 
-def check_model(name: str, held: Model, asked: Model | None) -> None:
+def check_model(name: str, held: GalleryModel, asked: GalleryModel | None) -> None:
     """Raise `UserError` where a gallery of the model `held` is opened for another one's embeddings."""
     if asked is not None and asked.hash != held.hash:
         raise UserError(

@@ -11,7 +11,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Model:
+class GalleryModel:
     """The model whose embeddings a gallery holds.
 
     Attributes:

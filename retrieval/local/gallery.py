@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, check_model
-from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
-from retrieval.local.index_policy import IndexPlan, check_index
+from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.masks import mask_of
 from retrieval.local.snapshot import Derived
 from retrieval.local.store import FILE_NAME, Store
-from retrieval.local.synchronizer import Follower
+from retrieval.local.synchronizer import Synchronizer
 from retrieval.local.table import NO_ID, Table
 from zoo.card import Card
 from zoo.errors import UserError
@@ -24,19 +24,26 @@ from zoo.errors import UserError
 class LocalGallery(Gallery):
     """One process writes while others search; a reader notices what was committed at its next search."""
 
-    def __init__(self, folder: Path, store: Store, model: Model, writable: bool, plan: IndexPlan) -> None:
+    def __init__(
+        self, folder: Path, store: Store, model: GalleryModel, writable: bool, policy: IndexPolicy
+    ) -> None:
         self.name = str(folder)
         self.folder = folder
         self.model = model
         self.writable = writable
         self._store = store
-        self.follower = Follower(folder, store, model, writable, plan)
+        self.synchronizer = Synchronizer(folder, store, model, writable, policy)
 
     @classmethod
     def open_folder(
-        cls, folder: Path, model: Model | None, writable: bool, index: str | None, plan: IndexPlan | None
+        cls,
+        folder: Path,
+        model: GalleryModel | None,
+        writable: bool,
+        index: str | None,
+        policy: IndexPolicy | None,
     ) -> "LocalGallery":
-        """See `opening.open_gallery`."""
+        """See `galleries.open_gallery`."""
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file; a gallery is a folder")
         if index is not None:
@@ -54,46 +61,46 @@ class LocalGallery(Gallery):
                 )
                 meta = store.meta()
             card = Card.from_json(meta["card"], f"the card in {folder}")
-            held = Model(card, meta["model_hash"], meta["encoder"])
+            held = GalleryModel(card, meta["model_hash"], meta["encoder"])
             check_model(str(folder), held, model)
             if model is not None and writable and model.encoder not in ("", held.encoder):
                 # The same weights at another place: later commands should look for them there.
                 store.set_meta({"encoder": model.encoder})
-                held = Model(card, held.hash, model.encoder)
+                held = GalleryModel(card, held.hash, model.encoder)
             if index is not None and writable:
                 store.set_meta({"index": index})
-            chosen = index or meta.get("index") or (plan or IndexPlan()).index
-            return cls(folder, store, held, writable, replace(plan or IndexPlan(), index=chosen))
+            chosen = index or meta.get("index") or (policy or IndexPolicy()).index
+            return cls(folder, store, held, writable, replace(policy or IndexPolicy(), index=chosen))
         except BaseException:
             store.close()
             raise
 
     def __len__(self) -> int:
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             return len(derived.table) - derived.table.dead
 
     def close(self) -> None:
         """Finish the index, write down what is only in memory, and let the next writer in."""
         try:
-            self.follower.close()
+            self.synchronizer.close()
         finally:
             self._store.close()
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Add images; when this returns they survive whatever happens to the process."""
         checked = [self._checked(entry) for entry in entries]
-        with self.follower.changing():
+        with self.synchronizer.changing():
             return self._store.add(checked, self.model.card)
 
     def remove(self, keys: Iterable[str]) -> int:
         """Take images out; when this returns, that survives likewise."""
-        with self.follower.changing():
+        with self.synchronizer.changing():
             return self._store.remove(keys)
 
     def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
         """Find the nearest; see `Gallery.search`."""
         query = self._query(embedding, k)
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             positions, distances = self._nearest(derived, query, k, filters)
             scores = similarity(distances, query, self.model.card.metric)
             return [
@@ -104,7 +111,7 @@ class LocalGallery(Gallery):
     def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
         """The keys of `search` without the rest."""
         query = self._query(embedding, k)
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             positions, _ = self._nearest(derived, query, k, filters)
             return [derived.table.key(position) for position in positions.tolist()]
 
@@ -141,7 +148,7 @@ class LocalGallery(Gallery):
 
     def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
         """Keys by attributes alone; see `Gallery.browse`."""
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             table = derived.table
             mask = self._mask(table, filters or Filters())
             positions = np.arange(len(table)) if mask is None else np.flatnonzero(mask)
@@ -160,7 +167,7 @@ class LocalGallery(Gallery):
 
     def sample_keys(self, count: int) -> list[str]:
         """Keys spread evenly over the gallery."""
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             alive = np.flatnonzero(derived.table["alive"])
             if not alive.size:
                 return []
@@ -170,7 +177,7 @@ class LocalGallery(Gallery):
     def cameras(self) -> list[Camera]:
         """Every camera that is described or that an image comes from, by id."""
         described = {camera.id: camera for camera in self._store.cameras()}
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             table = derived.table
             present = [int(id) for id in np.unique(table["camera"][table["alive"]]) if id != NO_ID]
         return [
@@ -184,7 +191,7 @@ class LocalGallery(Gallery):
 
     def time_range(self) -> tuple[float, float] | None:
         """The earliest and the latest known time in seconds."""
-        with self.follower.looking() as derived:
+        with self.synchronizer.reading() as derived:
             table = derived.table
             known = table["time"][table["alive"] & ~np.isnan(table["time"])]
             return (float(known.min()), float(known.max())) if known.size else None
@@ -208,7 +215,7 @@ class LocalGallery(Gallery):
 
 
 def recorded_encoder(folder: Path) -> str:
-    """See `opening.recorded_encoder`."""
+    """See `galleries.recorded_encoder`."""
     if not (folder / FILE_NAME).is_file():
         return ""
     store = Store(folder, writable=False)

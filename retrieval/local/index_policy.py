@@ -8,7 +8,7 @@ AUTO, EXACT = "auto", "exact"
 
 
 @dataclass(frozen=True)
-class IndexPlan:
+class IndexPolicy:
     """When a gallery stops being searched exactly, and when what is in memory is written down.
 
     Attributes:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.entries import Model
+from retrieval.gallery.entries import GalleryModel
 from retrieval.local import snapshot
 from retrieval.local.approximate import ApproximateIndex
-from retrieval.local.index_policy import AUTO, IndexPlan
+from retrieval.local.index_policy import AUTO, IndexPolicy
 from retrieval.local.locks import SharedLock
 from retrieval.local.snapshot import Derived, State
 from retrieval.local.store import CHUNK, Changes, Store
@@ -20,7 +20,7 @@ from retrieval.local.vectors import Vectors
 from zoo.errors import UserError
 
 
-class Follower:
+class Synchronizer:
     """What searches look at, and how it comes to be up to date.
 
     Searches look at one `Derived`, which does not change under them, and never wait for the disk: whoever
@@ -31,16 +31,18 @@ class Follower:
     searches go on with the old one.
     """
 
-    def __init__(self, folder: Path, store: Store, model: Model, writable: bool, plan: IndexPlan) -> None:
+    def __init__(
+        self, folder: Path, store: Store, model: GalleryModel, writable: bool, policy: IndexPolicy
+    ) -> None:
         self._folder = folder
         self._store = store
         self._card = model.card
         self._writable = writable
-        self._plan = plan
+        self._policy = policy
         self._gallery_id = store.meta()["gallery_id"]
         self._dimension = model.card.outputs["embedding"]
         # Who brings it up to date; and, for a moment only, who searches.
-        self._following = threading.RLock()
+        self._updating = threading.RLock()
         self._searching = SharedLock()
         self._version = -1
         self._builder: threading.Thread | None = None
@@ -49,7 +51,7 @@ class Follower:
         self.catch_up()
 
     @contextmanager
-    def looking(self) -> Iterator[Derived]:
+    def reading(self) -> Iterator[Derived]:
         """What the gallery holds now; a reader first takes in what the writer has committed."""
         if not self._writable:
             self.catch_up()
@@ -59,16 +61,16 @@ class Follower:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Change the database inside, one thread at a time; afterwards, searches know of it."""
-        with self._following:
+        with self._updating:
             yield
-            self._follow()
+            self._catch_up()
 
     def catch_up(self) -> None:
         """Take in what another process has committed."""
-        with self._following:
+        with self._updating:
             version = self._store.version()
             if version != self._version:
-                self._follow()
+                self._catch_up()
                 self._version = version
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ class Follower:
         builder = self._builder
         if builder is not None:
             builder.join()
-        with self._following:
+        with self._updating:
             # A small tail is replayed sooner than a snapshot of everything is written.
             unsaved = len(self.derived.vectors.tail)
             if (
@@ -105,9 +107,9 @@ class Follower:
                 return derived
         return Derived(Table(), Vectors(self._dimension))
 
-    def _follow(self) -> None:
+    def _catch_up(self) -> None:
         """Bring what is derived to what the store holds."""
-        if not self._writable and len(self.derived.vectors.tail) >= self._plan.snapshot_rows:
+        if not self._writable and len(self.derived.vectors.tail) >= self._policy.snapshot_rows:
             self._adopt_snapshot()
         while True:
             state = self.derived.state
@@ -147,14 +149,14 @@ class Follower:
                 self._show(newer)
 
     def _maintain(self) -> None:
-        """Write a snapshot, or have an index made, when the plan says so.
+        """Write a snapshot, or have an index made, when the policy says so.
 
         A disk that is too full for it does not undo what the database has: `close` tells the fault.
         """
         if self._builder is not None or self._fault is not None:
             return
         rows = len(self.derived.table)
-        factory = self._plan.factory(rows)
+        factory = self._policy.factory(rows)
         if factory is None and self.derived.index is not None:
             self._show(replace(self.derived, index=None))
         try:
@@ -162,15 +164,15 @@ class Follower:
                 self._write_snapshot()
                 self._builder = threading.Thread(target=self._build, args=(factory, rows), name="index")
                 self._builder.start()
-            elif self._plan.is_snapshot_due(rows, len(self.derived.vectors.tail)):
+            elif self._policy.is_snapshot_due(rows, len(self.derived.vectors.tail)):
                 self._write_snapshot()
         except UserError as error:
             self._fault = error
 
     def _is_outgrown(self, index: ApproximateIndex | None, factory: str, rows: int) -> bool:
-        if index is None or (self._plan.index != AUTO and index.factory != factory):
+        if index is None or (self._policy.index != AUTO and index.factory != factory):
             return True
-        return index.factory != factory and rows >= self._plan.grown * index.built_rows
+        return index.factory != factory and rows >= self._policy.grown * index.built_rows
 
     def _build(self, factory: str, rows: int) -> None:
         """Make a new index of the rows that are in the vector file, then take it into use."""
@@ -179,7 +181,7 @@ class Follower:
         try:
             index = ApproximateIndex.build(factory, vectors, rows)
             index.calibrate(vectors, rows, self._card.metric)
-            with self._following:
+            with self._updating:
                 index.extend(self.derived.vectors, len(self.derived.vectors))
                 self._show(replace(self.derived, index=index))
                 self._write_snapshot()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from retrieval.gallery.entries import Camera, Model
+from retrieval.gallery.entries import Camera, GalleryModel
 from retrieval.milvus.connection import MAX_FETCH, Address, Connection
 from retrieval.milvus.rows import INDEXES, about_schema, schema_of
 from zoo.card import Card
@@ -25,7 +25,7 @@ class About:
         """Whether there is a gallery."""
         return bool(self._connection.call("has_collection", self._collection))
 
-    def create(self, model: Model) -> None:
+    def create(self, model: GalleryModel) -> None:
         """Make it."""
         self._connection.call(
             "create_collection",

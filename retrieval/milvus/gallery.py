@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, check_model
-from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
@@ -39,7 +39,7 @@ class MilvusGallery(Gallery):
     """
 
     def __init__(
-        self, name: str, connection: Connection, address: Address, model: Model, writable: bool
+        self, name: str, connection: Connection, address: Address, model: GalleryModel, writable: bool
     ) -> None:
         self.name = name
         self.folder = Path(".")
@@ -55,8 +55,10 @@ class MilvusGallery(Gallery):
         self._writing = threading.Lock()
 
     @classmethod
-    def open_named(cls, name: str, model: Model | None, writable: bool, index: str | None) -> "MilvusGallery":
-        """See `opening.open_gallery`."""
+    def open_named(
+        cls, name: str, model: GalleryModel | None, writable: bool, index: str | None
+    ) -> "MilvusGallery":
+        """See `galleries.open_gallery`."""
         kind = index_kind(index)
         address = parse_address(name)
         if address.file is not None and not writable and not address.file.exists():
@@ -74,11 +76,11 @@ class MilvusGallery(Gallery):
             connection.call("load_collection", address.collection)
             known = about.load()
             card = Card.from_json(known["card"], f"the card in {name}")
-            held = Model(card, known["model_hash"], known["encoder"])
+            held = GalleryModel(card, known["model_hash"], known["encoder"])
             check_model(name, held, model)
             if model is not None and writable and model.encoder not in ("", held.encoder):
                 about.set_encoder(model.encoder)
-                held = Model(card, held.hash, model.encoder)
+                held = GalleryModel(card, held.hash, model.encoder)
             described = connection.call("describe_index", address.collection, "embedding")
             if index is not None and writable and described["index_type"] != kind:
                 change_index(connection, address, card, kind)
@@ -232,7 +234,7 @@ class MilvusGallery(Gallery):
 
 
 def recorded_encoder(name: str) -> str:
-    """See `opening.recorded_encoder`."""
+    """See `galleries.recorded_encoder`."""
     address = parse_address(name)
     if address.file is not None and not address.file.exists():
         return ""

@@ -12,13 +12,13 @@ from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Box
 from retrieval.gallery.filters import Filters, as_parameters
 from retrieval.page import cards, panels
-from retrieval.page.counted_searcher import PageSearcher
+from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, as_field, from_fields
 from retrieval.page.query_image import Upload
 from retrieval.page.state import Looked, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
-from retrieval.query.occlusion import Comparison, compare
+from retrieval.query.occlusion import ImageComparison, compare
 from retrieval.query.words import read_words
 from retrieval.results.downloads import FORMATS, Report, export
 from retrieval.results.results import Result, listed
@@ -33,7 +33,7 @@ MAX_MARKS = 100
 class PageEvents:
     """The event handlers of one service; what belongs to a visitor comes in and goes out as states."""
 
-    def __init__(self, searcher: PageSearcher) -> None:
+    def __init__(self, searcher: AuditedSearcher) -> None:
         self._searcher = searcher
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
@@ -206,7 +206,7 @@ class PageEvents:
         neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
         data, other = self._query_bytes(upload, looked), self._gallery.picture(key)
         address = panels.data_uri(display_jpeg(decode_image(data))) if data else None
-        found: Comparison | str | None = None
+        found: ImageComparison | str | None = None
         if look_closely:
             found = ""
             if data and other:

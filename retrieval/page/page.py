@@ -10,7 +10,7 @@ import gradio as gr
 
 from retrieval.gallery.filters import Filters
 from retrieval.page import cards
-from retrieval.page.counted_searcher import PageSearcher
+from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.query_image import QueryImage
@@ -41,7 +41,7 @@ _FETCH = """(file) => {
 }"""
 
 
-def build_page(searcher: PageSearcher, examples: Sequence[Path]) -> gr.Blocks:
+def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks:
     """Lay the page out.
 
     Args:

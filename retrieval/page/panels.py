@@ -13,7 +13,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.page.cards import button, picture_address, swatch, where
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
-from retrieval.query.occlusion import Comparison
+from retrieval.query.occlusion import ImageComparison
 from retrieval.query.searcher import Query
 from retrieval.query.words import Understood
 from retrieval.results.results import Result
@@ -152,7 +152,7 @@ def drawings(found: Sequence[Result], cameras: Sequence[Camera], marked: Collect
 def comparison(
     query: str | None,
     result: Result,
-    found: Comparison | str | None,
+    found: ImageComparison | str | None,
     neighbours: tuple[str, str],
     said: Feedback,
     say: Say,
@@ -167,7 +167,7 @@ def comparison(
         said: what the user has marked.
     """
     heats = ("", "")
-    if isinstance(found, Comparison):
+    if isinstance(found, ImageComparison):
         largest = max(float(np.abs(regions).max()) for regions in found.regions)
         heats = (heat(found.regions[0], largest, say), heat(found.regions[1], largest, say))
     score = "" if result.score is None else f" · {result.score:.0%}"
@@ -184,7 +184,7 @@ def comparison(
         f'<span class="vr-legend vr-alike">{escape(say("alike"))}</span>'
         f'<span class="vr-legend vr-apart">{escape(say("apart"))}</span>'
         f"<span>{escape(say('regions.how'))}</span>"
-        if isinstance(found, Comparison)
+        if isinstance(found, ImageComparison)
         else f'<span role="status">{escape(instead)}</span>'
     )
     is_marked = result.key in said.positive

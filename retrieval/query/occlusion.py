@@ -20,7 +20,7 @@ GRID = 7
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ImageComparison:
     """Two images side by side.
 
     Attributes:
@@ -36,7 +36,7 @@ class Comparison:
     regions: tuple[np.ndarray, np.ndarray]
 
 
-def compare(encoder: Encoder, first: bytes, second: bytes) -> Comparison:
+def compare(encoder: Encoder, first: bytes, second: bytes) -> ImageComparison:
     """Encode two images, whole and with parts covered: 2 (GRID - 1)^2 + 2 images in all.
 
     Raises:
@@ -60,7 +60,7 @@ def compare(encoder: Encoder, first: bytes, second: bytes) -> Comparison:
     ]
     distance = float(np.sqrt(apart)) if metric == "euclidean" else apart
     score = float(similarity(np.array([distance]), whole[0], metric)[0])
-    return Comparison(score, distance, (_spread(changes[0]), _spread(changes[1])))
+    return ImageComparison(score, distance, (_spread(changes[0]), _spread(changes[1])))
 
 
 def _apart(one: np.ndarray, other: np.ndarray, metric: str) -> float:

@@ -12,7 +12,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
-from retrieval.service.search import Options, options
+from retrieval.service.search import SearchOptions, search_options
 from retrieval.sources.crop import crop_encoded
 from retrieval.sources.source import display_jpeg
 from zoo.preprocess import MAX_BYTES, decode_image
@@ -41,7 +41,7 @@ def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         box: Annotated[
             str | None, Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels")
         ] = None,
-        asked: Options = Depends(options(searcher)),  # noqa: B008
+        asked: SearchOptions = Depends(search_options(searcher)),  # noqa: B008
         filters: Filters = Depends(conditions(Form, card)),  # noqa: B008
     ) -> Response:
         """Search as `/api/search` does, or by attributes alone, and give the results as a file."""

@@ -24,7 +24,7 @@ MAX_FEEDBACK = 100
 
 
 @dataclass(frozen=True)
-class Options:
+class SearchOptions:
     """What is asked of a search beside the image and the filters."""
 
     k: int
@@ -38,7 +38,7 @@ class Options:
         return {"feedback": self.feedback, "rerank": self.rerank, "group": self.group}
 
 
-def options(searcher: Searcher) -> Callable[..., Options]:
+def search_options(searcher: Searcher) -> Callable[..., SearchOptions]:
     """Make the dependency that reads them from a form; a key of feedback that is not there is a 422."""
 
     def read(
@@ -51,8 +51,8 @@ def options(searcher: Searcher) -> Callable[..., Options]:
         ] = None,
         rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
         group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
-    ) -> Options:
-        return Options(k, Feedback(known("like", like), known("unlike", unlike)), rerank, group)
+    ) -> SearchOptions:
+        return SearchOptions(k, Feedback(known("like", like), known("unlike", unlike)), rerank, group)
 
     def known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
         for key in keys or ():
@@ -83,7 +83,7 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
             str | None,
             Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle in the one image, in pixels, upright"),
         ] = None,
-        asked: Options = Depends(options(searcher)),  # noqa: B008
+        asked: SearchOptions = Depends(search_options(searcher)),  # noqa: B008
         filters: Filters = in_form,
     ) -> dict[str, Any]:
         """Find the vehicle of an image; every filter that is given has to be met."""

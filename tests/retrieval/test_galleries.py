@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.model import open_model
+from retrieval.galleries import open_gallery_encoder
 from zoo.errors import UserError
 
 
@@ -14,4 +14,4 @@ def test_a_path_is_made_absolute_behind_its_prefix(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^{tmp_path}/nowhere: no "):
-        open_model(tmp_path / "gallery", f"{prefix}nowhere")
+        open_gallery_encoder(tmp_path / "gallery", f"{prefix}nowhere")

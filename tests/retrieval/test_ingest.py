@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Model
+from retrieval.gallery.entries import GalleryModel
 from retrieval.ingest import main
 from retrieval.sources.source import PICTURE_SIZE, ImageFile
 from serving.encoders.encoder import Encoder
@@ -144,7 +144,7 @@ def test_user_faults(tmp_path: Path, images: Path, bundle: Path, gallery_folder:
 def test_second_writer_is_refused(
     tmp_path: Path, images: Path, bundle: Path, encoder: Encoder, capsys
 ) -> None:
-    model = Model(encoder.card, encoder.model_hash, str(bundle))
+    model = GalleryModel(encoder.card, encoder.model_hash, str(bundle))
     with open_gallery(tmp_path / "g", model=model, writable=True):
         assert main(["--images", str(images / "image_test"), "--gallery", str(tmp_path / "g")]) == 2
     assert "is writing to this gallery" in capsys.readouterr().err

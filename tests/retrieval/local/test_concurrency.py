@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.gallery.entries import Entry, Model
+from retrieval.gallery.entries import Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.local.gallery import LocalGallery
-from retrieval.local.index_policy import IndexPlan
+from retrieval.local.index_policy import IndexPolicy
 from retrieval.local.locks import SharedLock
 from retrieval.query.searcher import Query, Searcher
 from serving.encoders.encoder import Encoder
 from zoo.card import Card
 
 DIMENSION = 32
-MODEL = Model(Card("tiny.one", (32, 32), {"embedding": DIMENSION}), "hash")
+MODEL = GalleryModel(Card("tiny.one", (32, 32), {"embedding": DIMENSION}), "hash")
 GUARD = 60
 """Seconds after which a thread that should have ended counts as stuck."""
 
 
 def open_gallery(folder: Path, index: str = "exact") -> LocalGallery:
-    plan = IndexPlan(index_from=1000, snapshot_rows=300)
-    return LocalGallery.open_folder(folder, MODEL, True, index, plan)
+    policy = IndexPolicy(index_from=1000, snapshot_rows=300)
+    return LocalGallery.open_folder(folder, MODEL, True, index, policy)
 
 
 def test_no_read_waits_for_a_change(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_no_read_waits_for_a_change(tmp_path: Path) -> None:
         entered, leave = threading.Event(), threading.Event()
 
         def change() -> None:
-            with gallery.follower.changing(), gallery._store._transaction() as database:
+            with gallery.synchronizer.changing(), gallery._store._transaction() as database:
                 database.execute("DELETE FROM images WHERE key = '3'")
                 entered.set()
                 assert leave.wait(GUARD)
@@ -121,7 +121,7 @@ def test_changes_are_seen_whole(tmp_path: Path, index: str) -> None:
         assert len(expected) == 400 + 8 * 40
     with open_gallery(tmp_path, index) as reopened:
         assert reopened.rank(np.zeros(DIMENSION, np.float32)) == expected
-        assert (reopened.follower.derived.index is None) is (index == "exact")
+        assert (reopened.synchronizer.derived.index is None) is (index == "exact")
 
 
 def test_answer_outlives_what_it_found(tmp_path: Path, encoder: Encoder) -> None:

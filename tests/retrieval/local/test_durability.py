@@ -18,15 +18,15 @@ DIMENSION = 64
 WRITER = f"""
 import sys
 import numpy as np
-from retrieval.gallery.entries import Entry, Model
+from retrieval.gallery.entries import Entry, GalleryModel
 from retrieval.galleries import open_gallery
-from retrieval.local.index_policy import IndexPlan
+from retrieval.local.index_policy import IndexPolicy
 from zoo.card import Card
 
-model = Model(Card("tiny.one", (32, 32), {{"embedding": {DIMENSION}}}), "hash")
+model = GalleryModel(Card("tiny.one", (32, 32), {{"embedding": {DIMENSION}}}), "hash")
 # Snapshots and an index so often that kills fall into their writing too.
-plan = IndexPlan("Flat", index_from=20, snapshot_rows=4)
-gallery = open_gallery(sys.argv[1], model=model, writable=True, plan=plan)
+policy = IndexPolicy("Flat", index_from=20, snapshot_rows=4)
+gallery = open_gallery(sys.argv[1], model=model, writable=True, policy=policy)
 print("open", flush=True)
 for number in range(int(sys.argv[2]), 10**9):
     if number % 3 == 2:

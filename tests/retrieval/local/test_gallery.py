@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Camera, Entry, Hit, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
 from retrieval.gallery.filters import Filters
 from zoo.card import Card
 from zoo.errors import UserError
@@ -19,8 +19,10 @@ DIMENSION = 6
 OUTPUTS = {"embedding": DIMENSION, "color_probs": 10, "type_probs": 9}
 
 
-def model(metric: str = "euclidean", name: str = "one") -> Model:
-    return Model(Card(f"tiny.{name}", (32, 32), OUTPUTS, metric=metric), f"hash-of-{name}", "build/bundle")
+def model(metric: str = "euclidean", name: str = "one") -> GalleryModel:
+    return GalleryModel(
+        Card(f"tiny.{name}", (32, 32), OUTPUTS, metric=metric), f"hash-of-{name}", "build/bundle"
+    )
 
 
 def random_entries(rng: np.random.Generator, count: int) -> list[Entry]:

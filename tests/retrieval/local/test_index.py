@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Camera, Entry, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
-from retrieval.local.index_policy import IndexPlan, check_index
+from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.store import Store
 from zoo.card import Card
 from zoo.errors import UserError
@@ -22,7 +22,7 @@ DIMENSION = 128
 ROWS = 12_000
 OUTPUTS = {"embedding": DIMENSION, "color_probs": 10, "type_probs": 9}
 CARD = Card("tiny.one", (32, 32), OUTPUTS)
-SMALL = IndexPlan(index_from=5_000, snapshot_rows=3_000)
+SMALL = IndexPolicy(index_from=5_000, snapshot_rows=3_000)
 
 
 def vectors_of(rng: np.random.Generator, rows: int) -> np.ndarray:
@@ -51,8 +51,8 @@ def entries_of(vectors: np.ndarray) -> list[Entry]:
 def indexed(request, tmp_path_factory) -> tuple[Path, np.ndarray]:
     folder = tmp_path_factory.mktemp("indexed")
     vectors = vectors_of(np.random.default_rng(0), ROWS)
-    model = Model(CARD, "hash")
-    with open_gallery(folder, model=model, writable=True, index=request.param, plan=SMALL) as gallery:
+    model = GalleryModel(CARD, "hash")
+    with open_gallery(folder, model=model, writable=True, index=request.param, policy=SMALL) as gallery:
         for start in range(0, ROWS, 2_000):
             gallery.add(entries_of(vectors)[start : start + 2_000])
     manifest = json.loads((folder / "derived" / "current.json").read_text())
@@ -90,8 +90,8 @@ def test_recall_with_filters(indexed, filters: Filters, share: float) -> None:
     ]
     assert len(chosen) == pytest.approx(share * ROWS, abs=1)
     right = wanted = 0
-    with open_gallery(folder, plan=SMALL) as gallery:
-        assert gallery.follower.derived.index is not None
+    with open_gallery(folder, policy=SMALL) as gallery:
+        assert gallery.synchronizer.derived.index is not None
         for query in queries:
             found = gallery.search(query, 10, filters)
             assert len(found) == min(10, len(chosen))
@@ -134,8 +134,10 @@ def test_index_that_cannot_be_made_is_told_and_nothing_is_lost(tmp_path: Path) -
     with pytest.raises(UserError, match="not an index that FAISS makes"):
         check_index("IVF,what")
     vectors = vectors_of(np.random.default_rng(0), 400)
-    plan = IndexPlan(index_from=300)
-    gallery = open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True, index="IVF4096,SQ8", plan=plan)
+    policy = IndexPolicy(index_from=300)
+    gallery = open_gallery(
+        tmp_path, model=GalleryModel(CARD, "hash"), writable=True, index="IVF4096,SQ8", policy=policy
+    )
     gallery.add(entries_of(vectors))
     with pytest.raises(UserError, match=r"IVF4096,SQ8.*cannot be made of 400"):
         gallery.close()
@@ -144,7 +146,7 @@ def test_index_that_cannot_be_made_is_told_and_nothing_is_lost(tmp_path: Path) -
 
 
 def test_place(tmp_path: Path) -> None:
-    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=GalleryModel(CARD, "hash"), writable=True) as gallery:
         vector = np.ones(DIMENSION, np.float32)
         gallery.set_cameras([Camera(1, "gate", 48.0, 11.0), Camera(2, "yard")])
         gallery.add(
@@ -167,7 +169,7 @@ def test_place(tmp_path: Path) -> None:
 
 
 def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
-    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=GalleryModel(CARD, "hash"), writable=True) as gallery:
         gallery.add(entries_of(vectors_of(np.random.default_rng(0), 20)))
         expected = gallery.search(np.zeros(DIMENSION, np.float32), 0)
     database = sqlite3.connect(tmp_path / "gallery.sqlite")
@@ -209,7 +211,7 @@ def test_whole_entries_come_back(tmp_path: Path) -> None:
         longitude=2.0,
         box=(1.0, 2.0, 3.0, 4.0),
     )
-    with open_gallery(tmp_path, model=Model(CARD, "hash"), writable=True) as gallery:
+    with open_gallery(tmp_path, model=GalleryModel(CARD, "hash"), writable=True) as gallery:
         gallery.add([entry])
         for found in (gallery.get("a"), next(gallery.entries())[0]):
             for name, value in vars(entry).items():

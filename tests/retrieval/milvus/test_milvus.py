@@ -19,7 +19,7 @@ import pytest
 from retrieval.app import main as app
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Camera, Entry, Model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.ingest import main as ingest
@@ -35,8 +35,8 @@ ROWS = 300
 OUTPUTS = {"embedding": DIMENSION, "color_probs": 10, "type_probs": 9}
 
 
-def model(metric: str) -> Model:
-    return Model(Card("tiny.one", (32, 32), OUTPUTS, metric=metric), "hash", "build/bundle")
+def model(metric: str) -> GalleryModel:
+    return GalleryModel(Card("tiny.one", (32, 32), OUTPUTS, metric=metric), "hash", "build/bundle")
 
 
 def make_entries() -> list[Entry]:
@@ -329,7 +329,7 @@ def test_user_faults(tmp_path: Path, capsys) -> None:
         open_gallery(lite, index="IVF4096,SQ8")
     with open_gallery(lite, model=model("euclidean"), writable=True):
         with pytest.raises(UserError, match=r"holds embeddings of tiny\.one"):
-            open_gallery(lite, model=Model(model("euclidean").card, "other"))
+            open_gallery(lite, model=GalleryModel(model("euclidean").card, "other"))
         code = "import sys; from retrieval.galleries import open_gallery; open_gallery(sys.argv[1])"
         done = subprocess.run([sys.executable, "-c", code, lite], capture_output=True, text=True, check=False)
         assert "one process at a time; a Milvus server serves many" in done.stderr

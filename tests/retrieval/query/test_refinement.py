@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Entry, Hit, Model
+from retrieval.gallery.entries import Entry, GalleryModel, Hit
 from retrieval.query.feedback import Feedback
 from retrieval.query.grouping import best_of_each
 from retrieval.query.reranking import reranked_distances
@@ -23,7 +23,9 @@ def searcher(request, tmp_path_factory):
     rng = np.random.default_rng(4)
     card = Card("tiny.one", (32, 32), {"embedding": DIMENSION}, metric=request.param)
     centres = rng.normal(size=(VEHICLES, DIMENSION))
-    with open_gallery(tmp_path_factory.mktemp("g"), model=Model(card, "hash"), writable=True) as gallery:
+    with open_gallery(
+        tmp_path_factory.mktemp("g"), model=GalleryModel(card, "hash"), writable=True
+    ) as gallery:
         gallery.add(
             Entry(f"{vehicle}-{image}", noisy(rng, centres[vehicle]), vehicle_id=vehicle, track_id=image // 4)
             for vehicle in range(VEHICLES)

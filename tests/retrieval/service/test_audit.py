@@ -10,7 +10,7 @@ import pytest
 from retrieval.galleries import open_gallery
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
-from retrieval.page.counted_searcher import PageSearcher
+from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
@@ -71,7 +71,7 @@ def test_searches_of_the_page_leave_a_line(tmp_path: Path, gallery_folder: Path,
     path = tmp_path / "audit.jsonl"
     with open_gallery(gallery_folder) as gallery:
         metrics = Metrics(gallery)
-        searcher = PageSearcher(Searcher(gallery, encoder), metrics, Audit(path))
+        searcher = AuditedSearcher(Searcher(gallery, encoder), metrics, Audit(path))
         query = searcher.recall(gallery.sample_keys(1)[0])
         assert query is not None
         hits = searcher.search(query, 2, Filters(cameras=(3,)))

@@ -11,7 +11,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 
 
-class PageSearcher(Searcher):
+class AuditedSearcher(Searcher):
     """A searcher whose searches leave a line in the audit log.
 
     The page's events run apart from the requests that sent them, so that the line does not tell whose key it
