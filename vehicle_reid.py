@@ -6,9 +6,9 @@ first; importing this module, as every package of the project does, then ends th
 """
 
 import difflib
+import importlib
 import importlib.metadata
 import importlib.util
-import runpy
 import sys
 from pathlib import Path
 
@@ -19,9 +19,9 @@ COMMANDS = {
     "calibrate": ("training.calibrate", "fit the temperatures of colour and type"),
     "baseline": ("training.baseline", "retrieve by colour histograms"),
     "acceptance": ("training.acceptance", "run the reference's six acceptance checks"),
-    "synthesize": ("training.synthesize", "draw a data set of synthetic vehicles"),
+    "synthesize": ("training.synthesize.__main__", "draw a data set of synthetic vehicles"),
     "release": ("training.release", "make a run's weights fit to be shipped"),
-    "zoo": ("zoo", "list, show, fetch and import models"),
+    "zoo": ("zoo.__main__", "list, show, fetch and import models"),
     "export": ("serving.export", "write a bundle: ONNX, card and Triton repository"),
     "serve": ("serving.launch", "serve a bundle with a real tritonserver"),
     "repository": ("serving.repository", "write a Triton repository with options"),
@@ -47,9 +47,7 @@ def main() -> int:
     if name in COMMANDS:
         module, _ = COMMANDS[name]
         sys.argv = [f"vehicle-reid {name}", *arguments]
-        # As `python -m` would, so that processes which a command starts find the same main module.
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return 0
+        return int(importlib.import_module(module).main())
     if name in ("-h", "--help", "help"):
         print(_usage())
         return 0

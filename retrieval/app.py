@@ -22,6 +22,7 @@ from retrieval.service.limits import LOOPBACK, Limits
 from retrieval.service.prometheus import Measured, Metrics
 from retrieval.service.rates import RateLimit, Rates
 from retrieval.sources.source import list_images
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
@@ -145,8 +146,12 @@ def serve(app: Measured, server: socket.socket, host: str, as_json: bool) -> Non
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.app",
+    parser = CommandParser(
+        module="retrieval.app",
+        examples=[
+            "--gallery build/gallery",
+            "--gallery build/gallery --host 0.0.0.0 --keys keys.json --audit audit.jsonl",
+        ],
         description="Serve the search page and the REST interface of a gallery.",
     )
     parser.add_argument(

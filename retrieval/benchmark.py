@@ -27,6 +27,7 @@ from retrieval.local.gallery import LocalGallery
 from retrieval.local.index_policy import check_index
 from retrieval.local.masks import mask_of
 from zoo.card import Card
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 from zoo.line_chart import line_chart
@@ -224,8 +225,9 @@ def run(folder: Path, rows: int, dimension: int, index: str, queries: int, secon
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.benchmark",
+    parser = CommandParser(
+        module="retrieval.benchmark",
+        examples=["--rows 20000 --rows 200000 --dimension 512 --out build/benchmark"],
         description="Measure recall, speed, memory, start-up and adding of a gallery of made-up vehicles.",
     )
     parser.add_argument("--rows", type=int, action="append", metavar="N", help="default: 20000; repeatable")

@@ -18,6 +18,7 @@ from retrieval.sources.manifest import COLUMNS, read_manifest
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
 from retrieval.sources.source import Source, list_images
 from retrieval.sources.video import Shot, read_video
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 
@@ -76,8 +77,12 @@ def _classes(text: str) -> tuple[int, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.ingest",
+    parser = CommandParser(
+        module="retrieval.ingest",
+        examples=[
+            "--images pictures --gallery build/gallery --encoder build/bundle",
+            "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --gallery build/gallery",
+        ],
         description="Encode the images of a folder, a table, a stream or a video into a gallery. Run it "
         "again to add what is new; what is there is skipped, and an interrupted run goes on where it was.",
     )

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 
@@ -164,16 +165,20 @@ class KeyRing:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.keys", description="Make and remove the API keys of the search service."
+    parser = CommandParser(
+        module="retrieval.keys",
+        examples=["add reports --scope read --keys keys.json"],
+        description="Make and remove the API keys of the search service.",
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    add = actions.add_parser("add", help="make a key and print it, this once")
+    add = actions.add_parser(
+        "add", examples=["reports --scope read --keys keys.json"], help="make a key and print it, this once"
+    )
     add.add_argument("name", help="whose key it is; the audit log has it")
     add.add_argument("--scope", choices=get_args(Scope), default="read", help="default: read")
-    remove = actions.add_parser("remove", help="take a key out")
+    remove = actions.add_parser("remove", examples=["reports --keys keys.json"], help="take a key out")
     remove.add_argument("name")
-    listed = actions.add_parser("list", help="show names, scopes and dates")
+    listed = actions.add_parser("list", examples=["--keys keys.json"], help="show names, scopes and dates")
     for action in (add, remove, listed):
         action.add_argument(
             "--keys", type=Path, default=Path("keys.json"), metavar="FILE", help="default: keys.json"

@@ -16,6 +16,7 @@ from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, list_images, read_bytes
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import ImageError
@@ -92,8 +93,13 @@ def print_results(searcher: Searcher, query: Query, hits: list[Hit]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.search", description="Find a vehicle in a gallery by an image of it."
+    parser = CommandParser(
+        module="retrieval.search",
+        examples=[
+            "--gallery build/gallery --query car.jpg -k 5",
+            "--gallery build/gallery --query car.jpg --color white --camera 3 --after 8:00 --json",
+        ],
+        description="Find a vehicle in a gallery by an image of it.",
     )
     parser.add_argument(
         "--gallery",

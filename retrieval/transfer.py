@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 
 
@@ -24,8 +25,9 @@ def transfer(source: Gallery, target: Gallery, bar: "tqdm[None]") -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m retrieval.transfer",
+    parser = CommandParser(
+        module="retrieval.transfer",
+        examples=["--from build/gallery --to milvus:build/gallery.db"],
         description="Copy every image of a gallery, as it is, into another one, which may be of another kind."
         " Nothing is encoded again, and what the other one has already stays, so that it can be run again.",
     )

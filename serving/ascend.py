@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import replacing, write_text
 
@@ -148,8 +149,10 @@ def write_ascend(bundle: Bundle, out: Path, soc: str, batches: list[int]) -> dic
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.ascend", description="Prepare a bundle for Ascend's ATC and for TensorRT."
+    parser = CommandParser(
+        module="serving.ascend",
+        examples=["--bundle build/bundle --soc Ascend310P3 --out build/ascend"],
+        description="Prepare a bundle for Ascend's ATC and for TensorRT.",
     )
     parser.add_argument("--bundle", default="build/bundle", help="of fp32 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/ascend"), help="default: %(default)s")

@@ -19,6 +19,7 @@ from serving.benchmarks import report, rows
 from serving.benchmarks import served as benchmark_served
 from serving.bundle import Bundle
 from serving.engines.timing import machine
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 
 Row = Callable[[], dict[str, Any]]
@@ -27,7 +28,9 @@ Row = Callable[[], dict[str, Any]]
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the figures, write them where that is wanted."""
-    parser = argparse.ArgumentParser(prog="python -m serving.benchmark", description=__doc__)
+    parser = CommandParser(
+        module="serving.benchmark", examples=["--bundle build/bundle --triton --json"], description=__doc__
+    )
     parser.add_argument("--bundle", type=Path, default=Path("build/bundle"), help="default: %(default)s")
     parser.add_argument("--against", type=Path, metavar="BUNDLE", help="one of another precision to compare")
     parser.add_argument("--weights", help="a model's name or .safetensors file, to compare with eager torch")

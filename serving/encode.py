@@ -4,7 +4,6 @@ The file is numpy's .npz: `names` (paths below the folder), `embedding`, `color_
 by row, and `model_hash`. Images that cannot be used are told of and left out.
 """
 
-import argparse
 import json
 import logging
 import sys
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from serving.encoders.encoder import Encoder, open_encoder
 from serving.encoders.predictions import Predictions
 from serving.engines import selection as engines
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import MAX_BYTES
@@ -87,10 +87,10 @@ def encode_files(
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when at least one image was encoded."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.encode",
+    parser = CommandParser(
+        module="serving.encode",
+        examples=["--images pictures --encoder build/bundle --out embeddings.npz"],
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder, with all below it")
     parser.add_argument(

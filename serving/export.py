@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -18,7 +19,14 @@ with extra_imports(__name__):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m serving.export", description=__doc__)
+    parser = CommandParser(
+        module="serving.export",
+        examples=[
+            "--weights runs/veri/best.safetensors --out build/veri",
+            "--weights osnet_ain.synthetic --precision int8 --data-root data/synthetic --out build/small",
+        ],
+        description=__doc__,
+    )
     parser.add_argument(
         "--weights",
         default="densenet121.synthetic",

@@ -4,7 +4,6 @@
 is asked for a real inference now and then, and started again when it gives none.
 """
 
-import argparse
 import json
 import signal
 import sys
@@ -15,13 +14,16 @@ from types import FrameType
 from serving.server.server import TritonServer
 from serving.server.settings import ServerSettings
 from serving.triton.repository import Repository
+from zoo.command_line import CommandParser
 from zoo.errors import exit_on_user_error
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the command: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m serving.launch", description=__doc__)
+    parser = CommandParser(
+        module="serving.launch", examples=["--bundle build/bundle --grpc-port 8001"], description=__doc__
+    )
     parser.add_argument(
         "--bundle",
         type=Path,

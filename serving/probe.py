@@ -147,7 +147,10 @@ def _message(error: urllib.error.HTTPError) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 where the server does not work."""
-    parser = argparse.ArgumentParser(description="Ask a Triton server for a real inference.")
+    parser = argparse.ArgumentParser(
+        description="Ask a Triton server for a real inference.",
+        epilog="example: python -m serving.probe --address 127.0.0.1:8000",
+    )
     parser.add_argument(
         "--address", default="127.0.0.1:8000", help="of its HTTP service (default: %(default)s)"
     )

@@ -4,7 +4,6 @@ The repository is made where there is none. Where there is one, another model be
 server that polls the folder changes over to it without dropping a request.
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -13,16 +12,17 @@ from pathlib import Path
 from serving.bundle import Bundle
 from serving.triton.options import Options, read_options
 from serving.triton.repository import install, server_flags
+from zoo.command_line import CommandParser
 from zoo.errors import exit_on_user_error
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.repository",
+    parser = CommandParser(
+        module="serving.repository",
+        examples=["--bundle build/bundle --options serving.toml --out build/repository"],
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--bundle", type=Path, default=Path("build/bundle"), help="what is served (default: %(default)s)"

@@ -1,7 +1,6 @@
 """The one command: what it runs, and what a folder of the user's own does to it."""
 
 import importlib
-import runpy
 import shlex
 import subprocess
 import sys
@@ -27,7 +26,7 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_every_command_of_the_packages_has_a_name() -> None:
     named = {module for module, _ in vehicle_reid.COMMANDS.values()}
     found = {
-        f"{package}.{path.parent.name if path.stem == '__main__' else path.stem}".removesuffix(f".{package}")
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for package in vehicle_reid.PACKAGES
         for path in [*(ROOT / package).glob("*.py"), *(ROOT / package).glob("*/__main__.py")]
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
@@ -38,7 +37,7 @@ def test_every_command_of_the_packages_has_a_name() -> None:
 @pytest.mark.parametrize("name", vehicle_reid.COMMANDS)
 def test_help_has_an_example_and_needs_no_torch(name: str, run_python) -> None:
     result = run_python(
-        f"{NO_TORCH}sys.argv = ['vehicle-reid', {name!r}, '--help']; import vehicle_reid; vehicle_reid.main()"
+        f"{NO_TORCH}sys.argv[1:] = [{name!r}, '--help']; import vehicle_reid; vehicle_reid.main()"
     )
     assert result.returncode == 0, result.stderr
     assert "example" in result.stdout
@@ -57,17 +56,16 @@ def test_examples_are_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     module, _ = vehicle_reid.COMMANDS[name]
     seen = []
 
-    class Seen(Exception):
+    class SeenError(Exception):
         pass
 
     def parse(parser: CommandParser, *_: object) -> None:
         seen.append(parser)
-        raise Seen
+        raise SeenError
 
     monkeypatch.setattr(CommandParser, "parse_args", parse)
-    with pytest.raises(Seen):
-        file = "__main__" if (ROOT / module.replace(".", "/")).is_dir() else ""
-        importlib.import_module(f"{module}.{file}".rstrip(".")).main([])
+    with pytest.raises(SeenError):
+        importlib.import_module(module).main([])
     monkeypatch.undo()
     for arguments in examples(seen[0]):
         seen[0].parse_args(arguments)
@@ -108,12 +106,3 @@ def test_a_folder_of_the_users_own_does_no_harm(hidden: str, kind: str, tmp_path
         assert "Traceback" not in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert hidden == "retrieval" or f"hides the package `{hidden}` of this project" in result.stderr
-
-
-def test_dispatch_runs_as_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = []
-    monkeypatch.setattr(runpy, "run_module", lambda module, **options: ran.append((module, options)))
-    monkeypatch.setattr(sys, "argv", ["vehicle-reid", "search", "--k", "3"])
-    assert vehicle_reid.main() == 0
-    assert ran == [("retrieval.search", {"run_name": "__main__", "alter_sys": True})]
-    assert sys.argv == ["vehicle-reid search", "--k", "3"]

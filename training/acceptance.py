@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import write_text
 
@@ -99,8 +100,10 @@ class Result:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.acceptance", description="Run the reference's six acceptance checks."
+    parser = CommandParser(
+        module="training.acceptance",
+        examples=["--data-root data/veri --npus 8 --out runs/acceptance"],
+        description="Run the reference's six acceptance checks.",
     )
     parser.add_argument(
         "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"

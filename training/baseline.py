@@ -5,12 +5,12 @@ What it reaches is the floor that a network has to rise above; where it is high,
 colour alone.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from zoo.command_line import CommandParser
 from zoo.errors import exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -64,8 +64,10 @@ def describe(records: Sequence[Record], description: str) -> np.ndarray:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Evaluate the baseline and print its table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.baseline", description="Retrieve by colour histograms, by VeRi's protocol."
+    parser = CommandParser(
+        module="training.baseline",
+        examples=["--data-root data/veri"],
+        description="Retrieve by colour histograms, by VeRi's protocol.",
     )
     parser.add_argument(
         "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"

@@ -5,6 +5,7 @@ import json
 import sys
 from typing import Any
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -26,8 +27,9 @@ with extra_imports(__name__):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.calibrate",
+    parser = CommandParser(
+        module="training.calibrate",
+        examples=["--data-root data/veri --weights runs/veri/best.safetensors"],
         description="Fit one temperature each for colour and type by the likelihood of the labels, and write "
         "them into the card beside the weights, which stay as they are.",
     )

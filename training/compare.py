@@ -6,7 +6,6 @@ are judged by the same draws, which takes what they have in common out of their 
 which vehicles and pictures were asked for; another training's seed is a chance of its own.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -176,8 +176,9 @@ def _cell(estimate: Estimate, signed: bool = False) -> str:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Compare and print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.compare",
+    parser = CommandParser(
+        module="training.compare",
+        examples=["runs/veri runs/other"],
         description="Compare evaluations, with 95 %% bootstrap intervals over vehicles. "
         "* marks a difference to the first whose interval excludes zero.",
     )

@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -32,8 +33,9 @@ with extra_imports(__name__):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
+    parser = CommandParser(
+        module="training.evaluate",
+        examples=["--data-root data/veri --weights runs/veri/best.safetensors --report report.html"],
         description="Measure mAP, mINP, CMC, colour and type accuracy on queries and gallery.",
     )
     parser.add_argument(

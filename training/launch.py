@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -23,8 +24,13 @@ with extra_imports(__name__):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-    parser = argparse.ArgumentParser(
-        prog="python -m training.launch", description="Train a re-identification model."
+    parser = CommandParser(
+        module="training.launch",
+        examples=[
+            "--data-root data/veri --npus 8 --amp O2 --out runs/veri",
+            "--data-root data/veri --npus 8 --amp O2 --out runs/veri --resume",
+        ],
+        description="Train a re-identification model.",
     )
     parser.add_argument(
         "--data-root",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -22,8 +23,12 @@ with extra_imports(__name__):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.release",
+    parser = CommandParser(
+        module="training.release",
+        examples=[
+            "--weights runs/veri/best.safetensors --name densenet121.veri "
+            "--data-root data/veri --licence Apache-2.0 --out build/zoo"
+        ],
         description="Write weights in half precision without the identity classifier, and a card that holds "
         "what the written file measured.",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.hub.cache import models_folder, verify_weights
 from zoo.hub.remote import Entry, find_remote, list_remote, recognise
@@ -25,22 +26,32 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
+    parser = CommandParser(module="zoo", examples=["list", "show osnet_ain.synthetic"], description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    listing = commands.add_parser("list", help="list the models: shipped, cached, and those to be fetched")
+    listing = commands.add_parser(
+        "list", examples=[""], help="list the models: shipped, cached, and those to be fetched"
+    )
     listing.set_defaults(run=_list)
 
-    show = commands.add_parser("show", help="show a model's card")
+    show = commands.add_parser("show", examples=["osnet_ain.synthetic"], help="show a model's card")
     show.add_argument("name", help="name of a model, or path of a .safetensors file")
     show.set_defaults(run=_show)
 
-    fetch = commands.add_parser("fetch", help="bring a published file into the cache, verified")
+    fetch = commands.add_parser(
+        "fetch",
+        examples=["densenet121.pamtri-veri-multitask --accept-licence"],
+        help="bring a published file into the cache, verified",
+    )
     fetch.add_argument("name", help="as `zoo list` names it")
     fetch.add_argument("--offline", action="store_true", help="take what the cache holds, ask no network")
     fetch.set_defaults(run=_fetch)
 
-    importing = commands.add_parser("import", help="convert a checkpoint with PAMTRI's key names")
+    importing = commands.add_parser(
+        "import",
+        examples=["model_best.pth.tar --name densenet121.mine"],
+        help="convert a checkpoint with PAMTRI's key names",
+    )
     importing.add_argument("file", type=Path, help=".pth.tar or .pth")
     importing.add_argument("--name", default="", help="densenet121.TAG (default: from the file's name)")
     importing.add_argument("--out", type=Path, help=".safetensors to write (default: the zoo's cache)")
@@ -57,12 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--licence", help="of the weights, for the card")
     importing.set_defaults(run=_import)
 
-    push = commands.add_parser("push-to-folder", help="copy a model's weights and card, whole and verified")
+    push = commands.add_parser(
+        "push-to-folder",
+        examples=["osnet_ain.synthetic build/zoo"],
+        help="copy a model's weights and card, whole and verified",
+    )
     push.add_argument("name", help="name of a model, of a fetched file, or path of a .safetensors file")
     push.add_argument("folder", type=Path)
     push.set_defaults(run=_push)
 
-    table = commands.add_parser("table", help="print the README's table of models, made of their cards")
+    table = commands.add_parser(
+        "table", examples=[""], help="print the README's table of models, made of their cards"
+    )
     table.add_argument("--write", type=Path, metavar="README.md", help="put it between its marks there")
     table.set_defaults(run=_table)
 

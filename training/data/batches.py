@@ -13,9 +13,9 @@ from torch.utils.data import Dataset, default_collate
 from training.data.images import ImageStore
 from training.data.pose_drawing import draw_heatmaps, draw_segments
 from training.data.pose_maps import MapSource, PoseInputs, PoseMaps
-from training.datasets.records import Record, keypoints_of
 from training.data.sampler import Draw
 from training.data.transforms import Augmentation, Size, draw_geometry, vary_pixels
+from training.datasets.records import Record, keypoints_of
 from zoo.errors import UserError
 from zoo.pose import scale_keypoints
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from training.data.pose_drawing import spread
-from training.datasets.records import Record, keypoints_of
 from training.data.transforms import Geometry, Size
+from training.datasets.records import Record, keypoints_of
 from zoo.errors import UserError
 from zoo.pose import FLIP_KEYPOINTS, FLIP_SEGMENTS, NUM_KEYPOINTS, NUM_SEGMENTS, visible_segments
 

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
 with extra_imports(__name__):
@@ -16,7 +17,11 @@ with extra_imports(__name__):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.synthesize", description=__doc__)
+    parser = CommandParser(
+        module="training.synthesize",
+        examples=["--out data/synthetic --train-ids 1000 --test-ids 100 --images-per-id 12"],
+        description=__doc__,
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
         "--train-ids", type=int, default=300, help="vehicles to train on (default %(default)s)"

@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader
 
 from tests.training.veri_layout import make_maps
 from training.data.batches import Batch, PoseInputs, TrainingSet, collate, raise_failures
-from training.datasets import read_split
 from training.data.dealing import rank_draws
-from training.evaluation.extract import EvaluationSet
 from training.data.pose_maps import MapSource
-from training.datasets.records import label_map
 from training.data.sampler import Draw, IdentitySampler
 from training.data.transforms import Augmentation
+from training.datasets import read_split
+from training.datasets.records import label_map
+from training.evaluation.extract import EvaluationSet
 from zoo.errors import UserError
 from zoo.pose import FLIP_KEYPOINTS, scale_keypoints
 from zoo.preprocess import prepare

@@ -18,9 +18,9 @@ from training.data.pose_drawing import (
     spread,
 )
 from training.data.pose_maps import PoseInputs, PoseMaps
+from training.data.transforms import Geometry
 from training.datasets.records import Record
 from training.synthesize.pose_maps import write_heatmaps, write_segments
-from training.data.transforms import Geometry
 from zoo.pose import SEGMENTS, visible_segments
 
 CPU = torch.device("cpu")
