@@ -62,6 +62,21 @@ def main() -> int:
     return 2
 
 
+def called_as(module: str) -> str:
+    """What the user typed to run a module, as a help text says it."""
+    called = sys.argv[0] if sys.argv else ""
+    name = called.removeprefix("vehicle-reid ")
+    is_subcommand = (
+        called != name and name in COMMANDS and COMMANDS[name][0].removesuffix(".__main__") == module
+    )
+    return called if is_subcommand else f"python -m {module}"
+
+
+def is_run(name: str) -> bool:
+    """Whether the module with this `__name__` is the command that runs."""
+    return name == "__main__" or called_as(name.removesuffix(".__main__")).startswith("vehicle-reid ")
+
+
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items())

@@ -17,7 +17,27 @@ from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import replacing, write_text
 
-with extra_imports(__name__):
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        module="serving.ascend",
+        examples=["--bundle build/bundle --soc Ascend310P3 --out build/ascend"],
+        description="Prepare a bundle for Ascend's ATC and for TensorRT.",
+    )
+    parser.add_argument("--bundle", default="build/bundle", help="of fp32 (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/ascend"), help="default: %(default)s")
+    parser.add_argument(
+        "--soc", default="Ascend310P3", help="`Ascend` and the name in `npu-smi info` (%(default)s)"
+    )
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1, 4, 8, 16], metavar="N", help="default: 1 4 8 16"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
+    return parser
+
+
+with extra_imports(__name__, build_parser):
     from serving.bundle import Bundle
     from serving.conversion.ascend_graph import write_float_graph
     from serving.engines.ascend import INPUT
@@ -148,22 +168,12 @@ def write_ascend(bundle: Bundle, out: Path, soc: str, batches: list[int]) -> dic
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = CommandParser(
-        module="serving.ascend",
-        examples=["--bundle build/bundle --soc Ascend310P3 --out build/ascend"],
-        description="Prepare a bundle for Ascend's ATC and for TensorRT.",
-    )
-    parser.add_argument("--bundle", default="build/bundle", help="of fp32 (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("build/ascend"), help="default: %(default)s")
-    parser.add_argument(
-        "--soc", default="Ascend310P3", help="`Ascend` and the name in `npu-smi info` (%(default)s)"
-    )
-    parser.add_argument(
-        "--batches", type=int, nargs="+", default=[1, 4, 8, 16], metavar="N", help="default: 1 4 8 16"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
-    arguments = parser.parse_args(argv)
+    """Read the command line.
+
+    Raises:
+        UserError: options that do not go together.
+    """
+    arguments = build_parser().parse_args(argv)
     if not _SOC.fullmatch(arguments.soc):
         raise UserError(f"--soc {arguments.soc}: not an Ascend chip; the form is Ascend310P3 or Ascend910B4")
     arguments.batches = sorted(set(arguments.batches))

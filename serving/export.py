@@ -6,19 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from serving.bundle import PRECISIONS, check_replaceable
+from serving.conversion.int8_images import NUM_IMAGES, read_calibration
 from zoo.card import Card
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
-    from serving.bundle import PRECISIONS, check_replaceable
-    from serving.conversion.bundling import Reduction, export_bundle
-    from serving.conversion.int8_images import NUM_IMAGES, read_calibration
-    from zoo.registry import load_model
 
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = CommandParser(
         module="serving.export",
         examples=[
@@ -61,7 +57,21 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write nothing when mAP on --data-root falls by more (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    from serving.conversion.bundling import Reduction, export_bundle
+    from zoo.registry import load_model
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UserError: options that do not go together.
+    """
+    arguments = build_parser().parse_args(argv)
     if arguments.calibration_images < 1 or min(arguments.size or [32]) < 32:
         raise UserError("--calibration-images must be at least 1, both numbers of --size at least 32")
     if arguments.precision == "fp32" and (arguments.calibration or arguments.data_root):

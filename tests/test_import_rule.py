@@ -27,13 +27,14 @@ ROOMS = {
         "hub": {"errors"},
     },
     "training": {
+        "options": set[str](),
         "datasets": set[str](),
-        "distributed": set[str](),
+        "distributed": {"options"},
         "data": {"datasets"},
         "losses": {"distributed", "datasets"},
-        "evaluation": {"data", "datasets", "distributed"},
+        "evaluation": {"data", "datasets", "distributed", "options"},
         "report": {"evaluation", "data", "datasets"},
-        "run": {"data", "datasets", "distributed", "evaluation", "losses"},
+        "run": {"options", "data", "datasets", "distributed", "evaluation", "losses"},
         "synthesize": set[str](),
     },
     "training/synthesize": {

@@ -79,11 +79,14 @@ def test_an_unknown_command_names_the_near_one() -> None:
 
 def test_version_and_completion() -> None:
     assert run("--version").stdout.startswith("vehicle-reid ")
+    complete = f'eval "$("{SCRIPT}" --completion bash)"; COMP_CWORD=1; _vehicle_reid vehicle-reid ing'
     completed = subprocess.run(
-        ["bash", "-c", f'eval "$("{SCRIPT}" --completion bash)"; COMP_CWORD=1; _vehicle_reid vehicle-reid ing; '
-         'echo "${COMPREPLY[@]}"'],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        ["bash", "-c", f'{complete}; echo "${{COMPREPLY[@]}}"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     assert completed.stdout == "ingest\n"
     assert run("--completion", "fish").returncode == 2
 

@@ -17,13 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from training.options import add_data_root, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import write_text
-
-with extra_imports(__name__):
-    from training.distributed.devices import Devices, add_device_arguments, choose_devices
-    from training.run.run_folder import RunFolder
 
 CHECKS = (
     "train_full_1p",
@@ -33,6 +30,33 @@ CHECKS = (
     "eval",
     "export",
 )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        module="training.acceptance",
+        examples=["--data-root data/veri --npus 8 --out runs/acceptance"],
+        description="Run the reference's six acceptance checks.",
+    )
+    add_data_root(parser)
+    parser.add_argument(
+        "--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"of {', '.join(CHECKS)} [all]"
+    )
+    parser.add_argument("--weights", type=Path, help="for eval and export [those of this run's trainings]")
+    parser.add_argument("--recipe", help="of the trainings [pamtri with O2 on cards, smoke on a CPU]")
+    parser.add_argument("--epochs", type=int, help="of the full trainings [the recipe's]")
+    add_device_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, help="folder of logs, runs and report [a fresh runs/acceptance-NNN]"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON line at the end")
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    from training.distributed.devices import Devices, choose_devices
+    from training.run.run_folder import RunFolder
 
 ACCURACY = {"train_full_1p": 69.46, "train_full_8p": 54.31}
 """mAP on VeRi-776, the reference's targets for every kind of card."""
@@ -98,34 +122,10 @@ class Result:
     seconds: float = 0.0
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = CommandParser(
-        module="training.acceptance",
-        examples=["--data-root data/veri --npus 8 --out runs/acceptance"],
-        description="Run the reference's six acceptance checks.",
-    )
-    parser.add_argument(
-        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"of {', '.join(CHECKS)} [all]"
-    )
-    parser.add_argument("--weights", type=Path, help="for eval and export [those of this run's trainings]")
-    parser.add_argument("--recipe", help="of the trainings [pamtri with O2 on cards, smoke on a CPU]")
-    parser.add_argument("--epochs", type=int, help="of the full trainings [the recipe's]")
-    add_device_arguments(parser)
-    parser.add_argument(
-        "--out", type=Path, help="folder of logs, runs and report [a fresh runs/acceptance-NNN]"
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as one JSON line at the end")
-    return parser.parse_args(argv)
-
-
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the checks; exit code 1 where one failed."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     scale = scale_of(arguments)
     checks = [check for check in CHECKS if not arguments.only or check in arguments.only]
     trains = any(check.startswith("train_full") for check in checks)

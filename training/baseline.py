@@ -5,15 +5,30 @@ What it reaches is the floor that a network has to rise above; where it is high,
 colour alone.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from training.options import add_data_root
 from zoo.command_line import CommandParser
 from zoo.errors import exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        module="training.baseline",
+        examples=["--data-root data/veri"],
+        description="Retrieve by colour histograms, by VeRi's protocol.",
+    )
+    add_data_root(parser)
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
+    return parser
+
+
+with extra_imports(__name__, build_parser):
     import numpy as np
     from PIL import Image
     from tqdm import tqdm
@@ -64,16 +79,7 @@ def describe(records: Sequence[Record], description: str) -> np.ndarray:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Evaluate the baseline and print its table."""
-    parser = CommandParser(
-        module="training.baseline",
-        examples=["--data-root data/veri"],
-        description="Retrieve by colour histograms, by VeRi's protocol.",
-    )
-    parser.add_argument(
-        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
-    arguments = parser.parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
     found = Extracted(describe(query, "query"))
     evaluation = evaluate_embeddings(found, describe(gallery, "gallery"), query, gallery)

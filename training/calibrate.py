@@ -5,37 +5,20 @@ import json
 import sys
 from typing import Any
 
+from training.options import add_data_root, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
-    import torch
 
-    from training.datasets import dataset_name, read_split
-    from training.distributed.devices import add_device_arguments, choose_device
-    from training.evaluation.attributes import AttributeQuality
-    from training.evaluation.temperature_scaling import (
-        Fit,
-        calibrated,
-        extract_uncalibrated,
-        fit_attributes,
-        spread_sample,
-    )
-    from zoo.inference import InferenceModel
-    from zoo.registry import load_model, weights_path
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = CommandParser(
         module="training.calibrate",
         examples=["--data-root data/veri --weights runs/veri/best.safetensors"],
         description="Fit one temperature each for colour and type by the likelihood of the labels, and write "
         "them into the card beside the weights, which stay as they are.",
     )
-    parser.add_argument(
-        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
-    )
+    add_data_root(parser)
     parser.add_argument(
         "--weights", required=True, help="a .safetensors file, or the name of a model of the zoo"
     )
@@ -52,7 +35,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
-    return parser.parse_args(argv)
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    import torch
+
+    from training.datasets import dataset_name, read_split
+    from training.distributed.devices import choose_device
+    from training.evaluation.attributes import AttributeQuality
+    from training.evaluation.temperature_scaling import (
+        Fit,
+        calibrated,
+        extract_uncalibrated,
+        fit_attributes,
+        spread_sample,
+    )
+    from zoo.inference import InferenceModel
+    from zoo.registry import load_model, weights_path
 
 
 def table(fits: dict[str, Fit]) -> str:
@@ -88,7 +88,7 @@ def figures(fits: dict[str, Fit]) -> dict[str, Any]:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Fit, print, and write the card."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     if min(arguments.batch_size, arguments.images, arguments.threads or 1) < 1 or arguments.workers < 0:
         raise UserError("--batch-size, --images and --threads must be at least 1, --workers at least 0")
     if arguments.threads:

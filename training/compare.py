@@ -6,6 +6,7 @@ are judged by the same draws, which takes what they have in common out of their 
 which vehicles and pictures were asked for; another training's seed is a chance of its own.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -13,13 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.options import RANKS
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        module="training.compare",
+        examples=["runs/veri runs/other"],
+        description="Compare evaluations, with 95 %% bootstrap intervals over vehicles. "
+        "* marks a difference to the first whose interval excludes zero.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="runs' folders, or files of --save-queries")
+    parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS), help="of the CMC [1 5 10]")
+    parser.add_argument("--draws", type=int, default=5000, help="of the bootstrap [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap [%(default)s]")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
+    return parser
+
+
+with extra_imports(__name__, build_parser):
     import numpy as np
 
-    from training.evaluation.protocol import RANKS
     from training.evaluation.query_results import QueryResults, read_query_results
 
 TITLES = {"color": "colour", "type": "type"}
@@ -176,18 +194,7 @@ def _cell(estimate: Estimate, signed: bool = False) -> str:
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Compare and print the table."""
-    parser = CommandParser(
-        module="training.compare",
-        examples=["runs/veri runs/other"],
-        description="Compare evaluations, with 95 %% bootstrap intervals over vehicles. "
-        "* marks a difference to the first whose interval excludes zero.",
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="runs' folders, or files of --save-queries")
-    parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS), help="of the CMC [1 5 10]")
-    parser.add_argument("--draws", type=int, default=5000, help="of the bootstrap [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap [%(default)s]")
-    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
-    arguments = parser.parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     if arguments.draws < 100 or min(arguments.ranks) < 1 or arguments.seed < 0:
         raise UserError("--draws must be at least 100, --ranks count from 1, --seed from 0")
     names = [str(path) for path in arguments.runs]

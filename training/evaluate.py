@@ -6,41 +6,19 @@ import shlex
 import sys
 from pathlib import Path
 
+from training.options import RANKS, add_data_root, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
-    import torch
 
-    from training.datasets import dataset_name, read_split
-    from training.distributed.devices import add_device_arguments, choose_device, device_name
-    from training.evaluation.protocol import (
-        RANKS,
-        Embedded,
-        Evaluation,
-        embed_with_weights,
-        evaluate_embedded,
-    )
-    from training.evaluation.query_expansion import Expansion
-    from training.evaluation.query_results import write_query_results
-    from training.evaluation.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
-    from training.evaluation.rankings import evaluate_rankings
-    from training.evaluation.reranking import Reranking
-    from training.report.page import Subject, write_report
-    from training.report.saliency import Regions
-    from zoo.registry import load_model
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = CommandParser(
         module="training.evaluate",
         examples=["--data-root data/veri --weights runs/veri/best.safetensors --report report.html"],
         description="Measure mAP, mINP, CMC, colour and type accuracy on queries and gallery.",
     )
-    parser.add_argument(
-        "--data-root", required=True, metavar="[NAME:]PATH", help="a data set (docs/datasets.md)"
-    )
+    add_data_root(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", help="a .safetensors or .onnx file, or a model's name")
     what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")
@@ -67,13 +45,34 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     rows.add_argument("--lambda", type=float, default=0.3, help="share of the plain distance [%(default)s]")
     rows.add_argument("--tracks", action="store_true", help="search for tracks (VeRi's HIT protocol)")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
-    return parser.parse_args(argv)
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    import torch
+
+    from training.datasets import dataset_name, read_split
+    from training.distributed.devices import choose_device, device_name
+    from training.evaluation.protocol import (
+        Embedded,
+        Evaluation,
+        embed_with_weights,
+        evaluate_embedded,
+    )
+    from training.evaluation.query_expansion import Expansion
+    from training.evaluation.query_results import write_query_results
+    from training.evaluation.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
+    from training.evaluation.rankings import evaluate_rankings
+    from training.evaluation.reranking import Reranking
+    from training.report.page import Subject, write_report
+    from training.report.saliency import Regions
+    from zoo.registry import load_model
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Evaluate and print the table."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     if arguments.batch_size < 1 or arguments.workers < 0 or (arguments.threads or 1) < 1:
         raise UserError("--batch-size and --threads must be at least 1, --workers at least 0")
     if arguments.threads:

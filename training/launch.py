@@ -7,22 +7,17 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from training.options import RECIPES, Level, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
-    from training.distributed.amp import Level
-    from training.distributed.devices import add_device_arguments, choose_devices, enter_device
-    from training.distributed.elastic import Nodes, RankError, run_ranks, set_threads
-    from training.distributed.ranks import Ranks
-    from training.run.job import Job
-    from training.run.progress import result_table
-    from training.run.recipe import RECIPES, load_recipe
-    from training.run.resume import MINUTES
+
+def number_or_dynamic(text: str) -> float | str:
+    return text if text == "dynamic" else float(text)
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
     parser = CommandParser(
         module="training.launch",
@@ -78,20 +73,29 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoint-every",
         type=int,
         metavar="STEPS",
-        help=f"save the state for --resume so often within an epoch [every {MINUTES} minutes]; it is saved "
+        help="save the state for --resume so often within an epoch [every ten minutes]; it is saved "
         "after each epoch in any case",
     )
     parser.add_argument(
         "--threads", type=int, help="CPU threads of torch [all cores, shared out to the ranks]"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
-    return parser.parse_args(argv)
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    from training.distributed.devices import choose_devices, enter_device
+    from training.distributed.elastic import Nodes, RankError, run_ranks, set_threads
+    from training.distributed.ranks import Ranks
+    from training.run.job import Job
+    from training.run.progress import result_table
+    from training.run.recipe import load_recipe
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Train; exit code 0 when the run is complete."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     _check(arguments)
     job = Job(
         recipe=load_recipe(
@@ -131,10 +135,6 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(metrics))
     return 0
-
-
-def number_or_dynamic(text: str) -> float | str:
-    return text if text == "dynamic" else float(text)
 
 
 def _check(arguments: argparse.Namespace) -> None:

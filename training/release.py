@@ -11,18 +11,9 @@ from zoo.card import Card
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 
-with extra_imports(__name__):
-    import torch
 
-    from training.datasets import read_split
-    from training.distributed.devices import choose_device, device_name
-    from training.evaluation.protocol import evaluate_weights
-    from zoo.registry import load_model
-    from zoo.weights import save_weights
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = CommandParser(
         module="training.release",
         examples=[
@@ -47,7 +38,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--notes", default="", help="what the model is good for, and what it is not")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
     parser.add_argument("--json", action="store_true", help="print the card as one JSON line at the end")
-    return parser.parse_args(argv)
+    return parser
+
+
+with extra_imports(__name__, build_parser):
+    import torch
+
+    from training.datasets import read_split
+    from training.distributed.devices import choose_device, device_name
+    from training.evaluation.protocol import evaluate_weights
+    from zoo.registry import load_model
+    from zoo.weights import save_weights
 
 
 def describe(data_root: Path) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def release(weights: str, out: Path, data_roots: list[Path], **fields: Any) -> C
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Release, and print what was measured."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     if "." not in arguments.name:
         raise UserError(f"{arguments.name}: a model's name is arch.tag, e.g. densenet121.synthetic")
     if arguments.threads:

@@ -1,9 +1,10 @@
 """The arguments of a command: a help that ends with an example and names the command as it was called."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
+
+from vehicle_reid import called_as
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -27,9 +28,7 @@ class CommandParser(argparse.ArgumentParser):
             options: of `argparse.ArgumentParser`.
         """
         if module:
-            # `vehicle-reid NAME` says so in the place of the script's name.
-            called = sys.argv[0] if sys.argv else ""
-            options["prog"] = called if called.startswith("vehicle-reid ") else f"python -m {module}"
+            options["prog"] = called_as(module)
         lines = "\n".join(f"  %(prog)s {example}".rstrip() for example in examples)
         title = "examples" if len(examples) > 1 else "example"
         super().__init__(formatter_class=_Formatter, epilog=f"{title}:\n{lines}", **options)

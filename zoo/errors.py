@@ -1,5 +1,6 @@
 """Errors that a user can mend, and how a command reports them."""
 
+import argparse
 import contextlib
 import functools
 import os
@@ -9,6 +10,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from vehicle_reid import is_run
 
 EXTRA_OF = {
     "torch": "train",
@@ -52,18 +55,24 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
 
 
 @contextlib.contextmanager
-def extra_imports(importer: str) -> Iterator[None]:
+def extra_imports(
+    importer: str, build_parser: Callable[[], argparse.ArgumentParser] | None = None
+) -> Iterator[None]:
     """Surround a command's imports that need an extra: without it, the command ends like on a `UserError`.
 
-    They take seconds, in which Ctrl-C ends the process at once: nothing is there yet to be tidied up, and an
-    exception can get lost in a library that is half imported.
+    They take seconds. So `--help` and mistyped options are answered before them, and during them Ctrl-C ends
+    the process at once: there is nothing yet to tidy up, and an exception can get lost in a library that is
+    half imported.
 
     Args:
-        importer: `__name__` of the module. One that is imported raises as ever.
+        importer: `__name__` of the module. One that is imported, not run, raises as ever.
+        build_parser: makes the command's parser.
     """
-    if importer != "__main__" or threading.current_thread() is not threading.main_thread():
+    if not is_run(importer) or threading.current_thread() is not threading.main_thread():
         yield
         return
+    if build_parser is not None:
+        build_parser().parse_args()
     handler = signal.signal(signal.SIGINT, _leave)
     try:
         yield

@@ -11,18 +11,20 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 PACKAGES = {"cv2": "opencv-python-headless"}
 
 COMMANDS = [
-    ("training.launch", "torch", "train"),
-    ("training.evaluate", "torch", "train"),
-    ("training.baseline", "torch", "train"),
-    ("training.synthesize", "numba", "train"),
-    ("serving.export", "torch", "train"),
+    ("training.launch", "--data-root d", "torch", "train"),
+    ("training.evaluate", "--data-root d --weights w", "torch", "train"),
+    ("training.baseline", "--data-root d", "torch", "train"),
+    ("training.synthesize", "--out d", "numba", "train"),
+    ("serving.export", "", "torch", "train"),
 ]
 
 
-@pytest.mark.parametrize(("command", "missing", "extra"), COMMANDS)
-def test_command_names_the_extra_that_it_needs(command: str, missing: str, extra: str, run_python) -> None:
+@pytest.mark.parametrize(("command", "options", "missing", "extra"), COMMANDS)
+def test_command_names_the_extra_that_it_needs(
+    command: str, options: str, missing: str, extra: str, run_python
+) -> None:
     done = run_python(
-        f"import runpy, sys; sys.modules['{missing}'] = None; sys.argv[1:] = ['--help']; "
+        f"import runpy, sys; sys.modules['{missing}'] = None; sys.argv[1:] = {options.split()!r}; "
         f"runpy.run_module('{command}', run_name='__main__', alter_sys=True)"
     )
     cure = f"pip install -e '.[{extra}]'"

@@ -17,8 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.distributed.devices import overflow_flag
 from training.distributed.ranks import Ranks
+from training.options import Level
 
-Level = Literal["O0", "O1", "O2", "bf16"]
 AUTOCAST = {"O1": torch.float16, "bf16": torch.bfloat16}
 LARGEST_SCALE = 2.0**24
 

@@ -4,7 +4,6 @@ No other file asks for a device's type: what depends on it is a column here, and
 device-agnostic calls.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
 
@@ -67,16 +66,6 @@ def kind_of(device: torch.device) -> DeviceKind:
     if device.type not in KINDS:
         raise UserError(f"{device}: no such kind of device is known; use one of {', '.join(KINDS)}")
     return KINDS[device.type]
-
-
-def add_device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a command the options whose values `choose_devices` and `choose_device` take."""
-    devices = parser.add_mutually_exclusive_group()
-    for name in ("gpus", "npus", "cpus"):
-        what = f"{name[:-1].upper()} processes" if name == "cpus" else f"{name[:-1].upper()}s"
-        devices.add_argument(
-            f"--{name}", type=int, metavar="N", help=f"number of {what} [what the machine has]"
-        )
 
 
 def choose_devices(gpus: int | None = None, npus: int | None = None, cpus: int | None = None) -> Devices:

@@ -15,13 +15,11 @@ from training.evaluation.attributes import AttributeQuality, judge_attribute
 from training.evaluation.extract import EvaluationSet, Extracted, extract
 from training.evaluation.metrics import RankMetrics, evaluate_ranking
 from training.evaluation.onnx_inference import OnnxInference
+from training.options import RANKS
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.labels import COLORS, TYPES
 from zoo.registry import load_model
-
-RANKS = (1, 5, 10)
-"""Where the cumulative match characteristic is told, unless others are asked for."""
 
 
 @dataclass(frozen=True)

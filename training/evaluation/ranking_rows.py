@@ -10,9 +10,10 @@ import numpy as np
 from training.datasets.records import Record
 from training.evaluation.image_to_track import evaluate_tracks
 from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking, judge_rows
-from training.evaluation.protocol import RANKS, Embedded, ranking_figures
+from training.evaluation.protocol import Embedded, ranking_figures
 from training.evaluation.query_expansion import Expansion, expand_queries
 from training.evaluation.reranking import Reranking, reranked_rows
+from training.options import RANKS
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,11 @@ from typing import Any, Literal
 from training.data.pose_maps import MapSource
 from training.data.sampler import SamplerKind
 from training.data.transforms import Augmentation
-from training.distributed.amp import Level
 from training.losses import LoneAnchors
+from training.options import RECIPES, Level
 from training.run.rank_options import RankOptions
 from zoo.errors import UserError
 from zoo.typed_table import build
-
-RECIPES = Path(__file__).parents[1] / "recipes"
-"""The recipes that come with the project."""
 
 
 @dataclass(frozen=True)

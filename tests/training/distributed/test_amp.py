@@ -67,8 +67,8 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_o2_has_half_weights_and_fp32_masters() -> None:
     training = Training("O2", 128.0)
     for _ in range(3):
-        assert training.run.step()
-    model, network = training.model, training.distributed.amp.network
+        assert training.step()
+    model, network = training.model, training.amp.network
     assert isinstance(network, Tiny)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert network.head.weight.dtype == network.trunk[0].weight.dtype == network.seen == torch.float16
@@ -85,7 +85,7 @@ def test_small_updates_gather_in_the_masters() -> None:
     training.optimizer = torch.optim.SGD(training.model.parameters(), 1e-5)
     before = training.model.head.weight.detach().clone()
     for _ in range(3):
-        training.run.step()
+        training.step()
     moved = (training.model.head.weight - before).abs()
     assert 0 < moved.max() < 1e-4
 
@@ -114,10 +114,8 @@ def test_gradients_are_those_of_fp32_but_for_rounding(level: Level, tolerance: f
 def test_the_scale_saves_small_gradients() -> None:
     def gradient(scale: float) -> Tensor:
         training = Training("O2", scale)
-        loss = (
-            training.distributed.amp.forward(torch.randn(4, 3, 6, 6), None).embedding.square().mean() * 1e-6
-        )
-        training.distributed.amp.step(loss, training.optimizer)
+        loss = training.amp.forward(torch.randn(4, 3, 6, 6), None).embedding.square().mean() * 1e-6
+        training.amp.step(loss, training.optimizer)
         assert training.model.trunk[0].weight.grad is not None
         return training.model.trunk[0].weight.grad
 
@@ -128,44 +126,44 @@ def test_the_scale_saves_small_gradients() -> None:
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_poisoned_step_changes_nothing_and_is_counted(level: Level, poison: float) -> None:
     training = Training(level, 128.0)
-    assert training.run.step()
+    assert training.step()
     before = training.everything()
-    assert not training.run.step(seed=1, poison=poison)
+    assert not training.step(seed=1, poison=poison)
     assert same(training.everything(), before)
-    assert (training.distributed.amp.scale.skipped, training.distributed.amp.scale.skipped_in_a_row) == (1, 1)
-    assert training.run.step(seed=2)
+    assert (training.amp.scale.skipped, training.amp.scale.skipped_in_a_row) == (1, 1)
+    assert training.step(seed=2)
     assert not same(training.everything(), before)
-    assert (training.distributed.amp.scale.skipped, training.distributed.amp.scale.skipped_in_a_row) == (1, 0)
+    assert (training.amp.scale.skipped, training.amp.scale.skipped_in_a_row) == (1, 0)
 
 
 def test_a_gradient_alone_that_overflows_is_skipped() -> None:
     training = Training("O2", 1e9)
     before = training.everything()
-    assert not training.run.step()
+    assert not training.step()
     assert same(training.everything(), before)
-    assert training.distributed.amp.scale.value == 1e9
+    assert training.amp.scale.value == 1e9
 
 
 def test_the_dynamic_scale_falls_and_rises() -> None:
     training = Training("O2")
-    scale = training.distributed.amp.scale
+    scale = training.amp.scale
     assert (scale.value, scale.dynamic) == (65536.0, True)
     scale.value, scale.growth_interval = 2.0**24, 2
-    while not training.run.step():
+    while not training.step():
         pass
     fallen = scale.value
     assert fallen < 2.0**24
     assert scale.good_steps == 1
-    training.run.step(seed=1)
+    training.step(seed=1)
     assert (scale.value, scale.good_steps) == (2 * fallen, 0)
 
 
 def test_a_fixed_scale_stays() -> None:
     training = Training("O1", 128.0)
-    training.distributed.amp.scale.growth_interval = 1
-    assert training.run.step()
-    assert not training.run.step(poison=float("nan"))
-    assert training.distributed.amp.scale.value == 128.0
+    training.amp.scale.growth_interval = 1
+    assert training.step()
+    assert not training.step(poison=float("nan"))
+    assert training.amp.scale.value == 128.0
 
 
 def test_no_scale_where_none_is_needed() -> None:
@@ -175,8 +173,8 @@ def test_no_scale_where_none_is_needed() -> None:
 def test_clipping_is_of_the_unscaled_gradient() -> None:
     def norm(clip: float) -> float:
         training = Training("O2", 4096.0)
-        loss = training.distributed.amp.forward(torch.randn(4, 3, 6, 6) + 1, None).embedding.square().sum()
-        assert training.distributed.amp.step(loss, training.optimizer, clip)
+        loss = training.amp.forward(torch.randn(4, 3, 6, 6) + 1, None).embedding.square().sum()
+        assert training.amp.step(loss, training.optimizer, clip)
         return float(nn.utils.get_total_norm([p.grad for p in training.model.parameters()]))
 
     free = norm(0.0)
@@ -220,7 +218,7 @@ def test_a_state_of_another_level_is_refused() -> None:
 def test_the_average_is_of_the_masters() -> None:
     training = Training("O2", 128.0)
     average = WeightAverage(training.model, 0.5)
-    training.run.step()
+    training.step()
     average.update(training.model)
     weight = average.model.get_parameter("head.weight")
     assert weight.dtype == torch.float32
@@ -233,9 +231,9 @@ def test_a_saturating_card_tells_by_its_flag(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(OverflowFlag, "clear", lambda self: None)
     monkeypatch.setattr(OverflowFlag, "is_raised", lambda self: next(raised))
     training = Training("O2", 128.0)
-    assert training.run.step()
+    assert training.step()
     before = training.everything()
-    assert not training.run.step(seed=1)
+    assert not training.step(seed=1)
     assert same(training.everything(), before)
 
 
@@ -246,14 +244,12 @@ def two_ranks(rank: int, folder: str) -> None:
         for level in levels:
             training = Training(level, "dynamic", ranks)
             taken = [
-                training.run.step(
-                    seed=10 * step + rank, poison=float("inf") if (step, rank) == (1, 1) else None
-                )
+                training.step(seed=10 * step + rank, poison=float("inf") if (step, rank) == (1, 1) else None)
                 for step in range(3)
             ]
             assert taken == [True, False, True]
-            assert training.distributed.amp.scale.skipped == 1
-            weights = (*training.model.parameters(), *training.distributed.amp.network.parameters())
+            assert training.amp.scale.skipped == 1
+            weights = (*training.model.parameters(), *training.amp.network.parameters())
             both = ranks.gather(torch.cat([weight.detach().float().flatten() for weight in weights])[None])
             assert torch.equal(both[0], both[1])
             assert both.isfinite().all()
