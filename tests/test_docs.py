@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_import_rule import PACKAGES, ROOMS
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 ROOT_PAGES = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))
@@ -132,6 +134,23 @@ def test_a_wrong_link_is_found(link: str, fault: str | None) -> None:
 )
 def test_a_wrong_name_is_found(name: str, there: bool) -> None:
     assert exists(name) is there
+
+
+def test_contributors_are_told_of_every_room() -> None:
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for package in PACKAGES:
+        for room in ROOMS[package]:
+            if (ROOT / package / room).is_dir():
+                assert f"| `{package}/{room}` |" in told
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_reference_has_every_name_that_a_package_offers(package: str) -> None:
+    stub = ast.parse((ROOT / package / "__init__.pyi").read_text(encoding="utf-8"))
+    offered = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    page = (DOCS / "reference" / f"{package}.md").read_text(encoding="utf-8")
+    assert offered <= {name.rsplit(".", 1)[1] for name in REFERENCE.findall(page)}
+    assert offered <= set(re.findall(r"`(\w+)`", page.partition("## ")[0]))
 
 
 @pytest.mark.slow
