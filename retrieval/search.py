@@ -16,6 +16,7 @@ from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, list_images, read_bytes
+from serving.encoders.image import InputImage
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
@@ -52,10 +53,10 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
             else:
                 batch.append((file, data))
             if len(batch) == BATCH_SIZE or (batch and number == len(files)):
-                queries = searcher.look_at_all([data for _, data in batch])
+                queries = searcher.encode_all([data for _, data in batch])
                 for (asked, _), query in zip(batch, queries, strict=True):
                     if isinstance(query, str):
-                        bad.append(f"{asked.path}: {query}")
+                        bad.append(f"{asked.path}: {query.removeprefix('image: ')}")
                     else:
                         lines.write(_ranking(searcher, asked.key, query, k, filters) + "\n")
                     bar.update()
@@ -189,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
                     print(json.dumps({"queries": count, "rankings": str(args.rankings)}, ensure_ascii=False))
                 return 0
             try:
-                queries = [searcher.look(read_bytes(path), str(path)) for path in args.query]
+                queries = [searcher.encode(InputImage(read_bytes(path), str(path))) for path in args.query]
             except ImageError as error:
                 raise UserError(str(error)) from error
             hits = searcher.search(

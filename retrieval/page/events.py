@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
@@ -14,18 +15,18 @@ from retrieval.gallery.filters import Filters, as_parameters
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, as_field, from_fields
-from retrieval.page.query_image import Upload
-from retrieval.page.state import Looked, Shown
+from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison, compare
 from retrieval.query.words import read_words
 from retrieval.results.downloads import FORMATS, Report, export
 from retrieval.results.results import Result, listed
-from retrieval.sources.crop import crop_encoded
+from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import ImageError, decode_image
+from zoo.preprocess import ImageError
 
 MAX_MARKS = 100
 
@@ -38,40 +39,36 @@ class PageEvents:
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
 
-    def look(
-        self, upload: Upload | None, looked: Looked, feedback: Feedback, language: str
+    def encode(
+        self, upload: InputImage | None, state: QueryState, feedback: Feedback, language: str
     ) -> tuple[Any, ...]:
         """Encode a new query image: the state, no marks yet, and the scene."""
-        if upload is None and looked.key:
+        if upload is None and state.key:
             # The field was emptied because an image of the gallery is searched with.
-            return looked, feedback, gr.skip()
-        return self._look(upload, None, Say(language))
+            return state, feedback, gr.skip()
+        return self._encode(upload, None, Say(language))
 
-    def draw(self, event: gr.EventData, upload: Upload | None, language: str) -> tuple[Any, ...]:
+    def draw(self, event: gr.EventData, upload: InputImage | None, language: str) -> tuple[Any, ...]:
         """Encode what a box chooses; its sides come as shares of the picture's."""
-        return self._look(upload, _shares(_detail(event, "box")), Say(language))
+        return self._encode(upload, _shares(_detail(event, "box")), Say(language))
 
-    def whole(self, upload: Upload | None, language: str) -> tuple[Any, ...]:
+    def whole(self, upload: InputImage | None, language: str) -> tuple[Any, ...]:
         """Encode the whole picture again."""
-        return self._look(upload, None, Say(language))
+        return self._encode(upload, None, Say(language))
 
-    def _look(self, upload: Upload | None, shares: Box | None, say: Say) -> tuple[Looked, Feedback, str]:
+    def _encode(
+        self, upload: InputImage | None, shares: Box | None, say: Say
+    ) -> tuple[QueryState, Feedback, str]:
         if upload is None:
-            return Looked(), Feedback(), ""
+            return QueryState(), Feedback(), ""
         try:
-            image = decode_image(upload.data, upload.name)
-            box = None
-            if shares is not None:
-                height, width = image.shape[:2]
-                sides = (width, height, width, height)
-                left, top, right, bottom = (
-                    round(share * side) for share, side in zip(shares, sides, strict=True)
-                )
-                box = (float(left), float(top), float(right), float(bottom))
-            looked = Looked(self._searcher.look(crop_encoded(upload.data, box, upload.name)), box=box)
+            box = None if shares is None else _in_pixels(shares, upload.pixels)
+            image = crop(upload, box)
+            picture = display_jpeg(image.pixels)
+            state = QueryState(self._searcher.encode(image), picture, box=box)
         except (ImageError, UserError) as error:
-            return Looked(fault=str(error)), Feedback(), ""
-        return looked, Feedback(), panels.scene(image, box, say)
+            return QueryState(fault=str(error)), Feedback(), ""
+        return state, Feedback(), panels.scene(upload.pixels, box, say)
 
     def similar(self, event: gr.EventData, language: str) -> tuple[Any, ...]:
         """Search with an image of the gallery; the upload field is emptied."""
@@ -79,7 +76,8 @@ class PageEvents:
         query = self._searcher.recall(key)
         if query is None:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return Looked(query, key=key), Feedback(), panels.gallery_scene(key, Say(language)), None
+        picture = self._gallery.picture(key) or b""
+        return QueryState(query, picture, key=key), Feedback(), panels.gallery_scene(key, Say(language)), None
 
     def choose(self, event: gr.EventData, colors: list[str], types: list[str]) -> tuple[list[str], list[str]]:
         """Make a predicted colour or type a filter, or no longer one."""
@@ -124,7 +122,7 @@ class PageEvents:
 
     def search(
         self,
-        looked: Looked,
+        state: QueryState,
         feedback: Feedback,
         shown: Shown,
         language: str,
@@ -135,49 +133,49 @@ class PageEvents:
     ) -> tuple[Any, ...]:
         """Search with what is there: results, drawings, predictions, and the state of what is shown."""
         say = Say(language)
-        asked = (looked, feedback, language, k, group, rerank, repr(values), len(self._gallery))
+        asked = (state, feedback, language, k, group, rerank, repr(values), len(self._gallery))
         if asked == shown.asked:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         seen, drawn, found, filters = "", "", [], Filters()
         try:
-            if looked.query is not None:
+            if state.query is not None:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
                 chosen = Filters(colors=tuple(values[0]), types=tuple(values[1]))
-                seen = panels.prediction(looked.query, chosen, calibrated, say)
+                seen = panels.prediction(state.query, chosen, calibrated, say)
             filters = from_fields(values)
             filters.check(self.card)
-            if looked.fault:
-                html = cards.notice(say("bad.image"), looked.fault, "error")
-            elif looked.query is None and filters == Filters():
+            if state.fault:
+                html = cards.notice(say("bad.image"), state.fault, "error")
+            elif state.query is None and filters == Filters():
                 html = cards.notice(say("nothing"), say("nothing.text"))
             else:
-                found = self._found(looked, feedback, filters, int(k), group, rerank)
-                html = self._results(looked, feedback, filters, found, say)
+                found = self._found(state, feedback, filters, int(k), group, rerank)
+                html = self._results(state, feedback, filters, found, say)
                 drawn = panels.drawings(found, self._gallery.cameras(), feedback.positive, say)
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
         return html, drawn, seen, Shown(asked, tuple(found), filters)
 
     def _found(
-        self, looked: Looked, feedback: Feedback, filters: Filters, k: int, group: str, rerank: bool
+        self, state: QueryState, feedback: Feedback, filters: Filters, k: int, group: str, rerank: bool
     ) -> list[Result]:
-        if looked.query is None:
+        if state.query is None:
             return self._searcher.browse(filters, k, feedback.negative)
         hits = self._searcher.search(
-            *(looked.query, k, filters),
+            *(state.query, k, filters),
             feedback=_known(feedback, self._gallery.get),
             rerank=rerank,
             group=group if group in ("track", "vehicle") else None,
-            without=(looked.key,) if looked.key else (),
+            without=(state.key,) if state.key else (),
         )
         return listed(self._gallery, hits)
 
     def _results(
-        self, looked: Looked, feedback: Feedback, filters: Filters, found: list[Result], say: Say
+        self, state: QueryState, feedback: Feedback, filters: Filters, found: list[Result], say: Say
     ) -> str:
         if not found:
             return cards.notice(say("none"), say("none.text"))
-        how = "newest" if looked.query is None else "nearest" if filters == Filters() else "nearest.filtered"
+        how = "newest" if state.query is None else "nearest" if filters == Filters() else "nearest.filtered"
         text = say(how, count=len(found))
         return cards.summary(text, feedback, say) + cards.results(found, feedback, say)
 
@@ -193,8 +191,8 @@ class PageEvents:
         self,
         key: str,
         look_closely: bool,
-        upload: Upload | None,
-        looked: Looked,
+        upload: InputImage | None,
+        state: QueryState,
         shown: Shown,
         feedback: Feedback,
         language: str,
@@ -204,42 +202,37 @@ class PageEvents:
             return gr.skip(), gr.skip()
         place = keys.index(key)
         neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
-        data, other = self._query_bytes(upload, looked), self._gallery.picture(key)
-        address = panels.data_uri(display_jpeg(decode_image(data))) if data else None
         found: ImageComparison | str | None = None
         if look_closely:
             found = ""
-            if data and other:
+            query = InputImage(state.picture, "the query") if state.key else upload
+            other = self._gallery.picture(key)
+            if state.picture and query is not None and other:
                 try:
                     self._searcher.note(shown.filters, [key], action="compare")
-                    found = compare(self._searcher.encoder, data, other)
+                    result = InputImage(other, "the result")
+                    found = compare(self._searcher.encoder, crop(query, state.box), result)
                 except (ImageError, UserError) as error:
                     found = str(error)
         html = panels.comparison(
-            *(address, shown.results[place], found, neighbours, feedback, Say(language)),
+            panels.data_uri(state.picture) if state.picture else None,
+            shown.results[place],
+            found,
+            neighbours,
+            feedback,
+            Say(language),
         )
         return html, key
 
-    def _query_bytes(self, upload: Upload | None, looked: Looked) -> bytes:
-        """The image that was searched with; empty where it was none."""
-        if looked.query is None:
-            return b""
-        if looked.key:
-            return self._gallery.picture(looked.key) or b""
-        return b"" if upload is None else crop_encoded(upload.data, looked.box, upload.name)
-
-    def export(
-        self, event: gr.EventData, upload: Upload | None, looked: Looked, shown: Shown, feedback: Feedback
-    ) -> Any:
+    def export(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Any:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
         format = next((each for each in FORMATS if each == _detail(event, "format")), None)
         if format is None or not shown.results:
             return gr.skip()
-        data = self._query_bytes(upload, looked)
         report = Report(
             shown.results,
             shown.filters,
-            display_jpeg(decode_image(data)) if data else b"",
+            state.picture,
             self.card.name,
             self._gallery.cameras(),
             feedback.positive,
@@ -255,14 +248,14 @@ class PageEvents:
         """The title with what is in the gallery now."""
         return panels.header(self.card.name, len(self._gallery), len(self._gallery.cameras()), say)
 
-    def relook(self, upload: Upload | None, looked: Looked, language: str) -> str:
+    def scene(self, upload: InputImage | None, state: QueryState, language: str) -> str:
         """The scene in another language."""
         say = Say(language)
-        if looked.key:
-            return panels.gallery_scene(looked.key, say)
-        if upload is None or looked.query is None:
+        if state.key:
+            return panels.gallery_scene(state.key, say)
+        if upload is None or state.query is None:
             return ""
-        return panels.scene(decode_image(upload.data, upload.name), looked.box, say)
+        return panels.scene(upload.pixels, state.box, say)
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
         """The cameras to choose from; one without a name is called by its number."""
@@ -292,6 +285,15 @@ def _shares(value: Any) -> Box | None:
     except (TypeError, ValueError):
         return None
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _in_pixels(shares: Box, image: np.ndarray) -> Box:
+    """A box in shares of an image's sides, in whole pixels of uint8 [H, W, 3]."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = (
+        float(round(share * side)) for share, side in zip(shares, (width, height, width, height), strict=True)
+    )
+    return left, top, right, bottom
 
 
 def _known(feedback: Feedback, get: Any) -> Feedback:

@@ -14,7 +14,7 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.query_image import QueryImage
-from retrieval.page.state import Looked, Shown
+from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say
 from retrieval.query.feedback import Feedback
 
@@ -60,7 +60,7 @@ class _Page:
 
     def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
         self.events = events
-        self.looked = gr.State(Looked())
+        self.query = gr.State(QueryState())
         self.feedback = gr.State(Feedback())
         self.shown = gr.State(Shown())
         self.words_before = gr.State(Filters())
@@ -166,14 +166,18 @@ class _Page:
         """Say which event does what; whatever changes a search asks for one."""
         on, language = self.events, self.language
         conditions = self.conditions
-        look = [self.looked, self.feedback, self.scene]
-        self._ask_after(self.image.change, on.look, [self.image, self.looked, self.feedback, language], look)
-        self._ask_after(self.scene.select, on.draw, [self.image, language], look, **_EACH)
-        self._ask_after(self.scene.edit, on.whole, [self.image, language], look)
-        # Emptying the field ends in `look`; where it is empty already, this is all.
-        self._ask_after(self.scene.clear, lambda: (Looked(), Feedback(), "", None), [], [*look, self.image])
+        encoded = [self.query, self.feedback, self.scene]
+        self._ask_after(
+            self.image.change, on.encode, [self.image, self.query, self.feedback, language], encoded
+        )
+        self._ask_after(self.scene.select, on.draw, [self.image, language], encoded, **_EACH)
+        self._ask_after(self.scene.edit, on.whole, [self.image, language], encoded)
+        # Emptying the field ends in `encode`; where it is empty already, this is all.
+        self._ask_after(
+            self.scene.clear, lambda: (QueryState(), Feedback(), "", None), [], [*encoded, self.image]
+        )
         for component in (self.found, self.comparison):
-            self._ask_after(component.submit, on.similar, [language], [*look, self.image], **_EACH)
+            self._ask_after(component.submit, on.similar, [language], [*encoded, self.image], **_EACH)
             self._ask_after(component.like, on.mark, [self.feedback], [self.feedback], **_EACH)
         self._ask_after(self.found.clear, Feedback, [], [self.feedback])
         self._ask_after(
@@ -184,7 +188,7 @@ class _Page:
         self._ask_after(self.words.submit, on.read, said, read)
         self._ask_after(self.apply.click, on.read, said, read)
         self._ask_after(self.clear.click, on.clear, [], [*read[:2], self.words, *conditions])
-        compare = [self.image, self.looked, self.shown, self.feedback, language]
+        compare = [self.image, self.query, self.shown, self.feedback, language]
         closely = self.closely.change(
             on.regions, [self.compared, *compare], self.comparison, trigger_mode="always_last", **_QUIET
         )
@@ -196,7 +200,7 @@ class _Page:
                 trigger_mode="multiple",
                 **_QUIET,
             )
-        exported = [self.image, self.looked, self.shown, self.feedback]
+        exported = [self.query, self.shown, self.feedback]
         self.found.download(on.export, exported, [self.file], **_QUIET).then(
             None, [self.file], None, js=_FETCH
         )
@@ -209,7 +213,7 @@ class _Page:
         loaded = self._ask_after(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
         loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
         self._ask_after(language.input, self.translate, [language], translated, js=_REMEMBER).then(
-            on.relook, [self.image, self.looked, language], [self.scene], **_QUIET
+            on.scene, [self.image, self.query, language], [self.scene], **_QUIET
         )
         self._search()
 
@@ -227,7 +231,7 @@ class _Page:
             ],
             self.events.search,
             [
-                *(self.looked, self.feedback, self.shown, self.language),
+                *(self.query, self.feedback, self.shown, self.language),
                 *(self.k, self.group, self.rerank, *self.conditions),
             ],
             [self.found, self.drawn, self.seen, self.shown],

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from abc import ABCMeta
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,8 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 from gradio.data_classes import ImageData
 
+from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An uploaded file as it came: its name for messages, and its bytes."""
-
-    name: str
-    data: bytes
 
 
 class _WithoutStub(ComponentMeta):
@@ -38,7 +30,7 @@ class QueryImage(gr.Image, metaclass=_WithoutStub):
 
     is_template = True
 
-    def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
+    def preprocess(self, payload: ImageData | None) -> InputImage | None:  # type: ignore[override]
         """Read the upload; `GuardedBlocks` has checked that its path lies in the upload folder."""
         if payload is None:
             return None
@@ -46,10 +38,10 @@ class QueryImage(gr.Image, metaclass=_WithoutStub):
         if payload.url and payload.url.startswith("data:"):
             encoded = payload.url.partition(",")[2]
             try:
-                return Upload(name, base64.b64decode(encoded, validate=True))
+                return InputImage(base64.b64decode(encoded, validate=True), name)
             except (binascii.Error, ValueError):
-                return Upload(name, b"")
+                return InputImage(b"", name)
         if not payload.path:
             return None
         with open(payload.path, "rb") as file:
-            return Upload(Path(name).name, file.read(MAX_BYTES + 1))
+            return InputImage(file.read(MAX_BYTES + 1), Path(name).name)

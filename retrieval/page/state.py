@@ -10,17 +10,19 @@ from retrieval.results.results import Result
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What is searched for.
+class QueryState:
+    """The image that a visitor searches with, an upload or one of the gallery's.
 
     Attributes:
-        query: None where there is none.
+        query: what the model says of it; None where there is none, or none that can be used.
+        picture: a small JPEG of it; empty where there is none.
         fault: why the image cannot be used.
-        key: of the gallery's image that is searched with; empty for an uploaded one.
-        box: what is chosen of the upload.
+        key: of the gallery's image; empty for an upload.
+        box: which part of the upload; None for all of it.
     """
 
     query: Query | None = None
+    picture: bytes = b""
     fault: str = ""
     key: str = ""
     box: Box | None = None

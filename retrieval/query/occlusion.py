@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.gallery.ranking import similarity, unit_length
-from retrieval.sources.crop import as_bmp
 from serving.encoders.encoder import Encoder
-from zoo.preprocess import ImageError, prepare
+from serving.encoders.image import InputImage
+from zoo.preprocess import ImageError
 
 GRID = 7
 """Cells a side. A cover is two cells wide and high, so that covers overlap by half."""
@@ -36,7 +36,7 @@ class ImageComparison:
     regions: tuple[np.ndarray, np.ndarray]
 
 
-def compare(encoder: Encoder, first: bytes, second: bytes) -> ImageComparison:
+def compare(encoder: Encoder, first: InputImage, second: InputImage) -> ImageComparison:
     """Encode two images, whole and with parts covered: 2 (GRID - 1)^2 + 2 images in all.
 
     Raises:
@@ -44,9 +44,9 @@ def compare(encoder: Encoder, first: bytes, second: bytes) -> ImageComparison:
         UserError: the encoder fails.
     """
     size = encoder.card.input_size
-    images = [prepare(first, size, "the query"), prepare(second, size, "the result")]
+    images = [first.resized(size), second.resized(size)]
     covered = [cover for image in images for cover in _covers(image)]
-    predictions = encoder.encode([as_bmp(image) for image in (*images, *covered)])
+    predictions = encoder.encode([InputImage.from_pixels(image) for image in (*images, *covered)])
     if predictions.errors:
         raise ImageError(next(iter(predictions.errors.values())))
     metric = encoder.card.metric

@@ -13,7 +13,8 @@ from retrieval.query.feedback import Feedback, fuse, refine
 from retrieval.query.grouping import Group, search_groups
 from retrieval.query.reranking import HEAD, reranked_distances
 from serving.encoders.encoder import Encoder
-from zoo.preprocess import ImageError, decode_image
+from serving.encoders.image import InputImage
+from zoo.preprocess import ImageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +52,19 @@ class Searcher:
         self.gallery = gallery
         self.encoder = encoder
 
-    def look(self, data: bytes, name: str = "image") -> Query:
+    def encode(self, image: bytes | InputImage) -> Query:
         """Encode one query image.
-
-        Args:
-            data: the bytes of an image file.
-            name: what error messages call it.
 
         Raises:
             ImageError: the image cannot be used.
             UserError: the encoder fails.
         """
-        # Decoded here first for the sake of the message: an encoder does not know the image's name.
-        decode_image(data, name)
-        query = self.look_at_all([data])[0]
+        query = self.encode_all([image])[0]
         if isinstance(query, str):
-            raise ImageError(f"{name}: {query}")
+            raise ImageError(query)
         return query
 
-    def look_at_all(self, images: Sequence[bytes]) -> list[Query | str]:
+    def encode_all(self, images: Sequence[bytes | InputImage]) -> list[Query | str]:
         """Encode query images; a string in an image's place says why it cannot be used."""
         predictions = self.encoder.encode(images)
         return [

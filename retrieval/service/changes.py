@@ -7,16 +7,17 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
 
 from retrieval.gallery.clock import parse_time
-from retrieval.gallery.entries import Box, Entry, Facts
+from retrieval.gallery.entries import Entry, Facts
 from retrieval.query.searcher import Searcher
 from retrieval.service.conditions import INT64, box_of
 from retrieval.service.entries import entry_json
 from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
-from retrieval.sources.crop import as_bmp, crop
+from retrieval.sources.crop import crop
 from retrieval.sources.source import digest, display_jpeg
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import MAX_BYTES, ImageError, decode_image
+from zoo.preprocess import MAX_BYTES, ImageError
 
 MAX_KEY = 512
 MAX_BATCH = 64
@@ -152,17 +153,19 @@ def _encode(
     searcher: Searcher, asked: Sequence[tuple[str, Facts, bytes]]
 ) -> tuple[list[Entry], dict[str, str]]:
     """Make entries of keys, facts and image files; what cannot be used, and why, by its key."""
-    usable: list[tuple[str, Facts, bytes, bytes, bytes]] = []
+    usable: list[tuple[str, Facts, str, InputImage, bytes]] = []
     errors: dict[str, str] = {}
+    size = searcher.encoder.card.input_size
     for key, facts, data in asked:
         try:
-            shown, cut = _cut(data, facts.box)
-            usable.append((key, facts, data, cut, display_jpeg(shown)))
+            image = crop(InputImage(data), facts.box)
+            picture = display_jpeg(image.pixels)
+            usable.append((key, facts, digest(data, facts), image.at_size(size), picture))
         except ImageError as error:
             errors[key] = str(error)
     made = []
-    queries = searcher.look_at_all([cut for *_, cut, _ in usable]) if usable else []
-    for (key, facts, data, _, picture), query in zip(usable, queries, strict=True):
+    queries = searcher.encode_all([image for *_, image, _ in usable]) if usable else []
+    for (key, facts, found, _, picture), query in zip(usable, queries, strict=True):
         if isinstance(query, str):
             errors[key] = query
             continue
@@ -173,17 +176,8 @@ def _encode(
             type_probs=query.type_probs,
             picture=picture,
             source="REST",
-            digest=digest(data, facts),
+            digest=found,
             **vars(facts),
         )
         made.append(entry)
     return made, errors
-
-
-def _cut(data: bytes, box: Box | None) -> tuple[Any, bytes]:
-    """The image that a box cuts out, as pixels and encoded; the very file where there is no box."""
-    whole = decode_image(data)
-    if box is None:
-        return whole, data
-    part = crop(whole, box)
-    return part, as_bmp(part)

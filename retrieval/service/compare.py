@@ -10,7 +10,8 @@ from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
-from retrieval.sources.crop import crop_encoded
+from retrieval.sources.crop import crop
+from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
 
 
@@ -39,14 +40,14 @@ def add_compare_route(router: APIRouter, searcher: Searcher, audit: Audit) -> No
         """
         if (image is None) == (with_key is None):
             raise HTTPException(422, "either an image or `with_key` is needed")
-        second = gallery.picture(key)
-        if image is not None:
-            first: bytes | None = crop_encoded(image.file.read(MAX_BYTES + 1), box_of(box))
-        else:
-            first = gallery.picture(with_key or "")
-        if not first or not second:
+        first = (
+            image.file.read(MAX_BYTES + 1) if image is not None else gallery.picture(with_key or "") or None
+        )
+        second = gallery.picture(key) or None
+        if first is None or second is None:
             raise HTTPException(404, "the gallery has no picture of this key")
-        found = compare(searcher.encoder, first, second)
+        query = crop(InputImage(first, "the query"), None if image is None else box_of(box))
+        found = compare(searcher.encoder, query, InputImage(second, "the result"))
         audit.record(request.state.caller.name, "compare", Filters(), [key], key=with_key)
         return {
             "score": found.score,

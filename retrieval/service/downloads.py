@@ -13,9 +13,10 @@ from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
 from retrieval.service.search import SearchOptions, search_options
-from retrieval.sources.crop import crop_encoded
+from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
-from zoo.preprocess import MAX_BYTES, decode_image
+from serving.encoders.image import InputImage
+from zoo.preprocess import MAX_BYTES
 
 
 def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
@@ -51,9 +52,9 @@ def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, au
                 raise HTTPException(422, "like and unlike refine an image; none was sent")
             results = browsed(gallery, filters, asked.k)
         else:
-            data = crop_encoded(image.file.read(MAX_BYTES + 1), box_of(box))
-            picture = display_jpeg(decode_image(data))
-            hits = searcher.search(searcher.look(data), asked.k, filters, **asked.refinement)
+            query = crop(InputImage(image.file.read(MAX_BYTES + 1)), box_of(box))
+            picture = display_jpeg(query.pixels)
+            hits = searcher.search(searcher.encode(query), asked.k, filters, **asked.refinement)
             results = listed(gallery, hits)
         keys = [result.key for result in results]
         audit.record(request.state.caller.name, "export", filters, keys, format=format)

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from PIL import Image
 
 from retrieval.query.searcher import Searcher
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
 
 PATIENCE = 15.0
@@ -54,16 +55,16 @@ class Readiness:
         """The time of a good answer, or the encoder's error."""
         answer: Future[float] = Future()
 
-        def look() -> None:
+        def encode() -> None:
             try:
-                self._searcher.look(self._image, "probe")
+                self._searcher.encode(InputImage(self._image, "probe"))
             except Exception as error:
                 answer.set_exception(error)
             else:
                 answer.set_result(time.monotonic())
 
         # Not of a pool: the service's end does not wait for an encoder that is stuck.
-        threading.Thread(target=look, daemon=True).start()
+        threading.Thread(target=encode, daemon=True).start()
         return answer
 
 

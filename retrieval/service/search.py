@@ -15,7 +15,8 @@ from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
-from retrieval.sources.crop import crop_encoded
+from retrieval.sources.crop import crop
+from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
 
 MAX_RESULTS = 1000
@@ -90,8 +91,10 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
         area = box_of(box)
         if area is not None and len(image) > 1:
             raise HTTPException(422, "a box is one of a single image; cut the others out before")
-        data = [crop_encoded(upload.file.read(MAX_BYTES + 1), area) for upload in image]
-        queries = [searcher.look(each) for each in data]
+        # One after the other, so that one at a time is decoded.
+        queries = [
+            searcher.encode(crop(InputImage(upload.file.read(MAX_BYTES + 1)), area)) for upload in image
+        ]
         hits = searcher.search(queries, asked.k, filters, **asked.refinement)
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, hits, images=len(image), **said)

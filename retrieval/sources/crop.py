@@ -1,13 +1,11 @@
 """A vehicle cut out of a scene by its box."""
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from retrieval.gallery.entries import Box
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import ImageError, decode_image
+from zoo.preprocess import ImageError
 
 _SMALLEST = 2
 """Pixels a side; less shows no vehicle."""
@@ -28,36 +26,25 @@ def parse_box(text: str) -> Box:
     return left, top, right, bottom
 
 
-def crop(image: np.ndarray, box: Box, name: str = "image") -> np.ndarray:
-    """Cut a box out of uint8 [H, W, 3]; its sides are rounded to pixels, and what lies outside is left out.
+def crop(image: InputImage, box: Box | None) -> InputImage:
+    """Cut a box out of an image; without a box, it is the image itself, and nothing is decoded.
+
+    The box's sides are rounded to pixels, and what lies outside of the image is left out.
 
     Raises:
-        ImageError: nothing of it lies inside.
+        ImageError: the image cannot be used, or nothing of the box lies inside.
     """
-    height, width = image.shape[:2]
+    if box is None:
+        return image
+    height, width = image.pixels.shape[:2]
     left, top, right, bottom = (
         min(max(round(side), 0), limit)
         for side, limit in zip(box, (width, height, width, height), strict=True)
     )
     if right - left < _SMALLEST or bottom - top < _SMALLEST:
         raise ImageError(
-            f"{name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "
+            f"{image.name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "
             f"{width}x{height} pixels; draw it around the vehicle"
         )
-    return np.ascontiguousarray(image[top:bottom, left:right])
-
-
-def crop_encoded(data: bytes, box: Box | None, name: str = "image") -> bytes:
-    """Cut a box out of an encoded image; without a box the very bytes come back.
-
-    Raises:
-        ImageError: the image cannot be used, or nothing of the box lies inside.
-    """
-    return data if box is None else as_bmp(crop(decode_image(data, name), box, name))
-
-
-def as_bmp(image: np.ndarray) -> bytes:
-    """Encode uint8 [H, W, 3]: lossless, and made and read in no time."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "BMP")
-    return buffer.getvalue()
+    # A copy, so that the scene's pixels can go.
+    return InputImage.from_pixels(np.array(image.pixels[top:bottom, left:right]), image.name)

@@ -8,9 +8,11 @@ from pathlib import PurePosixPath
 
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Entry, Facts
+from retrieval.sources.crop import crop
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import Loaded, Source
+from retrieval.sources.source import Source, display_picture
 from serving.encoders.encoder import Encoder, Predictions
+from serving.encoders.image import InputImage
 from zoo.labels import parse_veri_name
 from zoo.preprocess import ImageError
 
@@ -35,6 +37,25 @@ class Summary:
     known: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """An image that the gallery does not have yet; small, because many wait at a time.
+
+    Attributes:
+        key, name, facts: of its source.
+        image: what to encode.
+        digest: of the source.
+        picture: the JPEG to show.
+    """
+
+    key: str
+    name: str
+    facts: Facts | None
+    image: InputImage
+    digest: str
+    picture: bytes
 
 
 def ingest(
@@ -64,11 +85,11 @@ def ingest(
     """
     started = time.monotonic()
     summary = Summary()
-    fresh = _fresh(sources, gallery, summary, advance, batch_size)
+    fresh = _fresh(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
     batches = iter(lambda: list(islice(fresh, batch_size)), [])
 
-    def encode(batch: list[Loaded]) -> Predictions:
-        return encoder.encode([loaded.data for loaded in batch])
+    def encode(batch: list[_Fresh]) -> Predictions:
+        return encoder.encode([fresh.image for fresh in batch])
 
     for batch, predictions in read_ahead(batches, encode, threads=1, depth=_BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
@@ -82,19 +103,23 @@ def ingest(
 def _fresh(
     sources: Iterable[Source],
     gallery: Gallery,
+    size: tuple[int, int],
     summary: Summary,
     advance: Callable[[], object],
     batch_size: int,
-) -> Iterator[Loaded]:
-    """Yield the images that have to be encoded; count the others."""
+) -> Iterator[_Fresh]:
+    """Yield the images that have to be encoded, for a model of this input size; count the others."""
 
-    def read(item: tuple[Source, str | None]) -> Loaded | None:
+    def read(item: tuple[Source, str | None]) -> _Fresh | None:
         source, known = item
         if not _is_text(source.key):
             raise ImageError(f"{source.key!r}: the file name is not valid text; rename the file")
-        if known is not None and source.identify() == known:
+        loaded = source.load()
+        if loaded.digest == known:
             return None
-        return source.load()
+        image = crop(loaded.image, loaded.box)
+        picture = display_picture(image)
+        return _Fresh(source.key, source.name, source.facts, image.at_size(size), loaded.digest, picture)
 
     asked = _with_digests(sources, gallery, batch_size)
     for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size):
@@ -128,24 +153,23 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _entries(batch: list[Loaded], predictions: Predictions, fps: float, bad: dict[str, str]) -> list[Entry]:
+def _entries(batch: list[_Fresh], predictions: Predictions, fps: float, bad: dict[str, str]) -> list[Entry]:
     """Make entries of encoded images; what the encoder refused goes into `bad`."""
     entries = []
-    for row, loaded in enumerate(batch):
-        source = loaded.source
+    for row, fresh in enumerate(batch):
         if row in predictions.errors:
-            bad[source.key] = f"{source.name}: {predictions.errors[row]}"
+            bad[fresh.key] = predictions.errors[row]
             continue
-        facts = source.facts or _facts(source.key, fps)
+        facts = fresh.facts or _facts(fresh.key, fps)
         entries.append(
             Entry(
-                key=source.key,
+                key=fresh.key,
                 embedding=predictions.embedding[row],
                 color_probs=predictions.color_probs[row],
                 type_probs=predictions.type_probs[row],
-                picture=loaded.picture,
-                source=source.name,
-                digest=loaded.digest,
+                picture=fresh.picture,
+                source=fresh.name,
+                digest=fresh.digest,
                 **vars(facts),
             )
         )

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from retrieval.gallery.entries import Facts
-from retrieval.sources.crop import as_bmp, crop
+from retrieval.gallery.entries import Box, Facts
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import MAX_BYTES, ImageError, decode_image
+from zoo.preprocess import MAX_BYTES, ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 PICTURE_SIZE = 320
@@ -40,31 +40,28 @@ class Source(Protocol):
     @property
     def facts(self) -> Facts | None: ...
 
-    def identify(self) -> str:
-        """The digest that `load` gives, without decoding anything.
+    def load(self) -> "Loaded":
+        """Read the image. Nothing is decoded yet.
 
         Raises:
             ImageError: the image cannot be read.
         """
         ...
 
-    def load(self) -> "Loaded":
-        """Read and decode the image.
-
-        Raises:
-            ImageError: the image cannot be used.
-        """
-        ...
-
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image as the encoder takes it, the digest of where it comes from, and the picture to show."""
+    """An image as it was read.
 
-    source: Source
-    data: bytes
+    Attributes:
+        image: the image, or the scene that it is a part of.
+        digest: tells whether the source is still what the gallery has.
+        box: which part of the scene; None for the whole image.
+    """
+
+    image: InputImage
     digest: str
-    picture: bytes
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -80,21 +77,11 @@ class ImageFile:
         """The path."""
         return str(self.path)
 
-    def identify(self) -> str:
-        """The digest of the file's bytes and of what a table says."""
-        return digest(read_bytes(self.path), self.facts)
-
     def load(self) -> Loaded:
-        """Read the file, cut the box out where there is one, and make the picture to show."""
+        """Read the file; its digest is of its bytes and of what a table says."""
         data = read_bytes(self.path)
-        found = digest(data, self.facts)
-        if self.facts is not None and self.facts.box is not None:
-            image = crop(decode_image(data, self.name), self.facts.box, self.name)
-            return Loaded(self, as_bmp(image), found, display_jpeg(image))
-        # The encoder decodes it as well, and tells where it cannot.
-        can_be_shown = is_display_jpeg(data)
-        picture = data if can_be_shown else display_jpeg(decode_image(data, self.name))
-        return Loaded(self, data, found, picture)
+        box = None if self.facts is None else self.facts.box
+        return Loaded(InputImage(data, self.name), digest(data, self.facts), box)
 
 
 @dataclass(frozen=True)
@@ -105,10 +92,6 @@ class Unusable:
     reason: str
     name: str = ""
     facts: Facts | None = None
-
-    def identify(self) -> str:
-        """Raise what is wrong."""
-        raise ImageError(self.reason)
 
     def load(self) -> Loaded:
         """Raise what is wrong."""
@@ -159,7 +142,18 @@ def digest(data: bytes, facts: Facts | None = None) -> str:
     return found.hexdigest()
 
 
-def is_display_jpeg(data: bytes) -> bool:
+def display_picture(image: InputImage) -> bytes:
+    """What the gallery shows of an image: the very file where it is a small JPEG already, undecoded.
+
+    Raises:
+        ImageError: the image cannot be used.
+    """
+    if image.data is not None and _is_display_jpeg(image.data):
+        return image.data
+    return display_jpeg(image.pixels)
+
+
+def _is_display_jpeg(data: bytes) -> bool:
     """Whether a file is, by its header, what `display_jpeg` would make of it; it may still be damaged."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:

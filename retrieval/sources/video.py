@@ -1,16 +1,15 @@
 """Frames of a video, or the vehicles that a detector finds in them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from retrieval.gallery.entries import Facts
-from retrieval.sources.crop import as_bmp, crop
+from retrieval.sources.crop import crop
 from retrieval.sources.detector import Detector
-from retrieval.sources.source import Loaded, Source, Unusable, digest, display_jpeg
+from retrieval.sources.source import Loaded, Source, Unusable, digest
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
 
 
@@ -31,20 +30,20 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame, or a part of one; `pixels` are uint8 [H, W, 3] RGB."""
+    """A frame, or what was cut out of one."""
 
     key: str
-    name: str
     facts: Facts
-    pixels: np.ndarray
+    image: InputImage
 
-    def identify(self) -> str:
-        """The digest of the pixels and of what is known."""
-        return digest(self.pixels.tobytes(), self.facts)
+    @property
+    def name(self) -> str:
+        """The video and the time in it."""
+        return self.image.name
 
     def load(self) -> Loaded:
-        """Encode the pixels without loss."""
-        return Loaded(self, as_bmp(self.pixels), self.identify(), display_jpeg(self.pixels))
+        """Give the pixels; the digest is of them and of what is known."""
+        return Loaded(self.image, digest(self.image.pixels.tobytes(), self.facts))
 
 
 def read_video(path: Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
@@ -74,8 +73,10 @@ def _frames(
             due += max(fps / shot.rate, 1.0)
             good, frame = video.retrieve()
             if good:
-                image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                yield from _sources(path, number, image, shot, fps, detector)
+                name = f"{path} at {number / fps:.2f} s"
+                image = InputImage.from_pixels(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), name)
+                key, time = f"{path.name}#{number}", shot.start + number / fps
+                yield from _vehicles(key, image, Facts(camera=shot.camera, time=time), detector)
             else:
                 yield Unusable(f"{path.name}#{number}", f"{path}: frame {number} cannot be decoded")
         number += 1
@@ -85,17 +86,13 @@ def _frames(
         yield Unusable(f"{path.name}#{number}", reason)
 
 
-def _sources(
-    path: Path, number: int, image: np.ndarray, shot: Shot, fps: float, detector: Detector | None
-) -> Iterator[Frame]:
-    time = shot.start + number / fps
-    key, name = f"{path.name}#{number}", f"{path} at {number / fps:.2f} s"
+def _vehicles(key: str, image: InputImage, facts: Facts, detector: Detector | None) -> Iterator[Frame]:
     if detector is None:
-        yield Frame(key, name, Facts(camera=shot.camera, time=time), image)
+        yield Frame(key, facts, image)
         return
-    for box in detector.find(image):
-        facts = Facts(camera=shot.camera, time=time, box=box)
-        yield Frame(f"{key}/{','.join(f'{side:g}' for side in box)}", name, facts, crop(image, box, name))
+    for box in detector.find(image.pixels):
+        suffix = ",".join(f"{side:g}" for side in box)
+        yield Frame(f"{key}/{suffix}", replace(facts, box=box), crop(image, box))
 
 
 def _opencv(path: Path) -> Any:

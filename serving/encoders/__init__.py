@@ -1,1 +1,1 @@
-"""Encoded images in, embeddings and attribute probabilities out."""
+"""Images in, embeddings and attribute probabilities out."""

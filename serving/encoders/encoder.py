@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol, Self
 
+from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.triton.address import PREFIX, TritonAddress
 from zoo.card import Card
@@ -32,15 +33,18 @@ class Encoder(Protocol):
     @property
     def model_hash(self) -> str: ...
 
-    def encode(self, images: Sequence[bytes]) -> Predictions:
-        """Predict for encoded images (JPEG, PNG, WebP, BMP); bad ones are reported in `errors`, row by row.
+    def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
+        """Predict for images; bad ones are reported in `errors`, row by row.
+
+        Args:
+            images: the bytes of JPEG, PNG, WebP or BMP files, or images that may be decoded already.
 
         Raises:
             UserError: the model or its server fails.
         """
         ...
 
-    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+    def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict, and return at once; the future ends as `encode` does.
 
         A future that is cancelled takes what has not begun with it; on a server, what waits there too.
@@ -67,7 +71,7 @@ class AsyncEncoder:
         """Open an encoder as `open_encoder` does, which may take a while, without holding up the loop."""
         return cls(await asyncio.to_thread(open_encoder, spec, threads))
 
-    async def encode(self, images: Sequence[bytes]) -> Predictions:
+    async def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         """Predict; see `Encoder.encode`."""
         return await asyncio.wrap_future(self._encoder.submit(images))
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import Bundle, file_hash
+from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.engines.ascend import OmModel
 from serving.engines.parallel import Model
 from serving.engines.selection import Engine, embeddings_of, open_model
 from zoo.errors import UserError
-from zoo.preprocess import ImageError, prepare
+from zoo.preprocess import ImageError
 
 BATCH_SIZE = 16
 """Throughput on a CPU no longer grows beyond it, and memory does."""
@@ -39,16 +40,16 @@ class ModelEncoder:
         self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="decode")
         self._callers = ThreadPoolExecutor(SUBMITTED, thread_name_prefix="encode")
 
-    def encode(self, images: Sequence[bytes]) -> Predictions:
+    def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         """Predict; see `serving.encoders.encoder.Encoder.encode`."""
         result = Predictions.empty(self.card, len(images))
         starts = range(0, len(images), BATCH_SIZE)
         # One batch is decoded while the one before it is in the network; never more, for memory's sake.
-        ahead = [self._decoders.submit(self._prepare, data) for data in images[:BATCH_SIZE]]
+        ahead = [self._decoders.submit(self._prepare, image) for image in images[:BATCH_SIZE]]
         for start in starts:
             rows = [future.result() for future in ahead]
             following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
-            ahead = [self._decoders.submit(self._prepare, data) for data in following]
+            ahead = [self._decoders.submit(self._prepare, image) for image in following]
             good = []
             for index, row in enumerate(rows, start):
                 if isinstance(row, str):
@@ -62,7 +63,7 @@ class ModelEncoder:
                 getattr(result, name)[good] = value
         return result
 
-    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+    def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
         return self._callers.submit(self.encode, images)
 
@@ -71,9 +72,9 @@ class ModelEncoder:
         self._callers.shutdown(cancel_futures=True)
         self._decoders.shutdown(cancel_futures=True)
 
-    def _prepare(self, data: bytes) -> np.ndarray | str:
+    def _prepare(self, image: bytes | InputImage) -> np.ndarray | str:
         try:
-            return prepare(data, self.card.input_size)
+            return InputImage.of(image).resized(self.card.input_size)
         except ImageError as error:
             return str(error)
 

@@ -1,4 +1,4 @@
-"""The encoder of a Triton server: encoded images in small requests, several of them in flight.
+"""The encoder of a Triton server: images in small requests, several of them in flight.
 
 Everything is done on the process's one event loop for servers (`serving.triton.event_loop`), whoever asks:
 plain and asynchronous callers get the same batching, retries and deadlines.
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from serving.bundle import CARD_KEY
+from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, HASH_KEY
@@ -64,7 +65,7 @@ class TritonEncoder:
         self._batch_size = max(1, min(address.batch, config.max_batch_size))
         self._transport: Transport = open_transport(address, self._link, self.card.outputs)
 
-    def encode(self, images: Sequence[bytes]) -> Predictions:
+    def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         """Predict; see `serving.encoders.encoder.Encoder.encode`."""
         future = self.submit(images)
         try:
@@ -72,7 +73,7 @@ class TritonEncoder:
         finally:
             future.cancel()  # where this thread was interrupted
 
-    def submit(self, images: Sequence[bytes]) -> Future[Predictions]:
+    def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
         return asyncio.run_coroutine_threadsafe(self._encode(images), io_loop())
 
@@ -95,27 +96,37 @@ class TritonEncoder:
         await self._transport.close()
         await self._link.client.close()
 
-    async def _encode(self, images: Sequence[bytes]) -> Predictions:
+    async def _encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         result = Predictions.empty(self.card, len(images))
+        named = [InputImage.of(image) for image in images]
+        size = self.card.input_size
+        if any(image.data is None for image in named):
+            # Resizing what was cut from large scenes would hold up everybody's requests on this loop.
+            files = await asyncio.to_thread(lambda: [image.to_send(size) for image in named])
+        else:
+            files = [image.to_send(size) for image in named]
         sendable = []
-        for index, data in enumerate(images):
+        for index, data in enumerate(files):
             if len(data) > MAX_BYTES:
                 # Refused here with the server's own words, rather than sent to be refused there.
-                result.errors[index] = _too_large(data)
+                result.errors[index] = _too_large(data, named[index].name)
             else:
                 sendable.append(index)
 
         async def send(batch: list[int]) -> None:
             async with self._slots:
-                answer = await self._infer([images[i] for i in batch])
+                answer = await self._infer([files[i] for i in batch])
             good = [row for row, error in enumerate(answer.errors) if not error]
             for name in self.card.outputs if good else ():
                 getattr(result, name)[[batch[row] for row in good]] = answer.values[name][good]
-            result.errors.update({batch[row]: error for row, error in enumerate(answer.errors) if error})
+            for row, error in enumerate(answer.errors):
+                if error:
+                    # The server calls every image `image`.
+                    result.errors[batch[row]] = named[batch[row]].name + error.removeprefix("image")
 
         try:
             async with asyncio.TaskGroup() as group:
-                for batch in _split(images, sendable, self._batch_size):
+                for batch in _split(files, sendable, self._batch_size):
                     group.create_task(send(batch))
         except ExceptionGroup as failures:
             # The others were cancelled with the first that failed.
@@ -166,23 +177,23 @@ def _is_transient(failure: BaseException) -> bool:
     return isinstance(failure, TritonError) and failure.transient
 
 
-def _too_large(data: bytes) -> str:
+def _too_large(data: bytes, name: str) -> str:
     try:
-        decode_image(data)
+        decode_image(data, name)
     except ImageError as error:
         return str(error)
     raise AssertionError("decode_image takes more bytes than MAX_BYTES")
 
 
-def _split(images: Sequence[bytes], indices: Sequence[int], size: int) -> Iterator[list[int]]:
+def _split(files: Sequence[bytes], indices: Sequence[int], size: int) -> Iterator[list[int]]:
     """Deal indices into batches of at most `size` images and MAX_REQUEST_BYTES."""
     batch: list[int] = []
     total = 0
     for index in indices:
-        if batch and (len(batch) == size or total + len(images[index]) > MAX_REQUEST_BYTES):
+        if batch and (len(batch) == size or total + len(files[index]) > MAX_REQUEST_BYTES):
             yield batch
             batch, total = [], 0
         batch.append(index)
-        total += len(images[index])
+        total += len(files[index])
     if batch:
         yield batch

@@ -5,17 +5,18 @@ import pytest
 from PIL import Image
 
 from retrieval.query.occlusion import GRID, compare
-from retrieval.sources.crop import as_bmp, crop, crop_encoded, parse_box
+from retrieval.sources.crop import crop, parse_box
 from serving.encoders.encoder import Encoder
+from serving.encoders.image import InputImage
 from tests.retrieval.small_model import write_bundle
 from zoo.errors import UserError
-from zoo.preprocess import ImageError, decode_image
+from zoo.preprocess import ImageError
 
 
-def halves(left: str, right: str) -> bytes:
+def halves(left: str, right: str) -> InputImage:
     image = Image.new("RGB", (64, 64), left)
     image.paste(right, (32, 0, 64, 64))
-    return as_bmp(np.asarray(image))
+    return InputImage.from_pixels(np.asarray(image))
 
 
 def test_what_is_alike_is_told_from_what_is_not(encoder: Encoder) -> None:
@@ -46,19 +47,18 @@ def test_cosine_models_are_compared_by_the_angle(tmp_path) -> None:
 
 def test_bad_images_are_told(encoder: Encoder) -> None:
     with pytest.raises(ImageError, match="the result: not a JPEG"):
-        compare(encoder, halves("red", "red"), b"x")
+        compare(encoder, halves("red", "red"), InputImage(b"x", "the result"))
 
 
 def test_boxes() -> None:
-    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    assert (crop(image, (1, 0, 4, 3)) == image[0:3, 1:4]).all()
-    assert (crop(image, (0.6, -5, 99, 99)) == image[:, 1:]).all()
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    image = InputImage.from_pixels(pixels, "a.jpg")
+    assert crop(image, None) is image
+    assert (crop(image, (1, 0, 4, 3)).pixels == pixels[0:3, 1:4]).all()
+    assert (crop(image, (0.6, -5, 99, 99)).pixels == pixels[:, 1:]).all()
     for box in ((6, 0, 9, 4), (0, 0, 1, 4), (-9, 0, -1, 4)):
-        with pytest.raises(ImageError, match="holds nothing of the 6x4 pixels"):
+        with pytest.raises(ImageError, match=r"a\.jpg: the box .* holds nothing of the 6x4 pixels"):
             crop(image, box)
-    data = as_bmp(image)
-    assert crop_encoded(data, None) is data
-    assert (decode_image(crop_encoded(data, (1, 0, 4, 3))) == image[0:3, 1:4]).all()
     assert parse_box("1, 2.5,3,4") == (1, 2.5, 3, 4)
     for text in ("", "1,2,3", "1,2,3,4,5", "a,b,c,d", "3,2,1,4", "1,4,3,2", "nan,0,1,1", "0,0,inf,1"):
         with pytest.raises(UserError, match="is not a box"):

@@ -85,7 +85,7 @@ def test_several_images_and_feedback_answer_as_the_searcher_does(
     with open_gallery(service.gallery) as gallery:
         searcher = Searcher(gallery, encoder)
         hits = searcher.search(
-            [searcher.look(each) for each in data],
+            [searcher.encode(each) for each in data],
             6,
             feedback=Feedback((name(3, 2),), (name(5, 1),)),
             rerank=True,

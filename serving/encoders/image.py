@@ -1,0 +1,81 @@
+"""An image on its way to an encoder: a file as it came, or pixels that were cut out of one."""
+
+import io
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from zoo.preprocess import decode_image, resize
+
+
+class InputImage:
+    """An image that is decoded when somebody first needs its pixels, and never again.
+
+    Whoever keeps many of them keeps them `at_size`, or keeps plain bytes: decoded pixels are large.
+
+    Args:
+        data: the bytes of an image file.
+        name: what error messages call it.
+
+    Attributes:
+        name: as above.
+        data: as above; None for pixels that are no file.
+    """
+
+    def __init__(self, data: bytes, name: str = "image") -> None:
+        self.name = name
+        self.data: bytes | None = data
+        self._pixels: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, image: "bytes | InputImage") -> "InputImage":
+        """The same image; plain bytes are one without a name."""
+        return cls(image) if isinstance(image, bytes) else image
+
+    @classmethod
+    def from_pixels(cls, pixels: np.ndarray, name: str = "image") -> Self:
+        """Take pixels, uint8 [H, W, 3] RGB."""
+        image = cls(b"", name)
+        image.data, image._pixels = None, pixels
+        return image
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """uint8 [H, W, 3] RGB, upright.
+
+        Raises:
+            ImageError: the file cannot be used.
+        """
+        if self._pixels is None:
+            assert self.data is not None
+            self._pixels = decode_image(self.data, self.name)
+        return self._pixels
+
+    def resized(self, size: tuple[int, int]) -> np.ndarray:
+        """The pixels as a model takes them: uint8 [height, width, 3] of this (height, width).
+
+        Raises:
+            ImageError: the file cannot be used.
+        """
+        return resize(self.pixels, size)
+
+    def at_size(self, size: tuple[int, int]) -> Self:
+        """Let large pixels go: the same image for a model of this input size, and for nothing else."""
+        if self._pixels is None:
+            return self
+        small = type(self).from_pixels(self.resized(size), self.name)
+        small.data = self.data
+        return small
+
+    def to_send(self, size: tuple[int, int]) -> bytes:
+        """A file of which a server's `prepare` makes exactly what `resized` makes.
+
+        A file goes as it came. Pixels go as a BMP of the model's input size, to which resizing does nothing:
+        small, lossless, and far from the limits on uploads, however large the cut was.
+        """
+        if self.data is not None:
+            return self.data
+        buffer = io.BytesIO()
+        Image.fromarray(self.resized(size)).save(buffer, "BMP")
+        return buffer.getvalue()
