@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from retrieval.service.readiness import Readiness
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
 
 
@@ -18,7 +19,7 @@ class Stuck:
         self.error: Exception | None = None
         self.gallery = range(24)
 
-    def look(self, data: bytes, name: str) -> SimpleNamespace:
+    def encode(self, image: InputImage) -> SimpleNamespace:
         self.asked += 1
         self.go_on.wait(60)
         if self.error is not None:

@@ -14,12 +14,13 @@ import pytest
 from serving.bundle import Bundle
 from serving.conversion.bundling import export_bundle
 from serving.encoders.encoder import AsyncEncoder, Encoder, open_encoder
+from serving.encoders.image import InputImage
 from serving.encoders.in_process import OnnxEncoder
 from serving.encoders.predictions import Predictions
 from serving.server.server import TritonServer
 from tests.serving.conftest import SIZE, make_image, make_model
 from zoo.errors import UserError
-from zoo.preprocess import MAX_BYTES, prepare
+from zoo.preprocess import MAX_BYTES, decode_image, prepare
 
 SERVED = (
     "triton:grpc://{grpc}",
@@ -81,6 +82,31 @@ def test_answers_are_those_of_the_graph(encoder: Encoder, bundle: Bundle) -> Non
     result = encoder.encode([image])
     np.testing.assert_allclose(result.embedding, embedding, rtol=0, atol=1e-5)
     np.testing.assert_allclose(result.color_probs, colors, rtol=0, atol=1e-5)
+
+
+def test_pixels_are_what_their_file_is(in_process: Encoder, served: Encoder) -> None:
+    files = [make_image(seed) for seed in range(6)]
+    expected = in_process.encode(files)
+    pixels = [InputImage.from_pixels(decode_image(data)) for data in files]
+    small = [image.at_size(SIZE) for image in pixels]
+    decoded = [InputImage(data) for data in files]
+    assert all(image.pixels.any() for image in decoded)
+    for images in (pixels, small, decoded, [*decoded[:2], *pixels[2:4], *files[4:]]):
+        assert_same(expected, in_process.encode(images))
+        assert_same(expected, served.encode(images))
+
+
+def test_pixels_may_be_more_than_a_file(encoder: Encoder) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3400, 3400, 3), dtype=np.uint8)
+    assert noise.nbytes > MAX_BYTES
+    assert not encoder.encode([InputImage.from_pixels(noise)]).errors
+
+
+def test_errors_name_the_image(encoder: Encoder) -> None:
+    bad = [InputImage(b"", "a.jpg"), InputImage(b"x", "b.jpg"), InputImage(bytes(MAX_BYTES + 1), "c.jpg")]
+    errors = encoder.encode(bad).errors
+    assert [errors[row].partition(":")[0] for row in range(3)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert encoder.encode(bad[1:2]).errors[0].startswith("b.jpg: not a JPEG")
 
 
 def test_no_images_give_no_rows(encoder: Encoder) -> None:
