@@ -94,12 +94,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not faults, "\n".join(sorted(faults))
 
 
-# The change log also names what has moved away.
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=lambda page: str(page.relative_to(ROOT))
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_and_modules_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    if page.stem == "CHANGELOG":
+        text = re.sub(r"^\|.*?\|", "|", text, flags=re.MULTILINE)  # what has moved away
     code = code_of(text)
     missing = {name for name in FILE.findall(code) if not (ROOT / name).exists()}
     named = [*DOTTED.findall(code), *REFERENCE.findall(text)]
