@@ -8,8 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from retrieval.galleries import open_gallery, open_gallery_encoder
-from retrieval.gallery.clock import format_time, parse_time
-from retrieval.gallery.entries import Hit
+from retrieval.gallery.clock import parse_time
+from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import parse_near
 from retrieval.query.feedback import Feedback
@@ -74,22 +74,21 @@ def _ranking(searcher: Searcher, name: str, query: Query, k: int, filters: Filte
     return json.dumps(line, ensure_ascii=False)
 
 
-def print_results(searcher: Searcher, query: Query, hits: list[Hit]) -> None:
+def print_results(query: Query, results: list[Result]) -> None:
     """Print the answer for people."""
     for what, chances in (("colour", query.colors), ("type", query.types)):
         if chances:
             likely = ", ".join(f"{name} {chance:.0%}" for name, chance in list(chances.items())[:3])
             print(f"{what}: {likely}")
-    if not hits:
+    if not results:
         print("no image of the gallery meets the filters")
-        return
-    names = {camera.id: camera.name for camera in searcher.gallery.cameras()}
-    width = max(len(hit.key) for hit in hits)
-    for rank, hit in enumerate(hits, 1):
-        camera = "" if hit.camera is None else names.get(hit.camera, f"camera {hit.camera}")
-        time = "" if hit.time is None else format_time(hit.time)
-        look = " ".join(part for part in (hit.color, hit.type) if part)
-        print(f"{rank:4}  {hit.score:.3f}  {hit.key:{width}}  {look:16}  {time:>10}  {camera}".rstrip())
+    width = max((len(result.key) for result in results), default=0)
+    for result in results:
+        look = " ".join(part for part in (result.color, result.type) if part)
+        print(
+            f"{result.rank:4}  {result.score:.3f}  {result.key:{width}}  {look:16}  {result.clock:>10}  "
+            f"{result.camera_name or ''}".rstrip()
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -193,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
                 queries = [searcher.encode(InputImage(read_bytes(path), str(path))) for path in args.query]
             except ImageError as error:
                 raise UserError(str(error)) from error
-            hits = searcher.search(
+            results = searcher.search(
                 queries,
                 10 if args.k is None else args.k,
                 filters,
@@ -202,9 +201,9 @@ def main(argv: list[str] | None = None) -> int:
                 group=args.group,
             )
             if args.json:
-                print(json.dumps(searcher.answer(queries[0], hits), ensure_ascii=False))
+                print(json.dumps(searcher.answer(queries[0], results), ensure_ascii=False))
             else:
-                print_results(searcher, queries[0], hits)
+                print_results(queries[0], results)
     finally:
         encoder.close()
     return 0

@@ -1,7 +1,8 @@
 """The gallery: images that can be searched by embedding, whatever keeps them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +10,14 @@ from typing import Self
 
 import numpy as np
 
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
 from zoo.errors import UserError
+
+
+class UnknownKeyError(UserError):
+    """The gallery has no image of a key."""
 
 
 class Gallery(ABC):
@@ -37,6 +42,14 @@ class Gallery(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @abstractmethod
+    def read_transaction(self) -> AbstractContextManager[object]:
+        """Answer everything that this thread asks inside from one state of the gallery.
+
+        Who needs several reads for one answer wraps them in this. Others may change the gallery meanwhile;
+        the thread itself may not. One that is opened inside another is the same.
+        """
 
     @abstractmethod
     def __len__(self) -> int:
@@ -68,7 +81,7 @@ class Gallery(ABC):
         """Take images out; return how many of the keys were there."""
 
     @abstractmethod
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
         """Find the images whose embeddings are nearest, nearest first, equal distances in order of the key.
 
         Args:
@@ -89,7 +102,7 @@ class Gallery(ABC):
         """The stored embeddings of images, float32 [M, D].
 
         Raises:
-            UserError: a key that the gallery does not have.
+            UnknownKeyError: a key that the gallery does not have.
         """
 
     @abstractmethod
@@ -101,12 +114,33 @@ class Gallery(ABC):
         """Everything that the gallery holds, in batches; a folder's in the order in which it came."""
 
     @abstractmethod
-    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
-        """Keys of the images that meet the filters, newest time first, unknown times last, then by key."""
+    def results(self, keys: Sequence[str]) -> list[Result]:
+        """The images of those keys that are there, in the order of the keys."""
 
     @abstractmethod
+    def browse(
+        self,
+        filters: Filters | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        without: Collection[str] = (),
+    ) -> list[Result]:
+        """The images that meet the filters, newest time first, unknown times last, then by key.
+
+        Args:
+            filters: conditions on the results.
+            limit: at most so many.
+            offset: so many are passed over.
+            without: keys that are neither returned nor counted.
+        """
+
+    @abstractmethod
+    def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Of those keys that are there, the small JPEGs."""
+
     def picture(self, key: str) -> bytes | None:
         """The small JPEG of an image, None where there is no such key."""
+        return self.pictures([key]).get(key)
 
     @abstractmethod
     def digests(self, keys: Sequence[str]) -> dict[str, str]:

@@ -1,9 +1,12 @@
 """What goes into a gallery and what comes out of it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
+from retrieval.gallery.clock import format_time
 from zoo.card import Card
 
 Box = tuple[float, float, float, float]
@@ -34,6 +37,21 @@ class Camera:
     latitude: float | None = None
     longitude: float | None = None
 
+    @classmethod
+    def unnamed(cls, id: int) -> "Camera":
+        """A camera that nobody has described."""
+        return cls(id, f"camera {id}")
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees, where both are known."""
+        return _place(self.latitude, self.longitude)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody has given it a name."""
+        return self.name != f"camera {self.id}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -55,6 +73,11 @@ class Facts:
     latitude: float | None = None
     longitude: float | None = None
     box: Box | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """These values alone, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(Facts)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,29 +104,71 @@ class Entry(Facts):
 
 
 @dataclass(frozen=True)
-class Hit:
-    """One search result.
+class Result(Facts):
+    """One image of an answer: found by a search, listed, exported or drawn.
 
     Attributes:
         key: the image's name.
-        score: similarity for people, 0 to 1, falling strictly with the distance.
-        distance: in the card's metric, computed in float64 from the stored embeddings.
-        vehicle_id, camera, time, color, type, track_id: what the gallery knows of the image, None where it
-            does not.
+        rank: its place in the answer, from 1.
+        score: similarity for people, 0 to 1, falling strictly with the distance; None where nothing was
+            compared, as in a search by attributes.
+        distance: in the card's metric, computed in float64 from the stored embeddings; None likewise.
+        color, type: class names, None where the model does not tell.
         color_confidence, type_confidence: the probability of that colour and type.
+        seen_by: the camera.
     """
 
     key: str
-    score: float
-    distance: float
-    vehicle_id: int | None
-    camera: int | None
-    time: float | None
-    color: str | None
-    type: str | None
-    track_id: int | None = None
+    rank: int = 1
+    score: float | None = None
+    distance: float | None = None
+    color: str | None = None
     color_confidence: float | None = None
+    type: str | None = None
     type_confidence: float | None = None
+    seen_by: Camera | None = None
+
+    @classmethod
+    def of(cls, entry: Entry, card: Card) -> "Result":
+        """What an entry looks like in an answer, without its camera's name."""
+        color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
+        return cls(
+            key=entry.key,
+            color=None if color is None else card.colors[color[0]],
+            color_confidence=None if color is None else color[1],
+            type=None if kind is None else card.types[kind[0]],
+            type_confidence=None if kind is None else kind[1],
+            **entry.facts,
+        )
+
+    @property
+    def camera_name(self) -> str | None:
+        """What the camera is called, None where it is unknown which one it was."""
+        return None if self.seen_by is None else self.seen_by.name
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees: of the image, else of its camera."""
+        own = _place(self.latitude, self.longitude)
+        return self.seen_by.place if own is None and self.seen_by is not None else own
+
+    @property
+    def clock(self) -> str:
+        """The time as people read it, empty where it is unknown."""
+        return "" if self.time is None else format_time(self.time)
+
+    def as_json(self, names: Iterable[str]) -> dict[str, Any]:
+        """Some of its values, for JSON."""
+        return {name: getattr(self, name) for name in names}
+
+
+def _place(latitude: float | None, longitude: float | None) -> tuple[float, float] | None:
+    return None if latitude is None or longitude is None else (latitude, longitude)
+
+
+def camera_of(id: int | None, described: Mapping[int, Camera]) -> Camera | None:
+    """The camera of an id; one that nobody has described is called by its number."""
+    return None if id is None else described.get(id) or Camera.unnamed(id)
 
 
 def likeliest(probabilities: np.ndarray) -> tuple[int, float] | None:

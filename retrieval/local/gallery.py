@@ -1,22 +1,23 @@
 """A gallery in a folder: SQLite is the truth, FAISS and the columns in memory are derived from it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.base import Gallery, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
+from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
 from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.masks import mask_of
-from retrieval.local.snapshot import Derived
+from retrieval.local.rows import result_of
 from retrieval.local.store import FILE_NAME, Store
-from retrieval.local.synchronizer import Synchronizer
-from retrieval.local.table import NO_ID, Table
+from retrieval.local.synchronizer import ReadTransaction, Synchronizer
+from retrieval.local.table import NO_ID
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -50,16 +51,15 @@ class LocalGallery(Gallery):
             check_index(index)
         store = Store(folder, writable)
         try:
-            meta = store.meta()
+            with store.reading() as reader:
+                meta = reader.meta()
             if "model_hash" not in meta:
                 if model is None or not writable:
                     raise UserError(
                         f"{folder}: the gallery is empty; fill it with `python -m retrieval.ingest`"
                     )
-                store.set_meta(
-                    {"card": model.card.to_json(), "encoder": model.encoder, "model_hash": model.hash}
-                )
-                meta = store.meta()
+                meta |= {"card": model.card.to_json(), "encoder": model.encoder, "model_hash": model.hash}
+                store.set_meta(meta)
             card = Card.from_json(meta["card"], f"the card in {folder}")
             held = GalleryModel(card, meta["model_hash"], meta["encoder"])
             check_model(str(folder), held, model)
@@ -75,9 +75,16 @@ class LocalGallery(Gallery):
             store.close()
             raise
 
+    def read_transaction(self) -> AbstractContextManager[object]:
+        """Answer from one state: a transaction of SQLite, and what is derived of just that state.
+
+        While it lasts, no vectors enter a quantised index, so it should not last long.
+        """
+        return self.synchronizer.reading()
+
     def __len__(self) -> int:
-        with self.synchronizer.reading() as derived:
-            return len(derived.table) - derived.table.dead
+        with self.synchronizer.reading() as state:
+            return len(state.derived.table) - state.derived.table.dead
 
     def close(self) -> None:
         """Finish the index, write down what is only in memory, and let the next writer in."""
@@ -97,93 +104,111 @@ class LocalGallery(Gallery):
         with self.synchronizer.changing():
             return self._store.remove(keys)
 
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
         """Find the nearest; see `Gallery.search`."""
         query = self._query(embedding, k)
-        with self.synchronizer.reading() as derived:
-            positions, distances = self._nearest(derived, query, k, filters)
+        with self.synchronizer.reading() as state:
+            positions, distances = self._nearest(state, query, k, filters)
             scores = similarity(distances, query, self.model.card.metric)
-            return [
-                self._hit(derived.table, int(position), float(score), float(distance))
-                for position, score, distance in zip(positions, scores, distances, strict=True)
-            ]
+            ids = state.derived.table["ids"][positions].tolist()
+            return _results(state, ids, scores.tolist(), distances.tolist())
 
     def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
         """The keys of `search` without the rest."""
         query = self._query(embedding, k)
-        with self.synchronizer.reading() as derived:
-            positions, _ = self._nearest(derived, query, k, filters)
-            return [derived.table.key(position) for position in positions.tolist()]
+        with self.synchronizer.reading() as state:
+            positions, _ = self._nearest(state, query, k, filters)
+            return [state.derived.table.key(position) for position in positions.tolist()]
 
     def _nearest(
-        self, derived: Derived, query: np.ndarray, k: int, filters: Filters | None
+        self, state: ReadTransaction, query: np.ndarray, k: int, filters: Filters | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        mask = self._mask(derived.table, filters or Filters())
-        positions, distances = vector_search.search(derived, query, k, mask, self.model.card.metric)
-        return nearest_first(positions, distances, derived.table.key, k)
+        mask = self._mask(state, filters)
+        positions, distances = vector_search.search(state.derived, query, k, mask, self.model.card.metric)
+        return nearest_first(positions, distances, state.derived.table.key, k)
 
-    def _mask(self, table: Table, filters: Filters) -> np.ndarray | None:
-        return mask_of(filters, table, self.model.card, self._store.cameras() if filters.near else ())
+    def _mask(self, state: ReadTransaction, filters: Filters | None) -> np.ndarray | None:
+        chosen = filters or Filters()
+        cameras = list(state.reader.cameras().values()) if chosen.near else ()
+        return mask_of(chosen, state.derived.table, self.model.card, cameras)
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D]."""
-        found = []
+        with self.synchronizer.reading() as state:
+            found = state.reader.embeddings(keys)
         for key in keys:
-            entry = self._store.entry(key)
-            if entry is None:
-                raise UserError(f"{key!r}: the gallery has no image of this key")
-            found.append(entry.embedding)
-        return np.stack(found) if found else np.zeros((0, self.model.card.outputs["embedding"]), np.float32)
+            if key not in found:
+                raise UnknownKeyError(f"{key!r}: the gallery has no image of this key")
+        dimension = self.model.card.outputs["embedding"]
+        return np.array([found[key] for key in keys], np.float32).reshape(len(keys), dimension)
 
     def get(self, key: str) -> Entry | None:
         """Everything that the gallery holds of an image."""
-        return self._store.entry(key)
+        with self.synchronizer.reading() as state:
+            return state.reader.entry(key)
 
     def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
         """Everything that the gallery holds, in batches, in the order in which it came."""
         last_id = 0
-        while found := self._store.entries(last_id, batch):
+        while True:
+            with self._store.reading() as reader:
+                found = reader.entries(last_id, batch)
+            if not found:
+                return
             yield [entry for _, entry in found]
             last_id = found[-1][0]
 
-    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
-        """Keys by attributes alone; see `Gallery.browse`."""
-        with self.synchronizer.reading() as derived:
-            table = derived.table
-            mask = self._mask(table, filters or Filters())
+    def results(self, keys: Sequence[str]) -> list[Result]:
+        """The images of those keys that are there."""
+        with self.synchronizer.reading() as state:
+            ids = state.reader.ids(keys)
+            return _results(state, [ids[key] for key in keys if key in ids])
+
+    def browse(
+        self,
+        filters: Filters | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        without: Collection[str] = (),
+    ) -> list[Result]:
+        """Find by attributes alone; see `Gallery.browse`."""
+        with self.synchronizer.reading() as state:
+            table = state.derived.table
+            mask = self._mask(state, filters)
             positions = np.arange(len(table)) if mask is None else np.flatnonzero(mask)
             time = np.nan_to_num(-table["time"][positions], nan=np.inf)
             keys = [table.key(position) for position in positions.tolist()]
             order = sorted(range(len(keys)), key=lambda place: (time[place], keys[place]))
-            return [keys[place] for place in order[offset : offset + limit]]
+            kept = [place for place in order if keys[place] not in without] if without else order
+            return _results(state, table["ids"][positions[kept[offset : offset + limit]]].tolist())
 
-    def picture(self, key: str) -> bytes | None:
-        """The small JPEG of an image."""
-        return self._store.picture(key)
+    def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Of those keys that are there, the small JPEGs."""
+        with self.synchronizer.reading() as state:
+            return state.reader.pictures(keys)
 
     def digests(self, keys: Sequence[str]) -> dict[str, str]:
         """Of those keys that are there, the digests of their source files."""
-        return self._store.digests(keys)
+        with self.synchronizer.reading() as state:
+            return state.reader.digests(keys)
 
     def sample_keys(self, count: int) -> list[str]:
         """Keys spread evenly over the gallery."""
-        with self.synchronizer.reading() as derived:
-            alive = np.flatnonzero(derived.table["alive"])
+        with self.synchronizer.reading() as state:
+            table = state.derived.table
+            alive = np.flatnonzero(table["alive"])
             if not alive.size:
                 return []
             places = np.linspace(0, len(alive) - 1, min(count, len(alive))).astype(int)
-            return [derived.table.key(position) for position in alive[places].tolist()]
+            return [table.key(position) for position in alive[places].tolist()]
 
     def cameras(self) -> list[Camera]:
         """Every camera that is described or that an image comes from, by id."""
-        described = {camera.id: camera for camera in self._store.cameras()}
-        with self.synchronizer.reading() as derived:
-            table = derived.table
-            present = [int(id) for id in np.unique(table["camera"][table["alive"]]) if id != NO_ID]
-        return [
-            described.get(camera, Camera(camera, f"camera {camera}"))
-            for camera in sorted({*described, *present})
-        ]
+        with self.synchronizer.reading() as state:
+            table, described = state.derived.table, state.reader.cameras()
+            present = np.unique(table["camera"][table["alive"]]).tolist()
+        seen = {camera: Camera.unnamed(camera) for camera in present if camera != NO_ID}
+        return [camera for _, camera in sorted((seen | described).items())]
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
@@ -191,27 +216,26 @@ class LocalGallery(Gallery):
 
     def time_range(self) -> tuple[float, float] | None:
         """The earliest and the latest known time in seconds."""
-        with self.synchronizer.reading() as derived:
-            table = derived.table
+        with self.synchronizer.reading() as state:
+            table = state.derived.table
             known = table["time"][table["alive"] & ~np.isnan(table["time"])]
             return (float(known.min()), float(known.max())) if known.size else None
 
-    def _hit(self, table: Table, position: int, score: float, distance: float) -> Hit:
-        card = self.model.card
-        color, kind = table.value("color", position), table.value("type", position)
-        return Hit(
-            key=table.key(position),
-            score=score,
-            distance=distance,
-            vehicle_id=_whole(table.value("vehicle", position)),
-            camera=_whole(table.value("camera", position)),
-            time=table.value("time", position),
-            color=None if color is None else card.colors[int(color)],
-            type=None if kind is None else card.types[int(kind)],
-            track_id=_whole(table.value("track", position)),
-            color_confidence=table.value("color_confidence", position),
-            type_confidence=table.value("type_confidence", position),
-        )
+
+def _results(
+    state: ReadTransaction,
+    ids: Sequence[int],
+    scores: Sequence[float | None] | None = None,
+    distances: Sequence[float | None] | None = None,
+) -> list[Result]:
+    """Results of images by their ids, all of them there, in that order."""
+    values, cameras = state.reader.result_values(ids), state.reader.cameras()
+    nothing = [None] * len(ids)
+    ranked = zip(ids, scores or nothing, distances or nothing, strict=True)
+    return [
+        result_of(values[id], cameras, rank, score, distance)
+        for rank, (id, score, distance) in enumerate(ranked, 1)
+    ]
 
 
 def recorded_encoder(folder: Path) -> str:
@@ -220,10 +244,7 @@ def recorded_encoder(folder: Path) -> str:
         return ""
     store = Store(folder, writable=False)
     try:
-        return store.meta().get("encoder", "")
+        with store.reading() as reader:
+            return reader.meta().get("encoder", "")
     finally:
         store.close()
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

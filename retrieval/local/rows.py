@@ -1,10 +1,11 @@
-"""How an entry lies in a row of `gallery.sqlite`."""
+"""How an entry lies in a row of `gallery.sqlite`, and what a result is made of."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.entries import Entry, likeliest
+from retrieval.gallery.entries import Box, Camera, Entry, Result, camera_of, likeliest
 from zoo.card import Card
 
 CONTENT = (
@@ -12,6 +13,13 @@ CONTENT = (
     "track_id, latitude, longitude, box_left, box_top, box_right, box_bottom, source, digest, embedding"
 )
 """The columns of an image, besides its id, key and picture."""
+
+
+RESULT = (
+    "key, vehicle_id, track_id, camera, time, latitude, longitude, color, color_confidence, type, "
+    "type_confidence, box_left, box_top, box_right, box_bottom"
+)
+"""The columns that a result is made of."""
 
 
 def values_of(image: Entry, card: Card) -> tuple[Any, ...]:
@@ -47,10 +55,46 @@ def entry_of(key: str, picture: bytes, values: tuple[Any, ...]) -> Entry:
         time=time,
         latitude=latitude,
         longitude=longitude,
-        box=None if box[0] is None else (box[0], box[1], box[2], box[3]),
+        box=_box(box),
         source=source,
         digest=digest,
     )
+
+
+def result_of(
+    values: tuple[Any, ...],
+    cameras: Mapping[int, Camera],
+    rank: int,
+    score: float | None = None,
+    distance: float | None = None,
+) -> Result:
+    """The result whose values of `RESULT` these are."""
+    key, vehicle, track, camera, time, latitude, longitude, color, color_sure, kind, type_sure, *box = values
+    return Result(
+        key,
+        rank,
+        score,
+        distance,
+        color=color,
+        color_confidence=color_sure,
+        type=kind,
+        type_confidence=type_sure,
+        seen_by=camera_of(camera, cameras),
+        vehicle_id=vehicle,
+        track_id=track,
+        camera=camera,
+        time=time,
+        latitude=latitude,
+        longitude=longitude,
+        box=_box(box),
+    )
+
+
+def _box(sides: list[float | None]) -> Box | None:
+    left, top, right, bottom = sides
+    if left is None or top is None or right is None or bottom is None:
+        return None
+    return left, top, right, bottom
 
 
 def _blob(array: np.ndarray) -> bytes:

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from retrieval.local.approximate import ApproximateIndex, Effort
+from retrieval.local.reader import State
 from retrieval.local.table import COLUMNS, Table
 from retrieval.local.vectors import Vectors
 from zoo.errors import UserError
@@ -23,14 +24,6 @@ from zoo.files import replacing, write_text
 
 FOLDER, MANIFEST = "derived", "current.json"
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class State:
-    """How far a reader has followed the database."""
-
-    last_id: int = 0
-    last_removal: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,60 +2,28 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import IO
 
 from retrieval.gallery.entries import Camera, Entry
 from retrieval.local import schema
 from retrieval.local.locks import lock_writer
-from retrieval.local.rows import CONTENT, entry_of, values_of
-from retrieval.local.table import UNKNOWN, Row
+from retrieval.local.reader import Reader
+from retrieval.local.rows import CONTENT, values_of
 from zoo.card import Card
 from zoo.errors import UserError
 
 FILE_NAME = "gallery.sqlite"
-CHUNK = 4096
-"""Rows read in one transaction when catching up."""
-
-_INDEXED = (
-    "id, key, embedding, color, type, color_confidence, type_confidence, camera, vehicle_id, track_id, time, "
-    "latitude, longitude"
-)
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What one moment's gallery has that its reader has not.
-
-    Attributes:
-        rows: new ones by ascending id, at most `CHUNK`; where there are fewer, there are no more.
-        removed: ids.
-        last_removal: the sequence number of the newest removal.
-    """
-
-    rows: list[Row]
-    removed: list[int]
-    last_removal: int
-
-
-class _Connection:
-    """A connection and what one thread at a time holds while it uses it."""
-
-    def __init__(self, path: Path) -> None:
-        self.mutex = threading.RLock()
-        self.database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
 
 
 class Store:
     """Connections to `gallery.sqlite`, safe to use from several threads.
 
-    A writer has one of its own for reading, so that no reader waits for a commit to reach the disk. It holds
-    `writer.lock` for as long as it is open; the lock goes with the process, however it ends.
+    Each transaction that reads has a connection of its own, so that no reader waits for another one, or for a
+    commit to reach the disk. A writer holds `writer.lock` for as long as it is open; the lock goes with the
+    process, however it ends.
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
@@ -72,18 +40,29 @@ class Store:
                 ) from error
         elif not self.path.is_file():
             raise UserError(f"{folder}: no gallery there; make one with `python -m retrieval.ingest`")
+        self._mutex = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._is_open = True
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
         try:
             with _faults_told(self.path):
-                self._reads = _Connection(self.path)
-                self._prepare(self._reads.database, writable)
-                self._writes = _Connection(self.path) if writable else self._reads
-                # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
-                self._writes.database.execute("PRAGMA synchronous = FULL")
-                self._writes.database.execute("PRAGMA foreign_keys = ON")
-                self._reads.database.execute("PRAGMA query_only = ON")
+                database = self._connect()
+                self._prepare(database, writable)
+                if writable:
+                    # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
+                    database.execute("PRAGMA synchronous = FULL")
+                    database.execute("PRAGMA foreign_keys = ON")
+                    self._writer = database
+                else:
+                    database.execute("PRAGMA query_only = ON")
+                    self._idle.append(database)
         except BaseException:
             self._unlock()
             raise
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
 
     def _prepare(self, database: sqlite3.Connection, writable: bool) -> None:
         version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -115,8 +94,10 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """One that writes."""
-        with self._writes.mutex, _faults_told(self.path):
-            database = self._writes.database
+        database = self._writer
+        if database is None:
+            raise UserError(f"{self.path}: was opened for searching (readonly); open it for writing")
+        with self._writing, _faults_told(self.path):
             try:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
@@ -126,43 +107,37 @@ class Store:
                     database.execute("ROLLBACK")
 
     @contextmanager
-    def _moment(self) -> Iterator[sqlite3.Connection]:
-        """Reads of one state of the database."""
-        with self._reads.mutex, _faults_told(self.path):
-            database = self._reads.database
+    def reading(self) -> Iterator[Reader]:
+        """A transaction that reads; its state is that of its first read."""
+        with _faults_told(self.path):
+            database = self._taken()
             try:
                 database.execute("BEGIN")
-                yield database
+                yield Reader(database)
             finally:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
+                self._give_back(database)
 
-    def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        with self._reads.mutex, _faults_told(self.path):
-            return self._reads.database.execute(sql, values).fetchone()
+    def _taken(self) -> sqlite3.Connection:
+        with self._mutex:
+            if self._idle:
+                return self._idle.pop()
+        database = self._connect()
+        database.execute("PRAGMA query_only = ON")
+        return database
 
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._reads.mutex, _faults_told(self.path):
-            return self._reads.database.execute(sql, values).fetchall()
-
-    def version(self) -> int:
-        """A number that changes when another process has committed something."""
-        row = self._one("PRAGMA data_version")
-        return int(row[0]) if row else 0
-
-    def meta(self) -> dict[str, str]:
-        """What is recorded of the gallery as a whole."""
-        return dict(self._all("SELECT name, value FROM meta"))
+    def _give_back(self, database: sqlite3.Connection) -> None:
+        with self._mutex:
+            if self._is_open:
+                self._idle.append(database)
+                return
+        database.close()
 
     def set_meta(self, values: dict[str, str]) -> None:
         """Record facts about the gallery as a whole."""
         with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
-
-    def cameras(self) -> list[Camera]:
-        """The cameras that are described, by id."""
-        rows = self._all("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
-        return [Camera(*row) for row in rows]
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
@@ -206,78 +181,16 @@ class Store:
                     removed += 1
         return removed
 
-    def changes(self, last_id: int, last_removal: int, card: Card) -> Changes:
-        """Read what came after `last_id` and `last_removal`, as of one moment."""
-        colors = {name: index for index, name in enumerate(card.colors)}
-        types = {name: index for index, name in enumerate(card.types)}
-        with self._moment() as database:
-            removals = database.execute(
-                "SELECT sequence, id FROM removals WHERE sequence > ? ORDER BY sequence", (last_removal,)
-            ).fetchall()
-            found = database.execute(
-                f"SELECT {_INDEXED} FROM images WHERE id > ? ORDER BY id LIMIT {CHUNK}", (last_id,)
-            )
-            rows = [
-                Row(
-                    image_id,
-                    key,
-                    np.frombuffer(embedding, "<f4"),
-                    (colors.get(color, UNKNOWN), types.get(kind, UNKNOWN), *others),
-                )
-                for image_id, key, embedding, color, kind, *others in found
-            ]
-        newest = removals[-1][0] if removals else last_removal
-        return Changes(rows, [removed for _, removed in removals], newest)
-
-    def knows(self, last_id: int, last_removal: int, key: str) -> bool:
-        """Whether this database has gone through that state: its counters are as far, the id is the key's.
-
-        A database that was put back from an older copy has not.
-        """
-        counters = dict(self._all("SELECT name, seq FROM sqlite_sequence"))
-        if counters.get("images", 0) < last_id or counters.get("removals", 0) < last_removal:
-            return False
-        row = self._one("SELECT key FROM images WHERE id = ?", last_id)
-        return row is None or row[0] == key
-
-    def digests(self, keys: Sequence[str]) -> dict[str, str]:
-        """Of those keys that are there, the digests of the files that they were made from."""
-        return dict(self._of_keys("key, digest", keys))
-
-    def _of_keys(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        for start in range(0, len(keys), CHUNK):
-            part = keys[start : start + CHUNK]
-            marks = ", ".join("?" * len(part))
-            yield from self._all(f"SELECT {columns} FROM images WHERE key IN ({marks})", part)
-
-    def entries(self, last_id: int, count: int) -> list[tuple[int, Entry]]:
-        """The `count` whole entries that follow an id, with their ids."""
-        return [
-            (row[0], entry_of(row[1], row[2], row[3:]))
-            for row in self._all(
-                f"SELECT id, key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE id > ? "
-                "ORDER BY id LIMIT ?",
-                (last_id, count),
-            )
-        ]
-
-    def entry(self, key: str) -> Entry | None:
-        """One whole entry, None where the gallery does not have the key."""
-        row = self._one(
-            f"SELECT key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?", key
-        )
-        return None if row is None else entry_of(row[0], row[1], row[2:])
-
-    def picture(self, key: str) -> bytes | None:
-        """The small JPEG of an image, None where the gallery does not have the key."""
-        row = self._one("SELECT jpeg FROM pictures JOIN images USING (id) WHERE key = ?", key)
-        return None if row is None else row[0]
-
     def close(self) -> None:
-        """Close the connection and let the next writer in."""
-        for connection in {self._reads, self._writes}:
-            with connection.mutex:
-                connection.database.close()
+        """Close the connections and let the next writer in."""
+        with self._mutex:
+            self._is_open = False
+            idle, self._idle = self._idle, []
+        for database in idle:
+            database.close()
+        if self._writer is not None:
+            with self._writing:
+                self._writer.close()
         self._unlock()
 
     def _unlock(self) -> None:

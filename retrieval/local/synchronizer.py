@@ -1,9 +1,10 @@
 """Keeps what is derived from a gallery's database in line with it: memory, snapshot and index."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,23 @@ from retrieval.local import snapshot
 from retrieval.local.approximate import ApproximateIndex
 from retrieval.local.index_policy import AUTO, IndexPolicy
 from retrieval.local.locks import SharedLock
-from retrieval.local.snapshot import Derived, State
-from retrieval.local.store import CHUNK, Changes, Store
+from retrieval.local.reader import CHUNK, Changes, Reader
+from retrieval.local.snapshot import Derived
+from retrieval.local.store import Store
 from retrieval.local.table import Table
 from retrieval.local.vectors import Vectors
 from zoo.errors import UserError
+
+_PATIENCE = 30.0
+"""Seconds in which somebody who reads has to meet a state that both the database and memory are in."""
+
+
+@dataclass(frozen=True)
+class ReadTransaction:
+    """One state of a gallery: what is derived from the database, and the database itself."""
+
+    derived: Derived
+    reader: Reader
 
 
 class Synchronizer:
@@ -39,39 +52,72 @@ class Synchronizer:
         self._card = model.card
         self._writable = writable
         self._policy = policy
-        self._gallery_id = store.meta()["gallery_id"]
+        with store.reading() as reader:
+            self._gallery_id = reader.meta()["gallery_id"]
         self._dimension = model.card.outputs["embedding"]
         # Who brings it up to date; and, for a moment only, who searches.
         self._updating = threading.RLock()
         self._searching = SharedLock()
-        self._version = -1
+        self._published = threading.Condition()
+        self._own = threading.local()
         self._builder: threading.Thread | None = None
         self._fault: UserError | None = None
         self.derived = self._load()
         self.catch_up()
 
     @contextmanager
-    def reading(self) -> Iterator[Derived]:
-        """What the gallery holds now; a reader first takes in what the writer has committed."""
-        if not self._writable:
-            self.catch_up()
-        with self._searching.reading():
-            yield self.derived
+    def reading(self) -> Iterator[ReadTransaction]:
+        """What the gallery holds now, which stays what it is; inside another one, the same again."""
+        outer: ReadTransaction | None = getattr(self._own, "transaction", None)
+        if outer is not None:
+            yield outer
+            return
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            with self._searching.reading(), self._store.reading() as reader:
+                derived = self.derived
+                if reader.state() == derived.state:
+                    self._own.transaction = ReadTransaction(derived, reader)
+                    try:
+                        yield self._own.transaction
+                    finally:
+                        self._own.transaction = None
+                    return
+            if time.monotonic() > give_up:
+                raise UserError(f"{self._folder}: changes faster than it can be read; ask again")
+            self._await(derived)
+
+    def _await(self, seen: Derived) -> None:
+        """Wait until there is something newer than `seen`: the database is a little ahead of it."""
+        if self._writable:
+            with self._published:
+                if self._published.wait_for(lambda: self.derived is not seen, timeout=1):
+                    return
+        # What another process has committed, or what was not taken in because that failed.
+        self.catch_up()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Change the database inside, one thread at a time; afterwards, searches know of it."""
+        if getattr(self._own, "transaction", None) is not None:
+            raise RuntimeError("a thread cannot change the gallery inside its own read transaction")
         with self._updating:
             yield
-            self._catch_up()
+            self.catch_up()
 
     def catch_up(self) -> None:
-        """Take in what another process has committed."""
+        """Bring what is derived to what the store holds."""
         with self._updating:
-            version = self._store.version()
-            if version != self._version:
-                self._catch_up()
-                self._version = version
+            if not self._writable and len(self.derived.vectors.tail) >= self._policy.snapshot_rows:
+                self._adopt_snapshot()
+            while True:
+                with self._store.reading() as reader:
+                    changes = reader.changes(self.derived.state, self._card)
+                self._take_in(changes)
+                if self._writable:
+                    self._maintain()
+                if len(changes.rows) < CHUNK:
+                    break
 
     def close(self) -> None:
         """Finish the index, and write down what is only in memory.
@@ -102,33 +148,21 @@ class Synchronizer:
             derived, last_key = found
             # Of a snapshot that is mostly removed rows, a writer makes a new one from the database.
             spent = self._writable and derived.table.dead > max(CHUNK, len(derived.table) // 2)
-            known = self._store.knows(derived.state.last_id, derived.state.last_removal, last_key)
+            with self._store.reading() as reader:
+                known = reader.knows(derived.state, last_key)
             if known and not spent:
                 return derived
         return Derived(Table(), Vectors(self._dimension))
 
-    def _catch_up(self) -> None:
-        """Bring what is derived to what the store holds."""
-        if not self._writable and len(self.derived.vectors.tail) >= self._policy.snapshot_rows:
-            self._adopt_snapshot()
-        while True:
-            state = self.derived.state
-            changes = self._store.changes(state.last_id, state.last_removal, self._card)
-            self._take_in(changes)
-            if self._writable:
-                self._maintain()
-            if len(changes.rows) < CHUNK:
-                break
-
     def _take_in(self, changes: Changes) -> None:
         derived = self.derived
+        if changes.state == derived.state:
+            return
         table, vectors = derived.table.without(changes.removed), derived.vectors
-        last_id = derived.state.last_id
         if changes.rows:
             vectors = vectors.with_rows(np.stack([row.embedding for row in changes.rows]))
             table = table.with_rows(changes.rows)
-            last_id = changes.rows[-1].id
-        self._show(Derived(table, vectors, derived.index, State(last_id, changes.last_removal)))
+        self._show(Derived(table, vectors, derived.index, changes.state))
 
     def _show(self, derived: Derived) -> None:
         """Let searches look at `derived`, whose index takes in what it lacks."""
@@ -138,8 +172,13 @@ class Synchronizer:
                 with self._searching.writing():
                     put_in()
                     # Never fewer rows than the index holds.
-                    self.derived = derived
-        self.derived = derived
+                    self._publish(derived)
+        self._publish(derived)
+
+    def _publish(self, derived: Derived) -> None:
+        with self._published:
+            self.derived = derived
+            self._published.notify_all()
 
     def _adopt_snapshot(self) -> None:
         """Go on from the snapshot that the writer has written meanwhile, and free the memory."""

@@ -114,9 +114,3 @@ class Table:
         found = np.searchsorted(self["ids"], wanted)
         inside = found < len(self)
         return np.unique(found[inside][self["ids"][found[inside]] == wanted[inside]])
-
-    def value(self, name: str, position: int) -> float | int | None:
-        """One value as plain Python, None where it is not known."""
-        value = self._columns[name][position].item()
-        missing = COLUMNS[name][1]
-        return None if value == missing or value != value else value  # noqa: PLR0124, NaN alone differs from itself

@@ -2,13 +2,15 @@
 
 import heapq
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.base import Gallery, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
+from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
@@ -18,9 +20,9 @@ from retrieval.milvus.rows import (
     SHOWN,
     are_equal,
     entry_of,
-    hit_of,
     index_kind,
     picture_of,
+    result_of,
     row_id,
     row_of,
 )
@@ -29,6 +31,19 @@ from zoo.card import Card
 from zoo.errors import UserError
 
 _ROWS_A_REQUEST = 200
+
+
+@dataclass
+class _Seen:
+    """What one thread has read in a read transaction.
+
+    Attributes:
+        embeddings: of the last search's results, float32 [D], by key.
+        cameras: None until somebody has asked for them.
+    """
+
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    cameras: list[Camera] | None = None
 
 
 class MilvusGallery(Gallery):
@@ -51,6 +66,7 @@ class MilvusGallery(Gallery):
         index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
         self._search = Search(connection, self._images, index, model.card)
         self._seen_cameras: set[int] = set()
+        self._own = threading.local()
         # Milvus Lite takes one writer at a time.
         self._writing = threading.Lock()
 
@@ -89,6 +105,28 @@ class MilvusGallery(Gallery):
             connection.close()
             raise
 
+    @contextmanager
+    def read_transaction(self) -> Iterator[None]:
+        """Answer from one state, as far as Milvus can.
+
+        Its collections have the consistency level Strong: a request sees all that was acknowledged before it,
+        and so is of one state, but the next request may be of a later one. So a search reads all that its
+        results need in one request, and the embeddings of its results, and the cameras, are kept for whatever
+        is asked next in the same transaction. What else is asked may be newer, or have gone.
+        """
+        if self._seen is not None:
+            yield
+            return
+        self._own.seen = _Seen()
+        try:
+            yield
+        finally:
+            self._own.seen = None
+
+    @property
+    def _seen(self) -> _Seen | None:
+        return getattr(self._own, "seen", None)
+
     def __len__(self) -> int:
         return self._search.count("")
 
@@ -125,15 +163,30 @@ class MilvusGallery(Gallery):
                 self._connection.call("delete", self._images, ids=found)
         return len(found)
 
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
         """Find the nearest; see `Gallery.search`."""
         query = self._query(embedding, k)
         chosen = filters or Filters()
-        rows, values = self._search.nearest(query, k, chosen, self._expression(chosen), SHOWN)
-        scores = similarity(values, query, self.model.card.metric)
+        with self.read_transaction():
+            rows, values = self._search.nearest(query, k, chosen, self._expression(chosen), SHOWN)
+            if self._seen is not None:
+                found = {row["name"]: row["embedding"] for row in rows if "embedding" in row}
+                self._seen.embeddings = found
+            scores = similarity(values, query, self.model.card.metric)
+            return self._results(rows, scores.tolist(), values.tolist())
+
+    def _results(
+        self,
+        rows: Sequence[Row],
+        scores: Sequence[float | None] | None = None,
+        distances: Sequence[float | None] | None = None,
+    ) -> list[Result]:
+        cameras = {camera.id: camera for camera in self.cameras()} if rows else {}
+        nothing = [None] * len(rows)
+        ranked = zip(rows, scores or nothing, distances or nothing, strict=True)
         return [
-            hit_of(row, float(score), float(value), self.model.card)
-            for row, score, value in zip(rows, scores, values, strict=True)
+            result_of(row, self.model.card, cameras, rank, score, distance)
+            for rank, (row, score, distance) in enumerate(ranked, 1)
         ]
 
     def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
@@ -145,10 +198,12 @@ class MilvusGallery(Gallery):
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D]."""
-        found = {row["name"]: row["embedding"] for row in self._rows(keys, ["name", "embedding"])}
+        found = dict(self._seen.embeddings) if self._seen else {}
+        missing = [key for key in keys if key not in found]
+        found |= {row["name"]: row["embedding"] for row in self._rows(missing, ["name", "embedding"])}
         for key in keys:
             if key not in found:
-                raise UserError(f"{key!r}: the gallery has no image of this key")
+                raise UnknownKeyError(f"{key!r}: the gallery has no image of this key")
         dimension = self.model.card.outputs["embedding"]
         return np.asarray([found[key] for key in keys], np.float32).reshape(len(keys), dimension)
 
@@ -163,23 +218,32 @@ class MilvusGallery(Gallery):
             for start in range(0, len(rows), batch):
                 yield [entry_of(row) for row in rows[start : start + batch]]
 
-    def browse(self, filters: Filters | None = None, limit: int = 100, offset: int = 0) -> list[str]:
-        """Keys by attributes alone: Milvus sorts nothing, so that all that meet the filters are read."""
-        chosen = filters or Filters()
-        batches = self._connection.scan(
-            self._images, self._expression(chosen), ["name", "time", "latitude", "longitude"]
-        )
-        found = (
-            (float("inf") if row["time"] is None else -row["time"], row["name"])
-            for batch in batches
-            for row in inside(batch, chosen)
-        )
-        return [name for _, name in heapq.nsmallest(offset + limit, found)[offset:]]
+    def results(self, keys: Sequence[str]) -> list[Result]:
+        """The images of those keys that are there."""
+        found = {row["name"]: row for row in self._rows(keys, SHOWN)}
+        return self._results([found[key] for key in keys if key in found])
 
-    def picture(self, key: str) -> bytes | None:
-        """The small JPEG of an image."""
-        rows = self._rows([key], ["picture"])
-        return picture_of(rows[0]) if rows else None
+    def browse(
+        self,
+        filters: Filters | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        without: Collection[str] = (),
+    ) -> list[Result]:
+        """Find by attributes alone: Milvus sorts nothing, so that all that meet the filters are read."""
+        chosen = filters or Filters()
+        with self.read_transaction():
+            found = (
+                (float("inf") if row["time"] is None else -row["time"], row["name"], row)
+                for batch in self._connection.scan(self._images, self._expression(chosen), SHOWN)
+                for row in inside(batch, chosen)
+                if row["name"] not in without
+            )
+            return self._results([row for *_, row in heapq.nsmallest(offset + limit, found)[offset:]])
+
+    def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Of those keys that are there, the small JPEGs."""
+        return {row["name"]: picture_of(row) for row in self._rows(keys, ["name", "picture"])}
 
     def digests(self, keys: Sequence[str]) -> dict[str, str]:
         """Of those keys that are there, the digests of their source files."""
@@ -192,7 +256,12 @@ class MilvusGallery(Gallery):
 
     def cameras(self) -> list[Camera]:
         """Every camera that is described or that an image came from, by id."""
-        return self._about.cameras()
+        seen = self._seen
+        if seen is None:
+            return self._about.cameras()
+        if seen.cameras is None:
+            seen.cameras = self._about.cameras()
+        return seen.cameras
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
@@ -225,7 +294,7 @@ class MilvusGallery(Gallery):
         if not fresh:
             return
         known = {camera.id for camera in self.cameras()}
-        self.set_cameras(Camera(camera, f"camera {camera}") for camera in sorted(fresh - known))
+        self.set_cameras(Camera.unnamed(camera) for camera in sorted(fresh - known))
         self._seen_cameras |= fresh
 
     def _may_write(self) -> None:

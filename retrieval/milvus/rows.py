@@ -2,17 +2,18 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.entries import Entry, Facts, Hit, likeliest
+from retrieval.gallery.entries import Box, Camera, Entry, Facts, Result, camera_of, likeliest
 from zoo.card import Card
 from zoo.errors import UserError
 
 FACTS = ("vehicle_id", "track_id", "camera", "time", "latitude", "longitude")
 SIDES = ("box_left", "box_top", "box_right", "box_bottom")
-SHOWN = ["name", *FACTS, "color", "type", "color_confidence", "type_confidence"]
+SHOWN = ["name", *FACTS, *SIDES, "color", "type", "color_confidence", "type_confidence"]
 """Fields that a search result is made of."""
 
 MAX_TEXT = 65_535
@@ -120,7 +121,6 @@ def picture_of(row: dict[str, Any]) -> bytes:
 
 def entry_of(row: dict[str, Any]) -> Entry:
     """The entry whose row it is."""
-    left, top, right, bottom = (row[side] for side in SIDES)
     return Entry(
         key=row["name"],
         embedding=np.asarray(row["embedding"], np.float32),
@@ -129,7 +129,7 @@ def entry_of(row: dict[str, Any]) -> Entry:
         picture=picture_of(row),
         source=row["source"],
         digest=row["digest"],
-        box=None if left is None else (left, top, right, bottom),
+        box=_box(row),
         **{name: row[name] for name in FACTS},
     )
 
@@ -144,19 +144,31 @@ def are_equal(first: Entry, second: Entry) -> bool:
     )
 
 
-def hit_of(row: dict[str, Any], score: float, distance: float, card: Card) -> Hit:
-    """The search result that a row with the fields `SHOWN` makes."""
+def result_of(
+    row: dict[str, Any],
+    card: Card,
+    cameras: Mapping[int, Camera],
+    rank: int,
+    score: float | None = None,
+    distance: float | None = None,
+) -> Result:
+    """The result that a row with the fields `SHOWN` makes."""
     color, kind = row["color"], row["type"]
-    return Hit(
-        key=row["name"],
-        score=score,
-        distance=distance,
-        vehicle_id=row["vehicle_id"],
-        camera=row["camera"],
-        time=row["time"],
+    return Result(
+        row["name"],
+        rank,
+        score,
+        distance,
         color=None if color is None else card.colors[color],
-        type=None if kind is None else card.types[kind],
-        track_id=row["track_id"],
         color_confidence=row["color_confidence"],
+        type=None if kind is None else card.types[kind],
         type_confidence=row["type_confidence"],
+        seen_by=camera_of(row["camera"], cameras),
+        box=_box(row),
+        **{name: row[name] for name in FACTS},
     )
+
+
+def _box(row: dict[str, Any]) -> Box | None:
+    left, top, right, bottom = (row[side] for side in SIDES)
+    return None if left is None else (left, top, right, bottom)

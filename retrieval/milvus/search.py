@@ -44,7 +44,8 @@ class Search:
             fields: wanted of each row; `name` among them.
 
         Returns:
-            rows without their embeddings, and distances float64, in order.
+            rows and distances float64, in order; the rows have their embeddings, float32 [D], unless
+            everything had to be compared one by one.
         """
         wanted = {*fields, "embedding", *(("latitude", "longitude") if filters.near is not None else ())}
         rows, values = self._candidates(query, k, filters, expression, sorted(wanted))
@@ -96,6 +97,9 @@ class Search:
         for batch in self.connection.scan(self.images, expression, fields):
             fresh = inside(batch, filters)
             values = np.append(values, self._distances(query, fresh))
+            for row in fresh:
+                # No longer needed, and the larger part of a row.
+                del row["embedding"]
             rows += fresh
             if k and len(rows) > 4 * k + MAX_FETCH:
                 near = np.flatnonzero(values <= np.partition(values, k - 1)[k - 1])
@@ -103,9 +107,10 @@ class Search:
         return rows, values
 
     def _distances(self, query: np.ndarray, rows: list[Row]) -> np.ndarray:
-        # They are no longer needed, and the larger part of a row.
-        vectors = [row.pop("embedding") for row in rows]
+        vectors = [row["embedding"] for row in rows]
         stored = np.asarray(vectors, np.float32).reshape(len(rows), len(query))
+        for row, vector in zip(rows, stored, strict=True):
+            row["embedding"] = vector
         return distances(query, stored, self.card.metric)
 
     def _effort(self, fetch: int) -> dict[str, int]:

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from retrieval.gallery.entries import Hit
+from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Query, Searcher
-from retrieval.results.results import Result, browsed
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 
@@ -25,22 +24,22 @@ class AuditedSearcher(Searcher):
 
     def search(
         self, query: Query | Sequence[Query], k: int, filters: Filters | None = None, **options: Any
-    ) -> list[Hit]:
+    ) -> list[Result]:
         """Search as `Searcher.search` does."""
-        hits = super().search(query, k, filters, **options)
-        self._searched(filters or Filters(), [hit.key for hit in hits])
-        return hits
+        found = super().search(query, k, filters, **options)
+        self._searched(filters or Filters(), found)
+        return found
 
     def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:
         """Search by attributes alone."""
-        found = browsed(self.gallery, filters, limit, without)
-        self._searched(filters, [result.key for result in found])
+        found = self.gallery.browse(filters, limit, without=without)
+        self._searched(filters, found)
         return found
 
     def note(self, filters: Filters, keys: Sequence[str], **did: str) -> None:
         """Log what else is done with results: compared, or taken along as a file."""
         self._audit.record(None, "page", filters, keys, **did)
 
-    def _searched(self, filters: Filters, keys: Sequence[str]) -> None:
-        self._audit.record(None, "page", filters, keys)
+    def _searched(self, filters: Filters, found: Sequence[Result]) -> None:
+        self.note(filters, [result.key for result in found])
         self._metrics.searches.labels("page").inc()

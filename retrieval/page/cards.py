@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from html import escape
 from urllib.parse import quote
 
+from retrieval.gallery.entries import Result
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.results.downloads import FORMATS
-from retrieval.results.results import Result
 
 _ICONS = {"yes": "✓", "no": "✕", "compare": "⇄", "similar": "⌕"}
 _KEYS = {"yes": "y", "no": "n", "compare": "c", "similar": "s"}
@@ -76,11 +76,9 @@ def describe(result: Result, say: Say) -> str:
 
 def camera(result: Result, say: Say) -> str:
     """The camera's name; one that nobody has named is called by its number in the page's language."""
-    if result.camera is None:
+    if result.seen_by is None:
         return ""
-    if result.camera_name in (None, f"camera {result.camera}"):
-        return say("camera.id", id=result.camera)
-    return result.camera_name or ""
+    return result.seen_by.name if result.seen_by.is_named else say("camera.id", id=result.seen_by.id)
 
 
 def where(result: Result, say: Say) -> str:

@@ -1,7 +1,6 @@
 """What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
-from retrieval.gallery.entries import Box
+from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters, as_parameters
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
@@ -19,9 +18,7 @@ from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison, compare
-from retrieval.query.words import read_words
-from retrieval.results.downloads import FORMATS, Report, export
-from retrieval.results.results import Result, listed
+from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
@@ -94,8 +91,7 @@ class PageEvents:
 
         A field that these words do not speak of stays as it is, unless the last ones had set it.
         """
-        known = self._gallery.time_range()
-        found = read_words(text, self.card, self._gallery.cameras(), known[1] if known else None)
+        found = self._searcher.understand(text)
         now, last = as_parameters(found.filters), as_parameters(before)
         fields = [
             as_field(name, now[name]) if name in now else EMPTY[name] if name in last else gr.skip()
@@ -112,7 +108,7 @@ class PageEvents:
         key, verdict = str(_detail(event, "key")), _detail(event, "verdict")
         positive = tuple(each for each in feedback.positive if each != key)
         negative = tuple(each for each in feedback.negative if each != key)
-        if self._gallery.get(key) is None or len(positive) + len(negative) >= MAX_MARKS:
+        if not self._gallery.results([key]) or len(positive) + len(negative) >= MAX_MARKS:
             return Feedback(positive, negative)
         if verdict == "yes":
             positive = (*positive, key)
@@ -149,9 +145,11 @@ class PageEvents:
             elif state.query is None and filters == Filters():
                 html = cards.notice(say("nothing"), say("nothing.text"))
             else:
-                found = self._found(state, feedback, filters, int(k), group, rerank)
+                with self._gallery.read_transaction():
+                    found = self._found(state, feedback, filters, int(k), group, rerank)
+                    cameras = self._gallery.cameras()
                 html = self._results(state, feedback, filters, found, say)
-                drawn = panels.drawings(found, self._gallery.cameras(), feedback.positive, say)
+                drawn = panels.drawings(found, cameras, feedback.positive, say)
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
         return html, drawn, seen, Shown(asked, tuple(found), filters)
@@ -161,14 +159,19 @@ class PageEvents:
     ) -> list[Result]:
         if state.query is None:
             return self._searcher.browse(filters, k, feedback.negative)
-        hits = self._searcher.search(
+        marked = (*feedback.positive, *feedback.negative)
+        # A marked image may have left the gallery meanwhile.
+        there = {result.key for result in self._gallery.results(marked)}
+        return self._searcher.search(
             *(state.query, k, filters),
-            feedback=_known(feedback, self._gallery.get),
+            feedback=Feedback(
+                tuple(key for key in feedback.positive if key in there),
+                tuple(key for key in feedback.negative if key in there),
+            ),
             rerank=rerank,
             group=group if group in ("track", "vehicle") else None,
             without=(state.key,) if state.key else (),
         )
-        return listed(self._gallery, hits)
 
     def _results(
         self, state: QueryState, feedback: Feedback, filters: Filters, found: list[Result], say: Say
@@ -224,29 +227,34 @@ class PageEvents:
         )
         return html, key
 
-    def export(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Any:
+    def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Any:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
         format = next((each for each in FORMATS if each == _detail(event, "format")), None)
         if format is None or not shown.results:
             return gr.skip()
-        report = Report(
+        keys = [result.key for result in shown.results]
+        self._searcher.note(shown.filters, keys, action="export", format=format)
+        with self._gallery.read_transaction():
+            pictures, cameras = self._gallery.pictures(keys), self._gallery.cameras()
+        report = SearchReport(
             shown.results,
             shown.filters,
             state.picture,
             self.card.name,
-            self._gallery.cameras(),
+            pictures,
+            cameras,
             feedback.positive,
         )
-        keys = [result.key for result in shown.results]
-        self._searcher.note(shown.filters, keys, action="export", format=format)
         folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
         path = folder / f"results.{format}"
-        path.write_bytes(export(report, format, self._gallery.picture))
+        path.write_bytes(make_download(report, format))
         return gr.update(value=str(path))
 
     def header(self, say: Say) -> str:
         """The title with what is in the gallery now."""
-        return panels.header(self.card.name, len(self._gallery), len(self._gallery.cameras()), say)
+        with self._gallery.read_transaction():
+            images, cameras = len(self._gallery), len(self._gallery.cameras())
+        return panels.header(self.card.name, images, cameras, say)
 
     def scene(self, upload: InputImage | None, state: QueryState, language: str) -> str:
         """The scene in another language."""
@@ -261,7 +269,7 @@ class PageEvents:
         """The cameras to choose from; one without a name is called by its number."""
         return [
             (
-                say("camera.id", id=camera.id) if camera.name == f"camera {camera.id}" else camera.name,
+                camera.name if camera.is_named else say("camera.id", id=camera.id),
                 camera.id,
             )
             for camera in self._gallery.cameras()
@@ -294,12 +302,3 @@ def _in_pixels(shares: Box, image: np.ndarray) -> Box:
         float(round(share * side)) for share, side in zip(shares, (width, height, width, height), strict=True)
     )
     return left, top, right, bottom
-
-
-def _known(feedback: Feedback, get: Any) -> Feedback:
-    """Without marks of images that have left the gallery meanwhile."""
-    return replace(
-        feedback,
-        positive=tuple(key for key in feedback.positive if get(key) is not None),
-        negative=tuple(key for key in feedback.negative if get(key) is not None),
-    )

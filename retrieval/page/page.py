@@ -201,7 +201,7 @@ class _Page:
                 **_QUIET,
             )
         exported = [self.query, self.shown, self.feedback]
-        self.found.download(on.export, exported, [self.file], **_QUIET).then(
+        self.found.download(on.download, exported, [self.file], **_QUIET).then(
             None, [self.file], None, js=_FETCH
         )
         translated = [

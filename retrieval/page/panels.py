@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from retrieval.gallery.entries import Box, Camera
+from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.page.cards import button, picture_address, swatch, where
 from retrieval.page.texts import Say
@@ -16,9 +16,8 @@ from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison
 from retrieval.query.searcher import Query
 from retrieval.query.words import Understood
-from retrieval.results.results import Result
-from retrieval.results.time_chart import camera_time_chart
-from retrieval.results.track_map import track_map
+from retrieval.results.trajectory_chart import trajectory_chart
+from retrieval.results.trajectory_map import trajectory_map
 from retrieval.sources.source import display_jpeg
 
 _SHOWN_CLASSES = 3
@@ -140,8 +139,8 @@ def drawings(found: Sequence[Result], cameras: Sequence[Camera], marked: Collect
     """The results as a track on a map, and by camera and time."""
     if not found:
         return ""
-    drawn = track_map(found, cameras, marked, say("map")) or f"<p>{escape(say('no.places'))}</p>"
-    chart = camera_time_chart(found, marked, say("chart")) or f"<p>{escape(say('no.times'))}</p>"
+    drawn = trajectory_map(found, cameras, marked, say("map")) or f"<p>{escape(say('no.places'))}</p>"
+    chart = trajectory_chart(found, marked, say("chart")) or f"<p>{escape(say('no.times'))}</p>"
     return (
         f'<p class="vr-note">{escape(say("way"))}</p><div class="vr-drawings">'
         f"<figure><figcaption>{escape(say('map'))}</figcaption>{drawn}</figure>"

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from retrieval.gallery.entries import Box
+from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Query
-from retrieval.results.results import Result
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,38 @@
 """From a query image to ranked results: what the command, the REST interface and the page all call."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Hit
+from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
-from retrieval.query.grouping import Group, search_groups
 from retrieval.query.reranking import HEAD, reranked_distances
+from retrieval.query.words import Understood, read_words
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from zoo.preprocess import ImageError
+
+Group = Literal["vehicle", "track"]
+
+_SHOWN = (
+    "key",
+    "score",
+    "distance",
+    "camera",
+    "camera_name",
+    "time",
+    "color",
+    "type",
+    "vehicle_id",
+    "track_id",
+    "color_confidence",
+    "type_confidence",
+)
+"""What a search's JSON tells of each result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +114,8 @@ class Searcher:
         rerank: bool = False,
         group: Group | None = None,
         without: Sequence[str] = (),
-    ) -> list[Hit]:
-        """Search the gallery.
+    ) -> list[Result]:
+        """Search the gallery; the answer is of one state of it.
 
         Args:
             query: one image, or several of the same vehicle, which are fused.
@@ -109,39 +127,61 @@ class Searcher:
             without: keys that are not returned.
 
         Raises:
-            UserError: see `Gallery.search`; a key of the feedback that the gallery does not have.
+            UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback.
         """
         queries = [query] if isinstance(query, Query) else list(query)
         said = feedback or Feedback()
-        embedding = refine(
-            fuse(np.stack([each.embedding for each in queries])),
-            self.gallery.embeddings(said.positive),
-            self.gallery.embeddings(said.negative),
-            self.gallery.model.card.metric,
-        )
         left_out = {*said.negative, *without}
+        with self.gallery.read_transaction():
+            embedding = refine(
+                fuse(np.stack([each.embedding for each in queries])),
+                self.gallery.embeddings(said.positive),
+                self.gallery.embeddings(said.negative),
+                self.gallery.model.card.metric,
+            )
 
-        def nearest(count: int) -> list[Hit]:
-            fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(left_out)
-            hits = self.gallery.search(embedding, fetch, filters)
-            hits = [hit for hit in hits if hit.key not in left_out]
-            if rerank:
-                hits = self._reranked(embedding, hits)
-            return hits[: count or None]
+            def nearest(count: int) -> list[Result]:
+                fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(left_out)
+                found = self.gallery.search(embedding, fetch, filters)
+                found = [result for result in found if result.key not in left_out]
+                if rerank:
+                    found = self._reranked(embedding, found)
+                return found[: count or None]
 
-        return nearest(k) if group is None else search_groups(nearest, k, group)
+            found = nearest(k) if group is None else search_groups(nearest, k, group)
+        return [replace(result, rank=rank) for rank, result in enumerate(found, 1)]
 
-    def _reranked(self, embedding: np.ndarray, hits: list[Hit]) -> list[Hit]:
-        head, rest = hits[:HEAD], hits[HEAD:]
+    def _reranked(self, embedding: np.ndarray, found: list[Result]) -> list[Result]:
+        head, rest = found[:HEAD], found[HEAD:]
         if len(head) < 2:
-            return hits
-        final = reranked_distances(embedding, self.gallery.embeddings([hit.key for hit in head]))
+            return found
+        final = reranked_distances(embedding, self.gallery.embeddings([result.key for result in head]))
         return [head[place] for place in np.argsort(final, kind="stable")] + rest
 
-    def answer(self, query: Query, hits: Sequence[Hit]) -> dict[str, Any]:
+    def similar(
+        self,
+        key: str,
+        k: int,
+        filters: Filters | None = None,
+        *,
+        rerank: bool = False,
+        group: Group | None = None,
+    ) -> tuple[Query, list[Result]] | None:
+        """Search with an image of the gallery, which is not returned; None where there is no such key."""
+        with self.gallery.read_transaction():
+            query = self.recall(key)
+            if query is None:
+                return None
+            return query, self.search(query, k, filters, rerank=rerank, group=group, without=(key,))
+
+    def understand(self, text: str) -> Understood:
+        """Read filters out of plain words, with the names and times of the gallery."""
+        with self.gallery.read_transaction():
+            known, cameras = self.gallery.time_range(), self.gallery.cameras()
+        return read_words(text, self.gallery.model.card, cameras, known[1] if known else None)
+
+    def answer(self, query: Query, results: Sequence[Result]) -> dict[str, Any]:
         """The JSON form of a search, the same from the command and over REST."""
-        # A hit's camera may have gone since, with the last image of it.
-        names = {camera.id: camera.name for camera in self.gallery.cameras()}
         return {
             "query": {
                 "color": query.color,
@@ -149,24 +189,39 @@ class Searcher:
                 "color_probs": query.colors,
                 "type_probs": query.types,
             },
-            "results": [
-                {
-                    "key": hit.key,
-                    "score": hit.score,
-                    "distance": hit.distance,
-                    "camera": hit.camera,
-                    "camera_name": None if hit.camera is None else names.get(hit.camera),
-                    "time": hit.time,
-                    "color": hit.color,
-                    "type": hit.type,
-                    "vehicle_id": hit.vehicle_id,
-                    "track_id": hit.track_id,
-                    "color_confidence": hit.color_confidence,
-                    "type_confidence": hit.type_confidence,
-                }
-                for hit in hits
-            ],
+            "results": [result.as_json(_SHOWN) for result in results],
         }
+
+
+def best_of_each(results: Sequence[Result], group: Group) -> list[Result]:
+    """The nearest of each vehicle or track, in order; an image of no known one stands for itself."""
+    seen: set[int] = set()
+    kept = []
+    for result in results:
+        name = result.vehicle_id if group == "vehicle" else result.track_id
+        if name is None or name not in seen:
+            kept.append(result)
+        if name is not None:
+            seen.add(name)
+    return kept
+
+
+def search_groups(search: Callable[[int], list[Result]], k: int, group: Group) -> list[Result]:
+    """Search deeper and deeper until there are k groups, or no more images.
+
+    Args:
+        search: gives that many results, all of them for 0.
+        k: groups wanted; 0 for all.
+    """
+    if k <= 0:
+        return best_of_each(search(k), group)
+    fetch = 4 * k
+    while True:
+        found = search(fetch)
+        kept = best_of_each(found, group)
+        if len(kept) >= k or len(found) < fetch:
+            return kept[:k]
+        fetch *= 4
 
 
 def _by_probability(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, float]:

@@ -4,18 +4,17 @@ import base64
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Literal, get_args
 
-from retrieval.gallery.entries import Camera
+from retrieval.gallery.entries import Camera, Result
 from retrieval.gallery.filters import Filters, as_parameters
-from retrieval.results.results import Result
-from retrieval.results.time_chart import camera_time_chart
-from retrieval.results.track_map import track_map
+from retrieval.results.trajectory_chart import trajectory_chart
+from retrieval.results.trajectory_map import trajectory_map
 
 _STYLE_SHEET = Path(__file__).with_name("print.css")
 
@@ -23,19 +22,39 @@ Format = Literal["csv", "zip", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip", "html": "text/html; charset=utf-8"}
 
+_COLUMNS = (
+    "rank",
+    "key",
+    "score",
+    "distance",
+    "camera",
+    "camera_name",
+    "time",
+    "latitude",
+    "longitude",
+    "color",
+    "color_confidence",
+    "type",
+    "type_confidence",
+    "vehicle_id",
+    "track_id",
+    "clock",
+)
+
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
-class Report:
-    """What is exported.
+class SearchReport:
+    """What goes into a download.
 
     Attributes:
         results: in order.
         filters: the conditions that were searched with.
         query: a JPEG of what was searched for; empty where nothing was.
         model: the model's name.
+        pictures: JPEGs by key; a CSV needs none.
         cameras: for the map.
         marked: keys that the user has marked as the vehicle.
     """
@@ -44,35 +63,31 @@ class Report:
     filters: Filters
     query: bytes
     model: str
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
     cameras: Sequence[Camera] = ()
     marked: tuple[str, ...] = ()
 
 
-def export(report: Report, format: Format, picture: Callable[[str], bytes | None]) -> bytes:
-    """Make the file.
-
-    Args:
-        report: what goes in.
-        format: `csv`, `zip` or `html`.
-        picture: gives the JPEG of a key, None where it has gone.
-    """
+def make_download(report: SearchReport, format: Format) -> bytes:
+    """Make the file."""
     if format == "csv":
         return to_csv(report.results)
-    return to_zip(report, picture) if format == "zip" else to_html(report, picture)
+    return to_zip(report) if format == "zip" else to_html(report)
 
 
 def to_csv(results: Sequence[Result]) -> bytes:
     """One line a result, UTF-8 with the mark by which spreadsheets know it.
 
-    A text that a spreadsheet would run as a formula gets a quotation mark in front.
+    The place is the image's, or its camera's. A text that a spreadsheet would run as a formula gets a
+    quotation mark in front.
     """
     buffer = io.StringIO()
-    names = [field.name for field in fields(Result)]
-    writer = csv.writer(buffer)
-    writer.writerow([*names, "clock"])
+    writer = csv.DictWriter(buffer, _COLUMNS)
+    writer.writeheader()
     for result in results:
-        values = [*asdict(result).values(), result.clock]
-        writer.writerow([_harmless(value) if isinstance(value, str) else value for value in values])
+        latitude, longitude = result.place or (None, None)
+        row = result.as_json(_COLUMNS) | {"latitude": latitude, "longitude": longitude}
+        writer.writerow({name: _harmless(v) if isinstance(v, str) else v for name, v in row.items()})
     return b"\xef\xbb\xbf" + buffer.getvalue().encode(errors="replace")
 
 
@@ -80,7 +95,7 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def to_zip(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
+def to_zip(report: SearchReport) -> bytes:
     """`results.csv`, the pictures by rank, and the query."""
     buffer = io.BytesIO()
     # JPEGs do not shrink any more.
@@ -89,7 +104,7 @@ def to_zip(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
         if report.query:
             archive.writestr("query.jpg", report.query)
         for result in report.results:
-            jpeg = picture(result.key)
+            jpeg = report.pictures.get(result.key)
             if jpeg:
                 archive.writestr(f"images/{result.rank:04}-{_file_name(result.key)}.jpg", jpeg)
     return buffer.getvalue()
@@ -101,7 +116,7 @@ def _file_name(key: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in last)[:80]
 
 
-def to_html(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
+def to_html(report: SearchReport) -> bytes:
     """One page that holds its pictures, style and drawings itself, and prints well on A4."""
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     conditions = "".join(
@@ -109,9 +124,9 @@ def to_html(report: Report, picture: Callable[[str], bytes | None]) -> bytes:
         for name, value in as_parameters(report.filters).items()
     )
     query = f'<figure class="query"><img src="{_data_uri(report.query)}" alt="Query"></figure>'
-    cards = "".join(_card(result, picture(result.key)) for result in report.results)
-    drawings = track_map(report.results, report.cameras, report.marked)
-    drawings += camera_time_chart(report.results, report.marked)
+    cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)
+    drawings = trajectory_map(report.results, report.cameras, report.marked)
+    drawings += trajectory_chart(report.results, report.marked)
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'
         f"<style>{_STYLE_SHEET.read_text(encoding='utf-8')}</style></head><body>"

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
 
 from retrieval.gallery.clock import parse_time
-from retrieval.gallery.entries import Entry, Facts
+from retrieval.gallery.entries import Entry, Facts, Result
 from retrieval.query.searcher import Searcher
 from retrieval.service.conditions import INT64, box_of
-from retrieval.service.entries import entry_json
+from retrieval.service.entries import LISTED
 from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
 from retrieval.sources.crop import crop
@@ -107,7 +107,11 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
         made, errors = _encode(searcher, asked)
         changed = gallery.add(made)
         metrics.added.inc(changed)
-        return {"changed": changed, "entries": [entry_json(e, card) for e in made], "errors": errors}
+        return {
+            "changed": changed,
+            "entries": [Result.of(entry, card).as_json(LISTED) for entry in made],
+            "errors": errors,
+        }
 
     @router.put("/entries/{key:path}", dependencies=writing, responses=UNUSABLE_IMAGE | NO_KEY_AT_ALL)
     def add(
@@ -139,7 +143,7 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
             raise HTTPException(400, errors[key])
         changed = gallery.add(made)
         metrics.added.inc(changed)
-        return {"changed": bool(changed), "entry": entry_json(made[0], card)}
+        return {"changed": bool(changed), "entry": Result.of(made[0], card).as_json(LISTED)}
 
     @router.delete("/entries/{key:path}", dependencies=writing, responses=NO_KEY_AT_ALL)
     def remove(key: str) -> dict[str, bool]:
@@ -177,7 +181,7 @@ def _encode(
             picture=picture,
             source="REST",
             digest=found,
-            **vars(facts),
+            **facts.facts,
         )
         made.append(entry)
     return made, errors

@@ -40,10 +40,9 @@ def add_compare_route(router: APIRouter, searcher: Searcher, audit: Audit) -> No
         """
         if (image is None) == (with_key is None):
             raise HTTPException(422, "either an image or `with_key` is needed")
-        first = (
-            image.file.read(MAX_BYTES + 1) if image is not None else gallery.picture(with_key or "") or None
-        )
-        second = gallery.picture(key) or None
+        kept = gallery.pictures([key] if with_key is None else [key, with_key])
+        first = image.file.read(MAX_BYTES + 1) if image is not None else kept.get(with_key or "") or None
+        second = kept.get(key) or None
         if first is None or second is None:
             raise HTTPException(404, "the gallery has no picture of this key")
         query = crop(InputImage(first, "the query"), None if image is None else box_of(box))

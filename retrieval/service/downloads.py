@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
 
 from retrieval.gallery.filters import Filters
-from retrieval.query.searcher import Searcher
-from retrieval.results.downloads import MEDIA_TYPES, Format, Report, export
-from retrieval.results.results import browsed, listed
+from retrieval.query.searcher import Query, Searcher
+from retrieval.results.downloads import MEDIA_TYPES, Format, SearchReport, make_download
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import UNUSABLE_IMAGE
@@ -19,8 +18,8 @@ from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
 
 
-def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
-    """Add the route that exports what `searcher` finds."""
+def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    """Add the route that gives what `searcher` finds as a file."""
     gallery = searcher.gallery
     card = gallery.model.card
 
@@ -32,7 +31,7 @@ def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, au
             200: {"description": "the file", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
         },
     )
-    def export_results(
+    def download(
         request: Request,
         format: Annotated[Format, Form()],
         image: Annotated[
@@ -42,26 +41,33 @@ def add_export_route(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         box: Annotated[
             str | None, Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels")
         ] = None,
-        asked: SearchOptions = Depends(search_options(searcher)),  # noqa: B008
+        asked: SearchOptions = Depends(search_options),  # noqa: B008
         filters: Filters = Depends(conditions(Form, card)),  # noqa: B008
     ) -> Response:
         """Search as `/api/search` does, or by attributes alone, and give the results as a file."""
+        query: Query | None = None
         picture = b""
-        if image is None:
-            if asked.feedback.positive or asked.feedback.negative:
-                raise HTTPException(422, "like and unlike refine an image; none was sent")
-            results = browsed(gallery, filters, asked.k)
-        else:
-            query = crop(InputImage(image.file.read(MAX_BYTES + 1)), box_of(box))
-            picture = display_jpeg(query.pixels)
-            hits = searcher.search(searcher.encode(query), asked.k, filters, **asked.refinement)
-            results = listed(gallery, hits)
-        keys = [result.key for result in results]
+        if image is not None:
+            cut = crop(InputImage(image.file.read(MAX_BYTES + 1)), box_of(box))
+            picture = display_jpeg(cut.pixels)
+            query = searcher.encode(cut)
+        elif asked.feedback.positive or asked.feedback.negative:
+            raise HTTPException(422, "like and unlike refine an image; none was sent")
+        with gallery.read_transaction():
+            if query is None:
+                results = gallery.browse(filters, asked.k)
+            else:
+                results = searcher.search(query, asked.k, filters, **asked.refinement)
+            keys = [result.key for result in results]
+            pictures = {} if format == "csv" else gallery.pictures(keys)
+            cameras = gallery.cameras()
         audit.record(request.state.caller.name, "export", filters, keys, format=format)
         metrics.searches.labels("image" if image else "attributes").inc()
-        report = Report(results, filters, picture, card.name, gallery.cameras(), asked.feedback.positive)
+        report = SearchReport(
+            results, filters, picture, card.name, pictures, cameras, asked.feedback.positive
+        )
         return Response(
-            export(report, format, gallery.picture),
+            make_download(report, format),
             media_type=MEDIA_TYPES[format],
             headers={"Content-Disposition": f'attachment; filename="results.{format}"'},
         )

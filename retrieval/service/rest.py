@@ -1,4 +1,4 @@
-"""The REST interface: health, readiness, metrics, and the routes of the `rest_*` modules."""
+"""The REST interface: health, readiness, metrics, and the routes of the modules beside this one."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
+from retrieval.gallery.base import UnknownKeyError
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.changes import add_change_routes
 from retrieval.service.compare import add_compare_route
-from retrieval.service.downloads import add_export_route
+from retrieval.service.downloads import add_download_route
 from retrieval.service.entries import add_entry_routes
 from retrieval.service.problems import EVERYWHERE, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
@@ -30,7 +31,7 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     add_search_routes(router, searcher, metrics, audit)
     add_words_route(router, searcher)
     add_compare_route(router, searcher, audit)
-    add_export_route(router, searcher, metrics, audit)
+    add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
     add_change_routes(router, searcher, metrics)
     app.include_router(router)
@@ -39,6 +40,10 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     @app.exception_handler(UserError)
     def unavailable(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(UnknownKeyError)
+    def unknown_key(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(ImageError)
     def bad_image(request: Request, error: Exception) -> JSONResponse:

@@ -1,16 +1,15 @@
 """Searching over REST: by one image or several, and by an image that the gallery has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
 
-from retrieval.gallery.entries import Hit
+from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
-from retrieval.query.grouping import Group
-from retrieval.query.searcher import Searcher
+from retrieval.query.searcher import Group, Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
@@ -39,29 +38,19 @@ class SearchOptions:
         return {"feedback": self.feedback, "rerank": self.rerank, "group": self.group}
 
 
-def search_options(searcher: Searcher) -> Callable[..., SearchOptions]:
-    """Make the dependency that reads them from a form; a key of feedback that is not there is a 422."""
-
-    def read(
-        k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
-        like: Annotated[
-            list[str] | None, Form(description="keys of right results", max_length=MAX_FEEDBACK)
-        ] = None,
-        unlike: Annotated[
-            list[str] | None, Form(description="keys of wrong results", max_length=MAX_FEEDBACK)
-        ] = None,
-        rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
-        group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
-    ) -> SearchOptions:
-        return SearchOptions(k, Feedback(known("like", like), known("unlike", unlike)), rerank, group)
-
-    def known(what: str, keys: Sequence[str] | None) -> tuple[str, ...]:
-        for key in keys or ():
-            if searcher.gallery.get(key) is None:
-                raise HTTPException(422, f"{what}: the gallery has no image of the key {key!r}")
-        return tuple(keys or ())
-
-    return read
+def search_options(
+    k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
+    like: Annotated[
+        list[str] | None, Form(description="keys of right results", max_length=MAX_FEEDBACK)
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, Form(description="keys of wrong results", max_length=MAX_FEEDBACK)
+    ] = None,
+    rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
+    group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
+) -> SearchOptions:
+    """Read them from a form."""
+    return SearchOptions(k, Feedback(tuple(like or ()), tuple(unlike or ())), rerank, group)
 
 
 def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
@@ -84,7 +73,7 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
             str | None,
             Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle in the one image, in pixels, upright"),
         ] = None,
-        asked: SearchOptions = Depends(search_options(searcher)),  # noqa: B008
+        asked: SearchOptions = Depends(search_options),  # noqa: B008
         filters: Filters = in_form,
     ) -> dict[str, Any]:
         """Find the vehicle of an image; every filter that is given has to be met."""
@@ -95,11 +84,11 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
         queries = [
             searcher.encode(crop(InputImage(upload.file.read(MAX_BYTES + 1)), area)) for upload in image
         ]
-        hits = searcher.search(queries, asked.k, filters, **asked.refinement)
+        results = searcher.search(queries, asked.k, filters, **asked.refinement)
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
-        record(request, "search", filters, hits, images=len(image), **said)
+        record(request, "search", filters, results, images=len(image), **said)
         metrics.searches.labels("image").inc()
-        return searcher.answer(queries[0], hits)
+        return searcher.answer(queries[0], results)
 
     @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
     def similar(
@@ -111,14 +100,15 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
         filters: Filters = in_address,
     ) -> dict[str, Any]:
         """Find the vehicle of an image of the gallery, among the others."""
-        query = searcher.recall(key)
-        if query is None:
+        found = searcher.similar(key, k, filters, rerank=rerank, group=group)
+        if found is None:
             raise HTTPException(404, "the gallery has no image of this key")
-        hits = searcher.search(query, k, filters, rerank=rerank, group=group, without=(key,))
-        record(request, "similar", filters, hits, key=key)
+        record(request, "similar", filters, found[1], key=key)
         metrics.searches.labels("key").inc()
-        return searcher.answer(query, hits)
+        return searcher.answer(*found)
 
-    def record(request: Request, endpoint: str, filters: Filters, hits: Sequence[Hit], **asked: Any) -> None:
+    def record(
+        request: Request, endpoint: str, filters: Filters, results: Sequence[Result], **asked: Any
+    ) -> None:
         name = request.state.caller.name
-        audit.record(name, endpoint, filters, [hit.key for hit in hits], **asked)
+        audit.record(name, endpoint, filters, [result.key for result in results], **asked)

@@ -7,12 +7,11 @@ from fastapi import APIRouter, Query
 
 from retrieval.gallery.filters import as_parameters
 from retrieval.query.searcher import Searcher
-from retrieval.query.words import MAX_TEXT, read_words
+from retrieval.query.words import MAX_TEXT
 
 
 def add_words_route(router: APIRouter, searcher: Searcher) -> None:
     """Add the route that reads words with the names of `searcher`'s gallery."""
-    gallery = searcher.gallery
 
     @router.get("/words")
     def words(
@@ -21,8 +20,7 @@ def add_words_route(router: APIRouter, searcher: Searcher) -> None:
         ],
     ) -> dict[str, Any]:
         """Filters that plain words, English or Chinese, mean; what was understood, and what was not."""
-        known = gallery.time_range()
-        understood = read_words(text, gallery.model.card, gallery.cameras(), known[1] if known else None)
+        understood = searcher.understand(text)
         return {
             "filters": as_parameters(understood.filters),
             "understood": [asdict(phrase) for phrase in understood.phrases],

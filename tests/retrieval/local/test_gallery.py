@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Hit
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from zoo.card import Card
 from zoo.errors import UserError
@@ -64,7 +64,7 @@ def naive(entries: list[Entry], query: np.ndarray, metric: str, filters: Filters
     return [key for _, key in sorted(found)]
 
 
-def rounded(hits: list[Hit]) -> list[str]:
+def rounded(hits: list[Result]) -> list[str]:
     """Keys in the order of `naive`, which rounds distances: its last bits differ."""
     return [key for _, key in sorted((round(hit.distance, 6), hit.key) for hit in hits)]
 
@@ -309,11 +309,11 @@ def test_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     large = Entry("large", np.ones(DIMENSION, np.float32), picture=bytes(10**6))
     with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add(entries)
-        gallery._store._writes.database.execute("PRAGMA max_page_count = 40")
+        gallery._store._writer.execute("PRAGMA max_page_count = 40")
         with pytest.raises(UserError, match=r"gallery\.sqlite: database or disk is full.*Free some space"):
             gallery.add([Entry("small", np.ones(DIMENSION, np.float32)), large])
         assert len(gallery) == 10
-        gallery._store._writes.database.execute("PRAGMA max_page_count = 4000")
+        gallery._store._writer.execute("PRAGMA max_page_count = 4000")
         assert gallery.add([large]) == 1
     with open_gallery(tmp_path) as reopened:
         assert len(reopened) == 11

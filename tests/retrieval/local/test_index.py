@@ -188,7 +188,7 @@ def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
     with open_gallery(tmp_path) as upgraded:
         assert upgraded.search(np.zeros(DIMENSION, np.float32), 0) == expected
     store = Store(tmp_path, writable=True)
-    store._writes.database.execute("PRAGMA user_version = 3")
+    store._writer.execute("PRAGMA user_version = 3")
     store.close()
     with pytest.raises(UserError, match=r"version 3.*update the program"):
         open_gallery(tmp_path)
@@ -217,6 +217,6 @@ def test_whole_entries_come_back(tmp_path: Path) -> None:
             for name, value in vars(entry).items():
                 assert np.array_equal(getattr(found, name), value), name
         assert gallery.get("b") is None
-        assert gallery.browse() == ["a"]
+        assert [result.key for result in gallery.browse()] == ["a"]
         with pytest.raises(UserError, match="no image of this key"):
             gallery.embeddings(["a", "b"])

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Entry, GalleryModel, Hit
+from retrieval.gallery.entries import Entry, GalleryModel, Result
 from retrieval.query.feedback import Feedback
-from retrieval.query.grouping import best_of_each
 from retrieval.query.reranking import reranked_distances
-from retrieval.query.searcher import Query, Searcher
+from retrieval.query.searcher import Query, Searcher, best_of_each
 from training.evaluation.reranking import reranked_rows
 from zoo.card import Card
 from zoo.errors import UserError
@@ -42,7 +41,7 @@ def ask(embedding: np.ndarray) -> Query:
     return Query(embedding, {}, {})
 
 
-def found(hits: list[Hit], vehicle: int) -> float:
+def found(hits: list[Result], vehicle: int) -> float:
     return sum(hit.vehicle_id == vehicle for hit in hits)
 
 
@@ -77,10 +76,11 @@ def test_groups_fill_the_page(searcher) -> None:
     hits = search.search(query, 15, group="vehicle")
     assert len({hit.vehicle_id for hit in hits}) == len(hits) == 15
     whole = search.search(query, 0)
-    assert hits == best_of_each(whole, "vehicle")[:15]
+    assert [hit.key for hit in hits] == [hit.key for hit in best_of_each(whole, "vehicle")[:15]]
+    assert [hit.rank for hit in hits] == list(range(1, 16))
     assert len(search.search(query, 100, group="vehicle")) == VEHICLES
     assert {hit.track_id for hit in search.search(query, 0, group="track")} == {0, 1, 2}
-    loose = [Hit(str(n), 1, 0, None, None, None, None, None) for n in range(3)]
+    loose = [Result(str(n)) for n in range(3)]
     assert best_of_each(loose, "vehicle") == loose
 
 

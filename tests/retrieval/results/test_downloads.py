@@ -8,39 +8,53 @@ from xml.etree import ElementTree
 
 import pytest
 
-from retrieval.gallery.entries import Camera
+from retrieval.gallery.entries import Camera, Result
 from retrieval.gallery.filters import Filters
-from retrieval.results.downloads import FORMATS, Report, export
-from retrieval.results.results import Result
-from retrieval.results.time_chart import camera_time_chart
-from retrieval.results.track import track
-from retrieval.results.track_map import track_map
+from retrieval.results.downloads import FORMATS, SearchReport, make_download
+from retrieval.results.trajectory import trajectory
+from retrieval.results.trajectory_chart import trajectory_chart
+from retrieval.results.trajectory_map import trajectory_map
 
 JPEG = b"\xff\xd8 picture"
 HOSTILE = '=cmd|" /C calc"!A0<script>alert(1)</script>/../\u2028x.jpg'
 CAMERAS = (Camera(1, "North & gate", 48.2, 11.5), Camera(2, "桥 <b>"), Camera(3, "far", 48.3, 11.7))
 RESULTS = [
-    Result(1, "a/first.jpg", 0.99, 0.1, 1, "North & gate", 100.0, 48.2, 11.5, "white", 0.9, "suv", 0.5, 7, 3),
-    Result(2, HOSTILE, 0.95, 0.2, 3, "far", 50.0, 48.3, 11.7),
-    Result(3, "third.jpg", 0.3, 0.9, 2, "桥 <b>", 75.0),
-    Result(4, "nowhere.jpg"),
+    Result(
+        "a/first.jpg",
+        1,
+        0.99,
+        0.1,
+        "white",
+        0.9,
+        "suv",
+        0.5,
+        CAMERAS[0],
+        camera=1,
+        time=100.0,
+        vehicle_id=7,
+        track_id=3,
+    ),
+    Result(HOSTILE, 2, 0.95, 0.2, seen_by=CAMERAS[2], camera=3, time=50.0),
+    Result("third.jpg", 3, 0.3, 0.9, seen_by=CAMERAS[1], camera=2, time=75.0),
+    Result("nowhere.jpg", 4),
 ]
+PICTURES = {result.key: JPEG for result in RESULTS if result.key != "third.jpg"}
 
 
-def report(**changes) -> Report:
-    return Report(**{
-        **{"results": RESULTS, "filters": Filters(("white",), after=50.0), "query": JPEG, "model": "m<1>"},
-        **{"cameras": CAMERAS},
-        **changes,
-    })  # fmt: skip
-
-
-def picture(key: str) -> bytes | None:
-    return None if key == "third.jpg" else JPEG
+def report(**changes) -> SearchReport:
+    values = {
+        "results": RESULTS,
+        "filters": Filters(("white",), after=50.0),
+        "query": JPEG,
+        "model": "m<1>",
+        "pictures": PICTURES,
+        "cameras": CAMERAS,
+    }
+    return SearchReport(**values | changes)
 
 
 def test_csv_holds_everything_and_runs_nothing() -> None:
-    text = export(report(), "csv", picture).decode("utf-8-sig")
+    text = make_download(report(), "csv").decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     assert (rows[0]["camera_name"], rows[0]["clock"], rows[0]["time"]) == ("North & gate", "0:01:40", "100.0")
@@ -50,17 +64,17 @@ def test_csv_holds_everything_and_runs_nothing() -> None:
 
 
 def test_zip_holds_the_table_and_the_pictures_and_no_path() -> None:
-    archive = zipfile.ZipFile(io.BytesIO(export(report(), "zip", picture)))
+    archive = zipfile.ZipFile(io.BytesIO(make_download(report(), "zip")))
     names = archive.namelist()
     assert names[:3] == ["results.csv", "query.jpg", "images/0001-first.jpg"]
     assert len(names) == 5
     assert all(re.fullmatch(r"images/\d{4}-[\w-]+\.jpg", name) for name in names[2:])
     assert archive.read("images/0001-first.jpg") == JPEG
-    assert archive.read("results.csv") == export(report(), "csv", picture)
+    assert archive.read("results.csv") == make_download(report(), "csv")
 
 
 def test_html_stands_alone_and_is_inert() -> None:
-    page = export(report(marked=("a/first.jpg",)), "html", picture).decode()
+    page = make_download(report(marked=("a/first.jpg",)), "html").decode()
     assert "<script" not in page
     assert not re.findall(r"(?:src|href)=\"(?!data:)|url\((?!data:)|@import", page)
     assert page.count("data:image/jpeg") == 4
@@ -72,17 +86,17 @@ def test_html_stands_alone_and_is_inert() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_nothing_found_is_exported_as_well(format) -> None:
-    assert export(report(results=[], query=b""), format, picture)
+    assert make_download(report(results=[], query=b""), format)
 
 
 def test_drawings_are_well_formed_and_number_the_results() -> None:
-    for drawing in (camera_time_chart(RESULTS), track_map(RESULTS, CAMERAS)):
+    for drawing in (trajectory_chart(RESULTS), trajectory_map(RESULTS, CAMERAS)):
         tree = ElementTree.fromstring(drawing)
         ranks = {text.text for group in tree.iter("g") for text in group.iter("text")}
         assert ranks >= {"1", "2"}
     # North is up, east is right: the second result lies to the north-east of the first.
     places = {}
-    for group in ElementTree.fromstring(track_map(RESULTS, CAMERAS)).iter("g"):
+    for group in ElementTree.fromstring(trajectory_map(RESULTS, CAMERAS)).iter("g"):
         circle = group.find("circle")
         places[group.find("text").text] = float(circle.get("cx")), float(circle.get("cy"))
     assert places["2"][0] > places["1"][0]
@@ -90,15 +104,15 @@ def test_drawings_are_well_formed_and_number_the_results() -> None:
 
 
 def test_nothing_to_draw_draws_nothing() -> None:
-    assert camera_time_chart(RESULTS[3:]) == ""
-    assert track_map(RESULTS[2:], CAMERAS) == ""
+    assert trajectory_chart(RESULTS[3:]) == ""
+    assert trajectory_map(RESULTS[2:], CAMERAS) == ""
     one = [RESULTS[0]]
-    ElementTree.fromstring(camera_time_chart(one))
-    ElementTree.fromstring(track_map(one, CAMERAS[:1]))
+    ElementTree.fromstring(trajectory_chart(one))
+    ElementTree.fromstring(trajectory_map(one, CAMERAS[:1]))
 
 
 def test_the_way_joins_what_is_marked_or_likely_in_order_of_time() -> None:
-    assert [result.rank for result in track(RESULTS, ())] == [2, 1]
-    assert [result.rank for result in track(RESULTS, ("a/first.jpg", "third.jpg"))] == [3, 1]
-    assert [result.rank for result in track(RESULTS, ("third.jpg",))] == [2, 1]
-    assert track(RESULTS[3:], ()) == []
+    assert [result.rank for result in trajectory(RESULTS, ())] == [2, 1]
+    assert [result.rank for result in trajectory(RESULTS, ("a/first.jpg", "third.jpg"))] == [3, 1]
+    assert [result.rank for result in trajectory(RESULTS, ("third.jpg",))] == [2, 1]
+    assert trajectory(RESULTS[3:], ()) == []

@@ -278,7 +278,10 @@ def test_bad_additions_change_nothing(
 def test_bad_filters_get_a_sentence(service: Service, params: dict) -> None:
     answer = service.reader.get("/api/entries", params=params)
     assert answer.status_code == 422, answer.text
-    answer = service.reader.post("/api/search", files={"image": b"x"}, data={"like": "none"})
+
+
+def test_feedback_on_what_is_not_there_gets_a_sentence(service: Service) -> None:
+    answer = service.reader.post("/api/search", files={"image": jpegs(1)[0]}, data={"like": "none"})
     assert (answer.status_code, "'none'" in answer.text) == (422, True)
 
 

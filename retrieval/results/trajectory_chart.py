@@ -5,15 +5,15 @@ from collections.abc import Collection, Sequence
 from html import escape
 
 from retrieval.gallery.clock import format_time
-from retrieval.results.results import Result
-from retrieval.results.track import track
+from retrieval.gallery.entries import Result
+from retrieval.results.trajectory import trajectory
 
 _WIDTH, _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 28, 96, 20, 10, 28
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _TICKS = 6
 
 
-def camera_time_chart(
+def trajectory_chart(
     results: Sequence[Result], marked: Collection[str] = (), title: str = "Cameras and times"
 ) -> str:
     """Draw it; empty where no result has both a camera and a time."""
@@ -48,7 +48,7 @@ def camera_time_chart(
             f'y2="{height - _BOTTOM}"/><text class="vr-time" x="{x(seconds):.1f}" y="{height - 8}">'
             f"{_clock(seconds, last - first)}</text>"
         )
-    line = [result for result in track(results, marked) if result.camera is not None]
+    line = [result for result in trajectory(results, marked) if result.camera is not None]
     if len(line) > 1:
         points = " ".join(f"{x(result.time or 0):.1f},{y(result.camera):.1f}" for result in line)
         parts.append(f'<polyline class="vr-way" points="{points}"/>')

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from retrieval.results.results import Result
+from retrieval.gallery.entries import Result
 
 LIKELY = 0.85
 """Of the best score; what reaches it is taken for the vehicle until the user has marked two images."""
 
 
-def track(results: Sequence[Result], marked: Collection[str]) -> list[Result]:
+def trajectory(results: Sequence[Result], marked: Collection[str]) -> list[Result]:
     """The results that a line joins: the marked ones, or without two of these the likely ones."""
     timed = [result for result in results if result.time is not None]
     chosen = [result for result in timed if result.key in marked]

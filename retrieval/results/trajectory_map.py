@@ -6,33 +6,27 @@ from collections.abc import Collection, Sequence
 from html import escape
 from itertools import pairwise
 
-from retrieval.gallery.entries import Camera
-from retrieval.results.results import Result
-from retrieval.results.time_chart import chosen_by
-from retrieval.results.track import track
+from retrieval.gallery.entries import Camera, Result
+from retrieval.results.trajectory import trajectory
+from retrieval.results.trajectory_chart import chosen_by
 
 _WIDTH, _PAD, _HEIGHTS = 520, 40, (220, 460)
 _METRES_A_DEGREE = 111_195.0
 _BARS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
 
-def track_map(
+def trajectory_map(
     results: Sequence[Result], cameras: Sequence[Camera], marked: Collection[str] = (), title: str = "Map"
 ) -> str:
     """Draw cameras, results and the way between them; empty where no result has a known place.
 
     The projection is equirectangular around the middle, true in both directions for the extent of a city.
     """
-    placed = [result for result in results if result.latitude is not None and result.longitude is not None]
-    if not placed:
+    places = {result.key: result.place for result in results if result.place is not None}
+    if not places:
         return ""
-    standing = [
-        (camera, camera.latitude, camera.longitude)
-        for camera in cameras
-        if camera.latitude is not None and camera.longitude is not None
-    ]
-    latitudes = [place for _, place, _ in standing] + [result.latitude or 0.0 for result in placed]
-    longitudes = [place for _, _, place in standing] + [result.longitude or 0.0 for result in placed]
+    standing = [(camera, camera.place) for camera in cameras if camera.place is not None]
+    latitudes, longitudes = zip(*(place for _, place in standing), *places.values(), strict=True)
     middle = (min(latitudes) + max(latitudes)) / 2, (min(longitudes) + max(longitudes)) / 2
     shrink = max(math.cos(math.radians(middle[0])), 0.01)
     # At least 100 metres across, so that one camera alone is no division by zero.
@@ -41,20 +35,20 @@ def track_map(
     height = min(max((_WIDTH - 2 * _PAD) * along / across + 2 * _PAD, _HEIGHTS[0]), _HEIGHTS[1])
     metre = min((_WIDTH - 2 * _PAD) / across, (height - 2 * _PAD) / along)
 
-    def at(latitude: float | None, longitude: float | None) -> tuple[float, float]:
-        east = ((longitude or 0.0) - middle[1]) * shrink * _METRES_A_DEGREE
-        north = ((latitude or 0.0) - middle[0]) * _METRES_A_DEGREE
+    def at(latitude: float, longitude: float) -> tuple[float, float]:
+        east = (longitude - middle[1]) * shrink * _METRES_A_DEGREE
+        north = (latitude - middle[0]) * _METRES_A_DEGREE
         return _WIDTH / 2 + east * metre, height / 2 - north * metre
 
     parts = [_scale_bar(metre, height)]
     spots: dict[tuple[float, float], list[Result]] = defaultdict(list)
-    for result in placed:
-        spots[at(result.latitude, result.longitude)].append(result)
-    line = [result for result in track(results, marked) if result.latitude is not None]
-    way = [at(result.latitude, result.longitude) for result in line]
+    for result in results:
+        if result.key in places:
+            spots[at(*places[result.key])].append(result)
+    way = [at(*places[result.key]) for result in trajectory(results, marked) if result.key in places]
     way = [point for number, point in enumerate(way) if number == 0 or point != way[number - 1]]
-    for camera, latitude, longitude in standing:
-        x, y = at(latitude, longitude)
+    for camera, place in standing:
+        x, y = at(*place)
         parts.append(
             f'<circle class="vr-camera-dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
             f'<text class="vr-place" x="{x:.1f}" y="{y + 24:.1f}">{escape(camera.name[:18])}</text>'
