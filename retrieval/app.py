@@ -161,7 +161,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db",
     )
     parser.add_argument(
-        "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
+        "--encoder",
+        metavar="SPEC",
+        help="a model's name, a bundle, or triton:grpc://HOST:PORT (default: the gallery's own)",
     )
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="query images to offer (default: some of the gallery's)"

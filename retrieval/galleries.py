@@ -5,10 +5,9 @@ from pathlib import Path
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import GalleryModel
 from retrieval.local.index_policy import IndexPolicy
-from serving.encoders.encoder import PATH_PREFIXES, Encoder, open_encoder
+from serving.encoders.encoder import Encoder, open_encoder, portable_spec
 from zoo.errors import UserError
 
-_TRITON = "triton:"
 MILVUS = ("milvus:", "milvus+tls:")
 """What the name of a gallery in Milvus begins with; any other is a folder."""
 
@@ -77,12 +76,11 @@ def open_gallery_encoder(
         spec = recorded_encoder(gallery)
         if not spec:
             raise UserError(
-                f"{gallery}: no encoder is recorded there; name one with --encoder (a bundle, or "
-                "triton:grpc://HOST:PORT)"
+                f"{gallery}: no encoder is recorded there; name one with --encoder (a model's name, a "
+                "bundle, or triton:grpc://HOST:PORT)"
             )
-    elif not spec.startswith(_TRITON):
+    else:
         # The gallery remembers it, and the next command may run in another folder.
-        prefix = next((each for each in PATH_PREFIXES if spec.startswith(each)), "")
-        spec = prefix + str(Path(spec.removeprefix(prefix)).resolve())
+        spec = portable_spec(spec)
     encoder = open_encoder(spec, threads)
     return encoder, GalleryModel(encoder.card, encoder.model_hash, spec)

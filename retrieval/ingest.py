@@ -109,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--encoder",
         metavar="SPEC",
-        help="a bundle, or triton:grpc://HOST:PORT (default: what the gallery was made with)",
+        help="a model's name, a bundle, or triton:grpc://HOST:PORT (default: the gallery's own)",
     )
     parser.add_argument(
         "--fps", type=float, default=25.0, help="of the recordings, for VeRi names (default: 25)"

@@ -142,7 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
     parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
     parser.add_argument(
-        "--encoder", metavar="SPEC", help="a bundle or triton:grpc://HOST:PORT (default: the gallery's own)"
+        "--encoder",
+        metavar="SPEC",
+        help="a model's name, a bundle, or triton:grpc://HOST:PORT (default: the gallery's own)",
     )
     parser.add_argument(
         "--rankings",

@@ -20,6 +20,7 @@ __all__ = [
     "POSE_DTYPES",
     "PRECISIONS",
     "Bundle",
+    "ExportedModel",
     "Precision",
     "check_replaceable",
     "file_hash",
@@ -38,25 +39,29 @@ _PARTS = ("model.onnx", "card.json", "parity.json", "triton")
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A bundle on disk.
+class ExportedModel:
+    """A model as an ONNX file.
 
     Attributes:
-        path: of the folder.
+        onnx_file: the file.
         card: the model's card.
-        model_hash: sha256 of `model.onnx`; two bundles of one hash give the same embeddings.
+        model_hash: sha256 of a bundle's `model.onnx`; two models of one hash give the same embeddings.
         precision: of the model's arithmetic.
     """
 
-    path: Path
+    onnx_file: Path
     card: Card
     model_hash: str
     precision: Precision = "fp32"
 
+
+class Bundle(ExportedModel):
+    """A bundle on disk."""
+
     @property
-    def onnx_file(self) -> Path:
-        """The model."""
-        return self.path / "model.onnx"
+    def path(self) -> Path:
+        """The folder."""
+        return self.onnx_file.parent
 
     @property
     def repository(self) -> Path:
@@ -83,7 +88,8 @@ class Bundle:
                 f"{path}: model.onnx is not the model that parity.json was measured with; was the bundle "
                 "copied in part? Copy it again, or export the model again"
             )
-        return cls(path, Card.read(path / "card.json"), model_hash, report.get("precision", "fp32"))
+        card = Card.read(path / "card.json")
+        return cls(path / "model.onnx", card, model_hash, report.get("precision", "fp32"))
 
 
 def file_hash(path: Path) -> str:

@@ -56,13 +56,19 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="POINTS",
         help="write nothing when mAP on --data-root falls by more (default: %(default)s)",
     )
+    parser.add_argument(
+        "--graph",
+        action="store_true",
+        help="write no bundle, but beside the weights a graph that reads them there, as shipped models have",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
     return parser
 
 
 with extra_imports(__name__, build_parser):
     from serving.conversion.bundling import Reduction, export_bundle
-    from zoo.registry import load_model
+    from serving.conversion.shipped_graph import write_shipped_graph
+    from zoo.registry import load_model, weights_path
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -76,6 +82,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--calibration-images must be at least 1, both numbers of --size at least 32")
     if arguments.precision == "fp32" and (arguments.calibration or arguments.data_root):
         raise UserError("--calibration and --data-root are for --precision fp16 and int8: nothing is lost")
+    if arguments.graph and (arguments.size or arguments.precision != "fp32"):
+        raise UserError("--graph is of the weights as they are; leave out --size and --precision")
     return arguments
 
 
@@ -83,8 +91,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     arguments = parse_arguments(argv)
-    check_replaceable(arguments.out)
     model: Any
+    if arguments.graph:
+        return _write_graph(arguments)
+    check_replaceable(arguments.out)
     model, card = load_model(arguments.weights)
     if arguments.size:
         size = tuple(arguments.size)
@@ -106,6 +116,18 @@ def main(argv: list[str] | None = None) -> int:
         result = {"bundle": str(bundle.path), "name": card.name, "model_hash": bundle.model_hash}
         result |= {key: report[key] for key in ("precision", "agreement", "loss") if key in report}
         print(json.dumps({**result, "parity": worst}))
+    return 0
+
+
+def _write_graph(arguments: argparse.Namespace) -> int:
+    model, card = load_model(arguments.weights)
+    weights = weights_path(arguments.weights)
+    report = write_shipped_graph(model, card, weights)
+    graph = weights.with_suffix(".onnx")
+    worst = max(check["relative"] for check in report["checks"])
+    print(f"{graph}: {card.name}; torch and onnxruntime differ by at most {worst:.1e}")
+    if arguments.json:
+        print(json.dumps({"graph": str(graph), "name": card.name, "parity": worst}))
     return 0
 
 

@@ -45,9 +45,10 @@ ROOMS = {
     "serving": {
         "bundle": set[str](),
         "probe": set[str](),
+        "shipped": {"bundle"},
         "engines": {"bundle"},
         "triton": {"bundle"},
-        "encoders": {"engines", "triton", "bundle"},
+        "encoders": {"engines", "triton", "bundle", "shipped"},
         "conversion": {"engines", "triton", "bundle"},
         "server": {"triton", "bundle", "probe"},
         "benchmarks": {"bundle", "probe", "engines", "triton", "encoders", "conversion", "server"},

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from vehicle_reid import is_run
@@ -119,5 +120,11 @@ def _missing_extra(error: ModuleNotFoundError) -> str | None:
     name = (error.name or "").partition(".")[0]
     if name not in EXTRA_OF:
         return None
-    extra = EXTRA_OF[name]
-    return f"{name} is not installed; it comes with the extra `{extra}`: pip install -e '.[{extra}]'"
+    return f"{name} is not installed; it {from_extra(EXTRA_OF[name])}"
+
+
+def from_extra(extra: str) -> str:
+    """Say how to install what comes with an extra of this project: in a checkout, or from an index."""
+    checkout = Path(__file__).parents[1] / "pyproject.toml"
+    what = f"-e '.[{extra}]'" if checkout.is_file() else f"'vehicle-reid-zoo[{extra}]'"
+    return f"comes with the extra `{extra}`: pip install {what}"

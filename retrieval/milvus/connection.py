@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 DEFAULT_NAME = "gallery"
 MAX_FETCH = 16_384
@@ -135,6 +135,5 @@ def _first_line(error: Exception) -> str:
 
 def _extra_missing(name: str) -> UserError:
     return UserError(
-        f"{name}: a gallery in Milvus needs pymilvus, and milvus-lite for a file; they come with the extra "
-        "`milvus`: pip install -e '.[milvus]'"
+        f"{name}: a gallery in Milvus needs pymilvus, and milvus-lite for a file; it {from_extra('milvus')}"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Box, Facts
 from retrieval.sources.source import ImageFile
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 SIDES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "key", "camera", "time", "latitude", "longitude", "vehicle", "track", *SIDES)
@@ -55,9 +55,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError(
-            f"{path}: Parquet needs pyarrow; it comes with the extra `parquet`: pip install -e '.[parquet]'"
-        ) from error
+        raise UserError(f"{path}: Parquet needs pyarrow; it {from_extra('parquet')}") from error
     number = 0
     try:
         with pq.ParquetFile(path) as table:

@@ -10,7 +10,7 @@ from retrieval.sources.crop import crop
 from retrieval.sources.detector import Detector
 from retrieval.sources.source import Loaded, Source, Unusable, digest
 from serving.encoders.image import InputImage
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,5 @@ def _opencv(path: Path) -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise UserError(
-            f"{path}: videos need OpenCV; it comes with the extra `video`: pip install -e '.[video]'"
-        ) from error
+        raise UserError(f"{path}: videos need OpenCV; it {from_extra('video')}") from error
     return cv2

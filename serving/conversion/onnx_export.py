@@ -43,8 +43,14 @@ class DeployedModel(nn.Module):
         return tuple(getattr(outputs, name) for name in self.output_names)
 
 
-def export_onnx(model: DeployedModel, card: Card, path: Path) -> None:
+def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True) -> None:
     """Write the model as ONNX.
+
+    Args:
+        model: the model.
+        card: its card, which goes into the file.
+        path: of the file.
+        fold: BatchNorm into the convolution before it; without, every initializer is a parameter as it is.
 
     The TorchScript exporter is used on purpose. The one built on torch.export writes opset 18 and IR version
     10: its conversion of this graph to an older opset fails with a mere warning, and ATC reads neither. This
@@ -63,6 +69,8 @@ def export_onnx(model: DeployedModel, card: Card, path: Path) -> None:
             sample,
             str(path),
             dynamo=False,
+            training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=fold,
             opset_version=OPSET,
             input_names=model.input_names,
             output_names=model.output_names,

@@ -6,16 +6,18 @@ Imports neither torch nor, until one is opened, onnxruntime or a Triton client.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Protocol, Self
 
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
+from serving.shipped import is_shipped
 from serving.triton.address import PREFIX, TritonAddress
 from zoo.card import Card
 from zoo.errors import UserError
 
-PATH_PREFIXES = ("openvino:", "auto:", "ascend:")
-"""Of specs that go on with a path."""
+_PREFIXES = ("openvino:", "auto:", "ascend:")
+"""Of specs that go on with a path or a name."""
 
 
 class Encoder(Protocol):
@@ -90,13 +92,13 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     """Open an encoder.
 
     Args:
-        spec: path of a bundle, `openvino:PATH` of one for OpenVINO to run, `auto:PATH` for the faster of
-            onnxruntime and OpenVINO here, `ascend:PATH` of an .om file, or a server as
-            `serving.triton.address` describes it.
+        spec: name of a shipped model or path of a bundle; `openvino:` before it for OpenVINO to run it,
+            `auto:` for the faster of onnxruntime and OpenVINO here. Or `ascend:PATH` of an .om file, or a
+            server as `serving.triton.address` describes it.
         threads: of the in-process model; every core where None is given. A server has its own.
 
     Raises:
-        UserError: no such bundle, no server there, a model that needs more than an image, or a spec of
+        UserError: no such model, no server there, a model that needs more than an image, or a spec of
             another form.
     """
     encoder: Encoder
@@ -120,3 +122,12 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
         wanted = ", ".join(encoder.card.pose_inputs)
         raise UserError(f"{spec}: {encoder.card.name} needs {wanted} with each image; use an RGB-only model")
     return encoder
+
+
+def portable_spec(spec: str) -> str:
+    """Write a spec so that it means the same in every folder: paths become absolute."""
+    if spec.startswith(PREFIX):
+        return spec
+    prefix = next((each for each in _PREFIXES if spec.startswith(each)), "")
+    model = spec.removeprefix(prefix)
+    return spec if is_shipped(model) else f"{prefix}{Path(model).resolve()}"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.bundle import Bundle, file_hash
+from serving.bundle import file_hash
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.engines.ascend import OmModel
 from serving.engines.parallel import Model
 from serving.engines.selection import Engine, embeddings_of, open_model
+from serving.shipped import open_exported
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
@@ -80,25 +81,25 @@ class ModelEncoder:
 
 
 class OnnxEncoder(ModelEncoder):
-    """Encodes with a bundle.
+    """Encodes with a bundle or a shipped model.
 
     Args:
-        bundle: path of a bundle.
+        exported: path of the bundle, or the model's name.
         threads: that the model uses; every core where None is given.
         engine: what runs the model.
 
     Raises:
-        UserError: no bundle there, or its model cannot be opened or is not the card's.
+        UserError: no such model, or it cannot be opened or is not the card's.
     """
 
     def __init__(
-        self, bundle: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
+        self, exported: str | Path, threads: int | None = None, engine: Engine = "onnxruntime"
     ) -> None:
-        opened = Bundle.open(bundle)
+        opened = open_exported(exported)
         model = open_model(opened, engine, threads)
         if model.card != opened.card:
             raise UserError(
-                f"{opened.path}: card.json is not the card inside model.onnx; export the model again"
+                f"{opened.onnx_file}: the card beside it is not the card inside; export the model again"
             )
         super().__init__(model, embeddings_of(opened, engine), threads)
 

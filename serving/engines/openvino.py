@@ -7,7 +7,7 @@ import numpy as np
 
 from serving.engines.signal_stack import signal_stack_kept
 from zoo.card import Card
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 
 class OpenVinoModel:
@@ -27,10 +27,7 @@ class OpenVinoModel:
         try:
             import openvino
         except ImportError as error:
-            raise UserError(
-                f"openvino is not installed ({error}); it comes with the extra `openvino`: "
-                "pip install -e '.[openvino]'"
-            ) from error
+            raise UserError(f"openvino is not installed ({error}); it {from_extra('openvino')}") from error
         self.card = card
         # Left alone, OpenVINO computes in bf16 where the processor can, and gives other embeddings.
         config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams}

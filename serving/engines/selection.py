@@ -1,4 +1,4 @@
-"""What runs a bundle's model on this processor: onnxruntime, OpenVINO, or the faster of the two."""
+"""What runs an exported model on this processor: onnxruntime, OpenVINO, or the faster of the two."""
 
 import hashlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from serving.bundle import Bundle
+from serving.bundle import ExportedModel
 from serving.engines.openvino import OpenVinoModel
 from serving.engines.parallel import Model, ParallelModel
 from serving.engines.timing import Work, in_turns
@@ -26,11 +26,11 @@ MARGIN = 1.05
 _log = logging.getLogger(__name__)
 
 
-def open_model(bundle: Bundle, engine: Engine = "onnxruntime", threads: int | None = None) -> Model:
-    """Open a bundle's model.
+def open_model(exported: ExportedModel, engine: Engine = "onnxruntime", threads: int | None = None) -> Model:
+    """Open an exported model.
 
     Args:
-        bundle: an opened bundle.
+        exported: what to open.
         engine: what runs it; `auto` measures, which takes some seconds.
         threads: that it uses; every core where None is given.
 
@@ -39,58 +39,58 @@ def open_model(bundle: Bundle, engine: Engine = "onnxruntime", threads: int | No
     """
     threads = threads or os.cpu_count() or 1
     if engine == "auto":
-        return _faster(bundle, threads)
-    return _openvino(bundle, threads) if engine == "openvino" else _onnxruntime(bundle, threads)
+        return _faster(exported, threads)
+    return _openvino(exported, threads) if engine == "openvino" else _onnxruntime(exported, threads)
 
 
-def embeddings_of(bundle: Bundle, engine: Engine) -> str:
+def embeddings_of(exported: ExportedModel, engine: Engine) -> str:
     """Name the embeddings that an engine gives: engines of one name may share a gallery.
 
     In fp32 all agree to 1e-5 and the name is the model's hash. Below, each rounds in its own places: int8 by
     OpenVINO is about as far from int8 by onnxruntime (2%) as from fp32.
     """
-    if engine == "openvino" and bundle.precision != "fp32":
-        return hashlib.sha256(f"openvino {bundle.model_hash}".encode()).hexdigest()
-    return bundle.model_hash
+    if engine == "openvino" and exported.precision != "fp32":
+        return hashlib.sha256(f"openvino {exported.model_hash}".encode()).hexdigest()
+    return exported.model_hash
 
 
-def _onnxruntime(bundle: Bundle, threads: int) -> Model:
-    model = OnnxModel(bundle.onnx_file, threads)
+def _onnxruntime(exported: ExportedModel, threads: int) -> Model:
+    model = OnnxModel(exported.onnx_file, threads)
     if threads == 1:
         return model
-    return ParallelModel(model, lambda: OnnxModel(bundle.onnx_file, 1), threads)
+    return ParallelModel(model, lambda: OnnxModel(exported.onnx_file, 1), threads)
 
 
-def _openvino(bundle: Bundle, threads: int) -> Model:
-    model = OpenVinoModel(bundle.onnx_file, bundle.card, threads)
+def _openvino(exported: ExportedModel, threads: int) -> Model:
+    model = OpenVinoModel(exported.onnx_file, exported.card, threads)
     if threads == 1:
         return model
     return ParallelModel(
-        model, lambda: OpenVinoModel(bundle.onnx_file, bundle.card, threads, streams=threads), threads
+        model, lambda: OpenVinoModel(exported.onnx_file, exported.card, threads, streams=threads), threads
     )
 
 
-def _faster(bundle: Bundle, threads: int) -> Model:
+def _faster(exported: ExportedModel, threads: int) -> Model:
     """Measure both, in turns, and return the faster; onnxruntime where OpenVINO is not there."""
-    models = {"onnxruntime": _onnxruntime(bundle, threads)}
+    models = {"onnxruntime": _onnxruntime(exported, threads)}
     why_not = None
     if importlib.util.find_spec("openvino") is None:
         why_not = "openvino is not installed"
-    elif bundle.precision != "fp32":
-        why_not = f"openvino gives other embeddings in {bundle.precision}"
+    elif exported.precision != "fp32":
+        why_not = f"openvino gives other embeddings in {exported.precision}"
     if why_not is not None:
-        _log.info("%s: onnxruntime runs it, because %s", bundle.path, why_not)
+        _log.info("%s: onnxruntime runs it, because %s", exported.onnx_file, why_not)
         return models["onnxruntime"]
     began = time.perf_counter()
-    models["openvino"] = _openvino(bundle, threads)
+    models["openvino"] = _openvino(exported, threads)
     rng = np.random.default_rng(0)
-    batch = {"image": rng.integers(0, 256, (TRIAL_BATCH, *bundle.card.input_size, 3), dtype=np.uint8)}
+    batch = {"image": rng.integers(0, 256, (TRIAL_BATCH, *exported.card.input_size, 3), dtype=np.uint8)}
     sides: dict[str, Work] = {name: partial(_run, model, batch) for name, model in models.items()}
     rates = in_turns(sides, seconds=0.0)
     chosen = "openvino" if rates["openvino"] > MARGIN * rates["onnxruntime"] else "onnxruntime"
     _log.info(
         "%s: %s runs it: onnxruntime %.1f and openvino %.1f images/s at batch %d, %d threads (took %.1f s)",
-        bundle.path,
+        exported.onnx_file,
         chosen,
         rates["onnxruntime"],
         rates["openvino"],

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 if TYPE_CHECKING:
     from tritonclient.grpc import InferenceServerClient
@@ -20,10 +20,7 @@ def require_client(protocol: str = "grpc") -> None:
     try:
         importlib.import_module(f"tritonclient.{protocol}.aio")
     except ImportError as error:
-        raise UserError(
-            f"a Triton server needs tritonclient ({error}); it comes with the extra `triton`: "
-            "pip install -e '.[triton]'"
-        ) from error
+        raise UserError(f"a Triton server needs tritonclient ({error}); it {from_extra('triton')}") from error
 
 
 def connect(address: str) -> "InferenceServerClient":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from serving.bundle import CARD_KEY, POSE_DTYPES
 from serving.triton.options import Accelerator, Options, RateLimit, Runtime
 from zoo.card import Card
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 if TYPE_CHECKING:
     from tritonclient.grpc import model_config_pb2
@@ -161,8 +161,7 @@ def config_schema() -> Any:
         from tritonclient.grpc import model_config_pb2
     except ImportError as error:
         raise UserError(
-            f"the Triton repository needs tritonclient ({error}); install it with: "
-            'pip install "tritonclient[grpc]"'
+            f"the Triton repository needs tritonclient ({error}); it {from_extra('triton')}"
         ) from error
     return model_config_pb2
 

@@ -12,7 +12,7 @@ import re
 
 import torch
 
-from zoo.errors import UserError
+from zoo.errors import UserError, from_extra
 
 CPU_BUILD = "torch=={}, its CPU build (docs/npu.md tells how)"
 """The build of torch that torch_npu extends."""
@@ -30,9 +30,7 @@ def load() -> None:
         UserError: it is missing, does not fit this torch, or lacks CANN.
     """
     if not is_installed():
-        raise UserError(
-            "torch_npu is not installed; install the extra: pip install -e '.[npu]', or train with --cpus 1"
-        )
+        raise UserError(f"torch_npu is not installed; it {from_extra('npu')}, or train with --cpus 1")
     version = _installed_version()
     if torch.version.cuda is not None or torch.version.hip is not None:
         raise UserError(
