@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
     parser.add_argument(
         "--calibration",
-        metavar="PATH",
-        help="for int8: a folder of images, a data set (its training images), or an .npz file of inputs "
+        metavar="[NAME:]PATH",
+        help="for int8: a data set (its training images), a folder of images, or an .npz file of inputs "
         "(default: --data-root)",
     )
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Who may import whom: data flows one way, from package to package and from room to room inside each."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,14 @@ ROOMS = {
 """What a room may import of its own package, beside itself: rooms and leaves by name, `.` for all of the
 package's root. What is not named here is the package's root, which may import everything."""
 
+PROCESSES = {
+    "serving.conversion.training_command": "training.evaluate",
+    "training.acceptance": "serving.export",
+}
+"""The modules that run another package's command, and the command."""
+
+_MODULE = re.compile(r"(zoo|training|serving|retrieval)(\.\w+)+")
+
 TORCH_FREE = (
     *sorted(ZOO_LEAVES),
     "serving",
@@ -87,6 +96,13 @@ def imported_modules(source: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def named_modules(source: str) -> Iterator[str]:
+    """Yield each string of a file's text that names a module, as of a process to run: a hidden import."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE.fullmatch(node.value):
+            yield node.value
 
 
 def is_inside(name: str, place: str) -> bool:
@@ -142,6 +158,17 @@ def test_modules_import_only_what_they_may(package: str) -> None:
         if (wrong := breach(module_name(path), name))
     }
     assert not found, "\n".join(sorted(found))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_reach_into_no_other_by_a_string(package: str) -> None:
+    found = {
+        (module_name(path), name)
+        for path in (ROOT / package).rglob("*.py")
+        for name in named_modules(path.read_text(encoding="utf-8"))
+        if not is_inside(name, package) and breach(module_name(path), name)
+    }
+    assert found == {seam for seam in PROCESSES.items() if is_inside(seam[0], package)}
 
 
 @pytest.mark.parametrize("place", ROOMS)

@@ -22,6 +22,11 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", help="a .safetensors or .onnx file, or a model's name")
     what.add_argument("--rankings", type=Path, help="rankings that another system made, as JSON lines")
+    what.add_argument(
+        "--list-images",
+        choices=("train", "query", "test"),
+        help="print the files of these images as JSON, null for a folder that is no data set",
+    )
     add_device_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that load images [%(default)s]")
@@ -51,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 with extra_imports(__name__, build_parser):
     import torch
 
-    from training.datasets import dataset_name, read_split
+    from training.datasets import Split, UnknownDataSetError, dataset_name, read_split
     from training.distributed.devices import choose_device, device_name
     from training.evaluation.protocol import (
         Embedded,
@@ -69,18 +74,31 @@ with extra_imports(__name__, build_parser):
     from zoo.registry import load_model
 
 
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> int:
-    """Evaluate and print the table."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UserError: options that do not go together.
+    """
     arguments = build_parser().parse_args(argv)
     if arguments.batch_size < 1 or arguments.workers < 0 or (arguments.threads or 1) < 1:
         raise UserError("--batch-size and --threads must be at least 1, --workers at least 0")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     if min(arguments.ranks) < 1:
         raise UserError("--ranks count from 1")
     if arguments.report is not None and str(arguments.weights).endswith(".onnx"):
         raise UserError("--report looks into the torch model: give its .safetensors file, not the .onnx")
+    return arguments
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate and print the table."""
+    arguments = parse_arguments(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.list_images:
+        print(json.dumps({"images": _list_images(arguments.data_root, arguments.list_images)}))
+        return 0
     options = _row_options(arguments)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
     rows: list[Row] = []
@@ -117,6 +135,13 @@ def main(argv: list[str] | None = None) -> int:
         others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows}
         print(json.dumps({**evaluation.figures(arguments.ranks), **others, "attributes": attributes}))
     return 0
+
+
+def _list_images(data_root: str, split: Split) -> list[str] | None:
+    try:
+        return [str(record.path) for record in read_split(data_root, split)]
+    except UnknownDataSetError:
+        return None
 
 
 def _report(

@@ -1,8 +1,5 @@
 """How near a file of reduced precision comes to the fp32 file it was made of."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +7,14 @@ import numpy as np
 
 from serving.conversion.int8_images import Inputs
 from serving.conversion.parity import BATCHES
+from serving.conversion.training_command import evaluate
 from zoo.errors import UserError
 from zoo.onnx_model import OnnxModel
 
 LEAST_COSINE = {"fp16": 0.999, "int8": 0.9}
 """Between the embeddings of one image. Below it something is broken; what the loss is worth, mAP tells."""
 
-FIGURES = ("mAP", "rank1", "color_accuracy", "type_accuracy")
+FIGURES = ("mAP", "rank1", "color_accuracy", "type_accuracy", "num_queries")
 
 
 def check_agreement(full: Path, reduced: Path, inputs: Inputs, precision: str) -> list[dict[str, Any]]:
@@ -57,9 +55,6 @@ def measure_loss(
 ) -> dict[str, Any]:
     """Evaluate both files by VeRi's protocol.
 
-    The evaluation is the command `training.evaluate`, run as a process: it knows the data sets, the pose
-    inputs and the metrics, and this room imports nothing of it.
-
     Args:
         full: the fp32 file.
         reduced: the other one.
@@ -73,7 +68,10 @@ def measure_loss(
     Raises:
         UserError: more was lost, or the evaluation failed.
     """
-    figures = {name: _evaluate(file, data_root) for name, file in (("fp32", full), (precision, reduced))}
+    figures = {}
+    for name, file in (("fp32", full), (precision, reduced)):
+        measured = evaluate(file, data_root)
+        figures[name] = {key: measured[key] for key in FIGURES}
     before, after = (figures[name]["mAP"] for name in ("fp32", precision))
     if before is None or after is None:
         raise UserError(f"{data_root}: no query has a match in the gallery; name another --data-root")
@@ -85,15 +83,3 @@ def measure_loss(
             "Calibrate on other or more images, or take fp16"
         )
     return {"data_root": data_root, **figures, "map_drop_points": drop}
-
-
-def _evaluate(onnx_file: Path, data_root: str) -> dict[str, float | None]:
-    command = [sys.executable, "-m", "training.evaluate", "--data-root", data_root]
-    command += ["--weights", str(onnx_file), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise UserError(
-            f"{data_root}: the evaluation ended with exit code {done.returncode}; its message stands above"
-        )
-    figures = json.loads(done.stdout.splitlines()[-1])
-    return {name: figures[name] for name in FIGURES} | {"num_queries": figures["num_queries"]}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import POSE_DTYPES
+from serving.conversion.training_command import training_images
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.preprocess import ImageError, read_image, resize
@@ -22,7 +23,7 @@ def read_calibration(source: str | Path, card: Card, count: int = NUM_IMAGES) ->
     """Read calibration inputs.
 
     Args:
-        source: a folder of images, a data set in VeRi's layout, of which the training images are taken, or an
+        source: a folder of images, a data set, `[NAME:]PATH`, of which the training images are taken, or an
             `.npz` file with an array for each input, which is what a model with pose inputs needs.
         card: of the model.
         count: images to take, evenly spread over the names in order.
@@ -30,16 +31,16 @@ def read_calibration(source: str | Path, card: Card, count: int = NUM_IMAGES) ->
     Raises:
         UserError: nothing usable is there.
     """
-    source = Path(str(source).partition(":")[2] if _named(str(source)) else source)
-    if source.suffix == ".npz":
-        return _read_arrays(source, card, count)
+    if Path(source).suffix == ".npz":
+        return _read_arrays(Path(source), card, count)
     if card.pose_inputs:
         raise UserError(
             f"{card.name}: takes {', '.join(card.pose_inputs)} with each image; calibrate it with an .npz "
             "file that holds an array for each input (docs/export.md)"
         )
-    folder = source / "image_train" if (source / "image_train").is_dir() else source
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = training_images(str(source))
+    if paths is None:  # no data set, so there are no test images either
+        paths = sorted(path for path in Path(source).rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise UserError(f"{source}: no images to calibrate with; name a folder of images like those served")
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, count).round().astype(int))]
@@ -47,11 +48,6 @@ def read_calibration(source: str | Path, card: Card, count: int = NUM_IMAGES) ->
         return {"image": np.stack([resize(read_image(path), card.input_size) for path in chosen])}
     except ImageError as error:
         raise UserError(str(error)) from error
-
-
-def _named(source: str) -> bool:
-    """Tell `NAME:PATH`, as data sets are named, from a path."""
-    return ":" in source and not Path(source).exists()
 
 
 def _read_arrays(path: Path, card: Card, count: int) -> Inputs:

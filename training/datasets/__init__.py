@@ -6,6 +6,21 @@ set of another size is wanted, its name comes first: `data/veri`, `veri:data/ver
 """
 
 from training.datasets.joined import read_training
-from training.datasets.layout import Layout, Split, dataset_name, list_layouts, read_split
+from training.datasets.layout import (
+    Layout,
+    Split,
+    UnknownDataSetError,
+    dataset_name,
+    list_layouts,
+    read_split,
+)
 
-__all__ = ["Layout", "Split", "dataset_name", "list_layouts", "read_split", "read_training"]
+__all__ = [
+    "Layout",
+    "Split",
+    "UnknownDataSetError",
+    "dataset_name",
+    "list_layouts",
+    "read_split",
+    "read_training",
+]

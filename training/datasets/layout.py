@@ -34,6 +34,10 @@ class Layout:
     recognises: Callable[[Path], bool] | None = None
 
 
+class UnknownDataSetError(UserError):
+    """A folder or file that is none of the data sets known here."""
+
+
 def list_layouts() -> dict[str, Layout]:
     """All data sets by name, those of one file side by side."""
     modules = [
@@ -72,7 +76,8 @@ def find_layout(dataset: str | Path) -> tuple[Layout, Path]:
     """Tell which data set is meant, and where it lies.
 
     Raises:
-        UserError: nothing lies there, or nothing known, or what could be two.
+        UserError: nothing lies there, or what could be two.
+        UnknownDataSetError: nothing known lies there.
     """
     layouts = list_layouts()
     name, path = _split_name(dataset)
@@ -95,7 +100,7 @@ def find_layout(dataset: str | Path) -> tuple[Layout, Path]:
     if found:
         names = " and ".join(layout.name for layout in found)
         raise UserError(f"{path}: could be {names}; say which, as in {found[0].name}:{path}")
-    raise UserError(
+    raise UnknownDataSetError(
         f"{path}: holds none of the data sets known here ({', '.join(layouts)}): is its root another folder? "
         "Pictures of your own need a table, see docs/datasets.md"
     )

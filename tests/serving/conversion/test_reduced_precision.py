@@ -1,6 +1,8 @@
 """fp16 and int8: the same interface, near to fp32, judged on a data set, refused when they lose too much."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ from serving.conversion.reduced_precision import to_fp16, to_int8
 from serving.encoders.encoder import open_encoder
 from serving.export import main
 from tests.serving.conftest import inputs_of, make_image, make_model
+from tests.training.datasets.layouts import write_cityflow, write_vehicleid, write_veri_wild
 from tests.training.veri_layout import make_veri
+from training.datasets import read_split
 from training.evaluate import main as evaluate
 from zoo.errors import UserError
 from zoo.onnx_model import OnnxModel
@@ -156,6 +160,39 @@ def test_int8_without_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(command) == 2
     assert "no images to calibrate with" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (write_cityflow, "cityflow:"),
+        (write_vehicleid, ""),
+        (write_vehicleid, "vehicleid:"),
+        (write_veri_wild, ""),
+    ],
+)
+def test_calibration_reads_no_test_image(
+    write: Callable[[Path], Path], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the layout: all other images are empty files, and reading one of them would be an error."""
+    root = write(tmp_path / "data")
+    training = [record.path for record in read_split(f"{name}{root}", "train")]
+    for seed, path in enumerate(training):
+        path.write_bytes(make_image(seed))
+    _, card = make_model(size=(32, 32))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training").mkdir()  # a user's own folder is not mistaken for this project's
+    assert len(read_calibration(f"{name}{root}", card)["image"]) == len(training)
+
+
+def test_calibration_refuses_a_damaged_data_set(veri: Path, tmp_path: Path, capfd) -> None:
+    shutil.copytree(veri, tmp_path / "veri")
+    for path in (tmp_path / "veri").glob("*train*.csv"):
+        path.write_text("no labels")
+    _, card = make_model(size=(32, 32))
+    with pytest.raises(UserError, match=r"training\.evaluate ended with exit code 2"):
+        read_calibration(tmp_path / "veri", card)
+    assert "error: " in capfd.readouterr().err
 
 
 def test_pose_models_need_all_inputs_for_calibration(images: Path, tmp_path: Path) -> None:
