@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from serving.bundle import Bundle
-from serving.triton.options import Options, read_options
+from serving.triton.options import RepositoryOptions, read_options
 from serving.triton.repository import install, server_flags
 from zoo.command_line import CommandParser
 from zoo.errors import exit_on_user_error
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
     arguments = parser.parse_args(argv)
-    options = Options() if arguments.options is None else read_options(arguments.options)
+    options = RepositoryOptions() if arguments.options is None else read_options(arguments.options)
     repository = install(Bundle.open(arguments.bundle), arguments.out, options)
     flags = server_flags(repository.path)
     print(f"{repository.path}: {repository.card.name} as version {repository.version}")

@@ -16,7 +16,7 @@ from PIL import Image
 from serving.bundle import Bundle
 from serving.encoders.encoder import Encoder
 from serving.encoders.in_process import OnnxEncoder
-from serving.engines.parallel import Model
+from serving.engines.parallel import LoadedModel
 from serving.engines.selection import Engine, open_model
 from serving.engines.timing import Work, in_turns, latencies
 from zoo.card import Card
@@ -44,11 +44,11 @@ class Setting:
     threads: int
     seconds: float
     images: list[bytes]
-    models: dict[tuple[Path, Engine, int], Model] = field(default_factory=dict)
+    models: dict[tuple[Path, Engine, int], LoadedModel] = field(default_factory=dict)
 
     def model(
         self, bundle: Bundle | None = None, engine: Engine = "onnxruntime", threads: int | None = None
-    ) -> Model:
+    ) -> LoadedModel:
         """Open a model, once: this bundle's with all threads, where nothing else is said."""
         bundle, threads = bundle or self.bundle, threads or self.threads
         key = (bundle.path, engine, threads)
@@ -215,7 +215,7 @@ def thread_sweep(setting: Setting) -> dict[str, Any]:
     return dict(in_turns(sides, setting.seconds / 2))
 
 
-def run(model: Model, batch: dict[str, np.ndarray]) -> int:
+def run(model: LoadedModel, batch: dict[str, np.ndarray]) -> int:
     """Answer ready tensors; how many images they were."""
     return len(model.run(batch)["embedding"])
 
@@ -226,7 +226,7 @@ def encode(encoder: Encoder, images: list[bytes]) -> int:
 
 
 def _compare(
-    name: str, models: dict[str, Model], setting: Setting, seconds: float | None = None
+    name: str, models: dict[str, LoadedModel], setting: Setting, seconds: float | None = None
 ) -> dict[str, Any]:
     """Images/s of two models at batch 8, and how many times as fast the one called `name` is."""
     batch = setting.ready(8)

@@ -22,7 +22,7 @@ from serving.server.server import TritonServer
 from serving.triton.address import TritonAddress
 from serving.triton.client import connect
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
-from serving.triton.options import Instances, Options, Runtime
+from serving.triton.options import Instances, RepositoryOptions, Runtime
 from serving.triton.repository import install
 
 IN_FLIGHT = 8
@@ -201,7 +201,7 @@ def perf_analyzer(setting: Setting, server: TritonServer) -> dict[str, Any]:
 @contextmanager
 def _serving(setting: Setting, instances: int, threads: int) -> Iterator[TritonServer]:
     """Serve the bundle with so many copies of the network, of so many threads each."""
-    options = Options(instances=Instances(network=instances), runtime=Runtime(threads=threads))
+    options = RepositoryOptions(instances=Instances(network=instances), runtime=Runtime(threads=threads))
     with tempfile.TemporaryDirectory() as folder:
         repository = install(setting.bundle, Path(folder) / "repository", options)
         with TritonServer(repository) as server:

@@ -11,7 +11,7 @@ from serving.bundle import file_hash
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.engines.ascend import OmModel
-from serving.engines.parallel import Model
+from serving.engines.parallel import LoadedModel
 from serving.engines.selection import Engine, embeddings_of, open_model
 from serving.shipped import open_exported
 from zoo.errors import UserError
@@ -34,7 +34,7 @@ class ModelEncoder:
         threads: that decode; as many as there are cores where None is given.
     """
 
-    def __init__(self, model: Model, model_hash: str, threads: int | None = None) -> None:
+    def __init__(self, model: LoadedModel, model_hash: str, threads: int | None = None) -> None:
         self.card = model.card
         self.model_hash = model_hash
         self._model = model

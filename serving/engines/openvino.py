@@ -1,11 +1,14 @@
 """A bundle's ONNX file in OpenVINO on the CPU, in fp32 where the file is."""
 
+import contextlib
+import ctypes
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from serving.engines.signal_stack import signal_stack_kept
 from zoo.card import Card
 from zoo.errors import UserError, from_extra
 
@@ -35,7 +38,7 @@ class OpenVinoModel:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             # It gives this thread a signal stack, and frees that with the model in whatever thread that goes.
-            with signal_stack_kept():
+            with _signal_stack_kept():
                 self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
@@ -49,3 +52,33 @@ class OpenVinoModel:
         request = self._requests.own
         request.infer(inputs)
         return {name: request.get_tensor(name).data.copy() for name in self.card.outputs}
+
+
+class _SignalStack(ctypes.Structure):
+    """Linux's `stack_t`."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def alternate_signal_stack() -> _SignalStack:
+    """Return the stack that this thread handles signals on."""
+    found = _SignalStack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
+    return found
+
+
+@contextlib.contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """Put this thread's signal stack back at the end.
+
+    Python handles signals on it. Where it has been freed, the next signal, be it the end of a child process,
+    ends this one with a segmentation fault.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before = alternate_signal_stack()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(before), None)

@@ -18,7 +18,7 @@ CHUNK = 4
 """Images of a run: more are no faster, and fewer leave more for a core that others keep busy to catch up."""
 
 
-class Model(Protocol):
+class LoadedModel(Protocol):
     """What answers ready tensors; it carries its card. Safe to use from several threads."""
 
     card: Card
@@ -38,17 +38,17 @@ class ParallelModel:
         threads: at least 2.
     """
 
-    def __init__(self, wide: Model, narrow: Callable[[], Model], threads: int) -> None:
+    def __init__(self, wide: LoadedModel, narrow: Callable[[], LoadedModel], threads: int) -> None:
         self.card = wide.card
         self._wide, self._make_narrow, self._threads = wide, narrow, threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     @cached_property
-    def _narrow(self) -> Model:
+    def _narrow(self) -> LoadedModel:
         return self._make_narrow()
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """See `Model.run`."""
+        """See `LoadedModel.run`."""
         count = len(next(iter(inputs.values())))
         if count < self._threads:
             return self._wide.run(inputs)

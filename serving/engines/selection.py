@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.bundle import ExportedModel
 from serving.engines.openvino import OpenVinoModel
-from serving.engines.parallel import Model, ParallelModel
+from serving.engines.parallel import LoadedModel, ParallelModel
 from serving.engines.timing import Work, in_turns
 from zoo.onnx_model import OnnxModel
 
@@ -26,7 +26,9 @@ MARGIN = 1.05
 _log = logging.getLogger(__name__)
 
 
-def open_model(exported: ExportedModel, engine: Engine = "onnxruntime", threads: int | None = None) -> Model:
+def open_model(
+    exported: ExportedModel, engine: Engine = "onnxruntime", threads: int | None = None
+) -> LoadedModel:
     """Open an exported model.
 
     Args:
@@ -54,14 +56,14 @@ def embeddings_of(exported: ExportedModel, engine: Engine) -> str:
     return exported.model_hash
 
 
-def _onnxruntime(exported: ExportedModel, threads: int) -> Model:
+def _onnxruntime(exported: ExportedModel, threads: int) -> LoadedModel:
     model = OnnxModel(exported.onnx_file, threads)
     if threads == 1:
         return model
     return ParallelModel(model, lambda: OnnxModel(exported.onnx_file, 1), threads)
 
 
-def _openvino(exported: ExportedModel, threads: int) -> Model:
+def _openvino(exported: ExportedModel, threads: int) -> LoadedModel:
     model = OpenVinoModel(exported.onnx_file, exported.card, threads)
     if threads == 1:
         return model
@@ -70,7 +72,7 @@ def _openvino(exported: ExportedModel, threads: int) -> Model:
     )
 
 
-def _faster(exported: ExportedModel, threads: int) -> Model:
+def _faster(exported: ExportedModel, threads: int) -> LoadedModel:
     """Measure both, in turns, and return the faster; onnxruntime where OpenVINO is not there."""
     models = {"onnxruntime": _onnxruntime(exported, threads)}
     why_not = None
@@ -101,5 +103,5 @@ def _faster(exported: ExportedModel, threads: int) -> Model:
     return models[chosen]
 
 
-def _run(model: Model, batch: dict[str, np.ndarray]) -> int:
+def _run(model: LoadedModel, batch: dict[str, np.ndarray]) -> int:
     return len(model.run(batch)["embedding"])

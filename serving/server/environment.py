@@ -75,7 +75,8 @@ def ensure_server_env() -> ServerEnv:
     path = _cache_folder() / f"triton-server-{_python_name()}-{digest}"
     fetched = path / "lib" / "libpython"
     wheel_libraries = path / "lib" / _python_name() / "site-packages" / "nvidia_pytriton.libs"
-    env = ServerEnv(path, (wheel_libraries, *((fetched,) if found is None else found)))
+    python_libraries = (fetched,) if found is None else found
+    env = ServerEnv(path, (wheel_libraries, *python_libraries))
     complete = path / "complete"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,12 @@
 where the server comes from.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serving.bundle import CARD_KEY, POSE_DTYPES
-from serving.triton.options import Accelerator, Options, RateLimit, Runtime
+from serving.triton.options import Accelerator, RateLimit, RepositoryOptions, Runtime
 from zoo.card import Card
 from zoo.errors import UserError, from_extra
 
@@ -31,7 +33,7 @@ _GRAPH_LEVELS = {"all": 0, "extended": 1, "basic": -1, "none": 2}
 
 
 def build_configs(
-    card: Card, model_hash: str, options: Options | None = None, version: int = 1
+    card: Card, model_hash: str, options: RepositoryOptions | None = None, version: int = 1
 ) -> dict[str, "model_config_pb2.ModelConfig"]:
     """Build the configs, by model name.
 
@@ -46,34 +48,56 @@ def build_configs(
         UserError: tritonclient is not installed.
     """
     schema = config_schema()
-    options = options or Options()
-    image = {"name": "image", "data_type": schema.TYPE_UINT8, "dims": [*card.input_size, 3]}
-    image_bytes = {"name": "image_bytes", "data_type": schema.TYPE_STRING, "dims": [1]}
-    errors = {"name": "error", "data_type": schema.TYPE_STRING, "dims": [1]}
-    types = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8}
-    pose = [
-        {"name": name, "data_type": types[POSE_DTYPES[name]], "dims": list(shape)}
-        for name, shape in card.pose_inputs.items()
-    ]
-    answers = [
-        {"name": name, "data_type": schema.TYPE_FP32, "dims": [dimension]}
-        for name, dimension in card.outputs.items()
-    ]
-    loaded = {"latest": {"num_versions": options.keep_versions}}
-    # Named, not the latest: the folder of a new version must have no effect before the config that uses it.
-    entered = {"specific": {"versions": [version]}}
-    limit, instances = options.rate_limit, options.instances
-    preprocess = schema.ModelConfig(
+    options = options or RepositoryOptions()
+    tensors = _Tensors.of(card, schema)
+    configs = (
+        _preprocess_config(tensors, options, schema),
+        _network_config(tensors, options, schema),
+        _entry_config(tensors, card, model_hash, options, version, schema),
+    )
+    return {config.name: config for config in configs}
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """What goes into the models and comes out of them, as the schema has it."""
+
+    image_bytes: dict[str, Any]
+    image: dict[str, Any]
+    pose: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    error: dict[str, Any]
+
+    @classmethod
+    def of(cls, card: Card, schema: Any) -> "_Tensors":
+        def tensor(name: str, kind: int, dims: Iterable[int]) -> dict[str, Any]:
+            return {"name": name, "data_type": kind, "dims": list(dims)}
+
+        kinds = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8}
+        return cls(
+            image_bytes=tensor("image_bytes", schema.TYPE_STRING, [1]),
+            image=tensor("image", schema.TYPE_UINT8, [*card.input_size, 3]),
+            pose=[tensor(name, kinds[POSE_DTYPES[name]], shape) for name, shape in card.pose_inputs.items()],
+            answers=[tensor(name, schema.TYPE_FP32, [size]) for name, size in card.outputs.items()],
+            error=tensor("error", schema.TYPE_STRING, [1]),
+        )
+
+
+def _preprocess_config(
+    tensors: _Tensors, options: RepositoryOptions, schema: Any
+) -> "model_config_pb2.ModelConfig":
+    limit = options.rate_limit
+    return schema.ModelConfig(
         name=PREPROCESS_MODEL,
         backend="python",
         max_batch_size=options.batching.max_size,
-        version_policy=loaded,
-        input=[image_bytes],
-        output=[image, errors],
+        version_policy=_newest(options),
+        input=[tensors.image_bytes],
+        output=[tensors.image, tensors.error],
         # Decoding is CPU work; without a kind, the server would put it beside each GPU.
         instance_group=[
             {
-                "count": instances.preprocess,
+                "count": options.instances.preprocess,
                 "kind": schema.ModelInstanceGroup.KIND_CPU,
                 **_rate_limiter(limit, limit.preprocess, limit.preprocess_priority),
             }
@@ -81,22 +105,24 @@ def build_configs(
         # Whoever waits here waits for a decoder, so there is nothing to wait for once one is free.
         dynamic_batching=_dynamic_batching(options, schema, delay_us=0),
     )
+
+
+def _network_config(
+    tensors: _Tensors, options: RepositoryOptions, schema: Any
+) -> "model_config_pb2.ModelConfig":
+    limit, instances, batching = options.rate_limit, options.instances, options.batching
+    inputs = [tensors.image, *tensors.pose]
     kinds = schema.ModelInstanceGroup
     # No kind: the server takes the GPU where there is one.
     kind = {"auto": {}, "cpu": {"kind": kinds.KIND_CPU}, "gpu": {"kind": kinds.KIND_GPU}}[instances.device]
-    network = schema.ModelConfig(
+    return schema.ModelConfig(
         name=ONNX_MODEL,
         backend="onnxruntime",
         default_model_filename="model.onnx",
-        max_batch_size=options.batching.max_size,
-        version_policy=loaded,
-        input=[image, *pose],
-        output=[
-            {**answer, "label_filename": LABEL_FILES[answer["name"]]}
-            if answer["name"] in LABEL_FILES
-            else answer
-            for answer in answers
-        ],
+        max_batch_size=batching.max_size,
+        version_policy=_newest(options),
+        input=inputs,
+        output=[{**answer, "label_filename": LABEL_FILES.get(answer["name"])} for answer in tensors.answers],
         instance_group=[
             {
                 "count": instances.network,
@@ -105,50 +131,43 @@ def build_configs(
                 **_rate_limiter(limit, limit.network, limit.network_priority),
             }
         ],
-        dynamic_batching=_dynamic_batching(
-            options, schema, options.batching.max_delay_us, options.batching.preferred_sizes
-        ),
+        dynamic_batching=_dynamic_batching(options, schema, batching.max_delay_us, batching.preferred_sizes),
         optimization=_optimization(options.runtime, options.accelerator),
         parameters=_runtime_parameters(options.runtime),
-        model_warmup=[
-            {
-                "name": f"batch of {size}",
-                "batch_size": size,
-                "inputs": {
-                    tensor["name"]: {**_without_name(tensor), "zero_data": True} for tensor in (image, *pose)
-                },
-            }
-            for size in options.warm_up
-        ],
+        model_warmup=[_warm_up(inputs, size) for size in options.warm_up],
     )
-    first_step = {
-        "model_name": PREPROCESS_MODEL,
-        "model_version": version,
-        "input_map": {"image_bytes": "image_bytes"},
-        "output_map": {"image": "image", "error": "error"},
-    }
-    second_step = {
-        "model_name": ONNX_MODEL,
-        "model_version": version,
-        "input_map": {name: name for name in ("image", *card.pose_inputs)},
-        "output_map": {name: name for name in card.outputs},
-    }
+
+
+def _entry_config(
+    tensors: _Tensors, card: Card, model_hash: str, options: RepositoryOptions, version: int, schema: Any
+) -> "model_config_pb2.ModelConfig":
+    def step(model: str, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "model_name": model,
+            "model_version": version,
+            "input_map": {tensor["name"]: tensor["name"] for tensor in inputs},
+            "output_map": {tensor["name"]: tensor["name"] for tensor in outputs},
+        }
+
+    decode = step(PREPROCESS_MODEL, [tensors.image_bytes], [tensors.image, tensors.error])
+    embed = step(ONNX_MODEL, [tensors.image, *tensors.pose], tensors.answers)
     parameters = {CARD_KEY: card.to_json(), HASH_KEY: model_hash}
-    if limit.resource:
-        parameters[RESOURCE_KEY] = f"{limit.resource}:{limit.capacity}"
+    if options.rate_limit.resource:
+        parameters[RESOURCE_KEY] = f"{options.rate_limit.resource}:{options.rate_limit.capacity}"
     entry = schema.ModelConfig(
         name=ENTRY_MODEL,
         platform="ensemble",
         max_batch_size=options.batching.max_size,
-        version_policy=entered,
-        input=[image_bytes, *pose],
-        output=[*answers, errors],
-        ensemble_scheduling={"step": [first_step, second_step]},
+        # Named, not the latest: a new version's folder must have no effect before the config that uses it.
+        version_policy={"specific": {"versions": [version]}},
+        input=[tensors.image_bytes, *tensors.pose],
+        output=[*tensors.answers, tensors.error],
+        ensemble_scheduling={"step": [decode, embed]},
         parameters={key: {"string_value": value} for key, value in parameters.items()},
     )
     if options.response_cache:
         entry.response_cache.enable = True
-    return {config.name: config for config in (preprocess, network, entry)}
+    return entry
 
 
 def config_schema() -> Any:
@@ -167,7 +186,7 @@ def config_schema() -> Any:
 
 
 def _dynamic_batching(
-    options: Options, schema: Any, delay_us: int, preferred: tuple[int, ...] = ()
+    options: RepositoryOptions, schema: Any, delay_us: int, preferred: tuple[int, ...] = ()
 ) -> dict[str, Any]:
     queue, priorities = options.queue, options.priorities
     actions = {"reject": schema.ModelQueuePolicy.REJECT, "delay": schema.ModelQueuePolicy.DELAY}
@@ -185,6 +204,18 @@ def _dynamic_batching(
         "priority_levels": priorities.levels,
         "default_priority_level": priorities.default,
     }
+
+
+def _newest(options: RepositoryOptions) -> dict[str, Any]:
+    return {"latest": {"num_versions": options.keep_versions}}
+
+
+def _warm_up(inputs: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    zeros = {
+        tensor["name"]: {"data_type": tensor["data_type"], "dims": tensor["dims"], "zero_data": True}
+        for tensor in inputs
+    }
+    return {"name": f"batch of {size}", "batch_size": size, "inputs": zeros}
 
 
 def _rate_limiter(limit: RateLimit, amount: int, priority: int) -> dict[str, Any]:
@@ -222,7 +253,3 @@ def _runtime_parameters(runtime: Runtime) -> dict[str, dict[str, str]]:
     if not runtime.memory_arena:
         values["enable_mem_arena"] = "false"
     return {key: {"string_value": str(value)} for key, value in values.items()}
-
-
-def _without_name(tensor: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tensor.items() if key != "name"}

@@ -184,7 +184,7 @@ class RateLimit:
 
 
 @dataclass(frozen=True)
-class Options:
+class RepositoryOptions:
     """Everything about serving but the model and the machine.
 
     Attributes:
@@ -216,7 +216,7 @@ class Options:
             raise ValueError(f'accelerator "{name}" needs [instances] device = "{wanted}", not "{device}"')
 
 
-def read_options(path: Path) -> Options:
+def read_options(path: Path) -> RepositoryOptions:
     """Read an options file.
 
     Raises:
@@ -226,7 +226,7 @@ def read_options(path: Path) -> Options:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: these options cannot be read ({error})") from error
-    options: Options = build(Options, values, str(path))
+    options: RepositoryOptions = build(RepositoryOptions, values, str(path))
     return options
 
 

@@ -23,7 +23,7 @@ from serving.triton.configs import (
     build_configs,
     config_schema,
 )
-from serving.triton.options import Options
+from serving.triton.options import RepositoryOptions
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import replacing, unwritable, write_text
@@ -85,10 +85,10 @@ def write_repository(folder: Path, card: Card, onnx_file: Path, model_hash: str)
     Raises:
         UserError: tritonclient is not installed.
     """
-    _write_version(folder, card, onnx_file, model_hash, Options(), version=1)
+    _write_version(folder, card, onnx_file, model_hash, RepositoryOptions(), version=1)
 
 
-def install(bundle: Bundle, folder: Path, options: Options) -> Repository:
+def install(bundle: Bundle, folder: Path, options: RepositoryOptions) -> Repository:
     """Make `folder` a repository of the bundle's model, or bring the one that is there up to date.
 
     Another model becomes the next version; the same model with other options stays the version that it is.
@@ -147,7 +147,7 @@ def server_flags(repository: Path, cache_bytes: int = 64 * 2**20) -> list[str]:
 
 
 def _write_version(
-    folder: Path, card: Card, onnx_file: Path, model_hash: str, options: Options, version: int
+    folder: Path, card: Card, onnx_file: Path, model_hash: str, options: RepositoryOptions, version: int
 ) -> None:
     """Write one version and the configs, in an order that is safe under a server's eyes.
 

@@ -28,7 +28,7 @@ from serving.server.server import TritonServer
 from serving.server.settings import ServerSettings
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL
-from serving.triton.options import Options
+from serving.triton.options import RepositoryOptions
 from serving.triton.repository import Repository, install
 from tests.serving.conftest import OPTIONS, SIZE, make_image, make_model, request_of
 from zoo.errors import UserError
@@ -134,7 +134,7 @@ def counted(text: str) -> dict[str, float]:
 
 def test_warm_up_is_run(bundle: Bundle, tmp_path: Path) -> None:
     """One that cannot be run keeps the network from being ready, so that it is seen to be run."""
-    repository = install(bundle, tmp_path / "repository", Options(warm_up=(2,)))
+    repository = install(bundle, tmp_path / "repository", RepositoryOptions(warm_up=(2,)))
     file = repository.path / ONNX_MODEL / "config.pbtxt"
     config = text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
     config.model_warmup[0].inputs["image"].dims[0] = 1
@@ -156,7 +156,7 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
         expected[version] = encoder.encode(images).embedding
         encoder.close()
     assert np.abs(expected["1"] - expected["2"]).max() > 0.01
-    repository = install(bundle, tmp_path / "repository", Options())
+    repository = install(bundle, tmp_path / "repository", RepositoryOptions())
     changed = threading.Event()
     seen: list[tuple[str, float]] = []
 
@@ -180,7 +180,7 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
         opened = TritonEncoder(TritonAddress(server.grpc))
         assert opened.encode(images[:1]).errors == {}
         asking = [pool.submit(ask, index) for index in range(8)]
-        assert install(other, repository.path, Options()).version == 2
+        assert install(other, repository.path, RepositoryOptions()).version == 2
         for task in asking:
             task.result()
         with pytest.raises(UserError, match="serves version 2 of vehicle_reid now, and version 1 was opened"):
@@ -192,8 +192,8 @@ def test_new_version_is_taken_up_without_a_gap(bundle: Bundle, tmp_path: Path) -
 
 def test_same_model_with_other_options_keeps_its_version(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
-    assert install(bundle, folder, Options()).version == 1
-    again = install(bundle, folder, Options(warm_up=(1,)))
+    assert install(bundle, folder, RepositoryOptions()).version == 1
+    again = install(bundle, folder, RepositoryOptions(warm_up=(1,)))
     assert again == Repository.open(folder)
     assert again.version == 1
     assert "batch of 1" in (folder / ONNX_MODEL / "config.pbtxt").read_text()
@@ -201,17 +201,17 @@ def test_same_model_with_other_options_keeps_its_version(bundle: Bundle, tmp_pat
 
 def test_model_of_another_size_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
-    install(bundle, folder, Options())
+    install(bundle, folder, RepositoryOptions())
     model, card = make_model(multitask=False)
     other = export_bundle(model, card, tmp_path / "other")
     with pytest.raises(UserError, match="has other outputs; choose another --out"):
-        install(other, folder, Options())
+        install(other, folder, RepositoryOptions())
 
 
 def test_foreign_folder_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"precious")
     with pytest.raises(UserError, match="no Triton repository of ours"):
-        install(bundle, tmp_path, Options())
+        install(bundle, tmp_path, RepositoryOptions())
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
@@ -232,7 +232,7 @@ def test_command_names_the_flags_of_the_server(
 
 def test_killed_worker_and_killed_server_are_started_again(bundle: Bundle, tmp_path: Path) -> None:
     """With a cache, which would go on answering what it was asked before."""
-    repository = install(bundle, tmp_path / "repository", Options(response_cache=True))
+    repository = install(bundle, tmp_path / "repository", RepositoryOptions(response_cache=True))
     command = [sys.executable, "-m", "serving.launch", "--repository", str(repository.path)]
     command += ["--restarts", "3", "--check", "0.5", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launch:

@@ -6,8 +6,7 @@ import numpy as np
 
 from serving.bundle import Bundle
 from serving.encoders.encoder import open_encoder
-from serving.engines.openvino import OpenVinoModel
-from serving.engines.signal_stack import signal_stack
+from serving.engines.openvino import OpenVinoModel, alternate_signal_stack
 from tests.serving.conftest import make_image
 
 
@@ -32,9 +31,9 @@ def test_same_numbers_and_errors_as_onnxruntime(bundle: Bundle) -> None:
 def test_opening_and_leaving_a_model_keeps_the_signal_stack(bundle: Bundle) -> None:
     """OpenVINO gives the thread one of its own, frees it in whatever thread lets the model go, and the next
     signal would be handled on it: the end of a child process ended this one."""
-    before = signal_stack().address
+    before = alternate_signal_stack().address
     models = [OpenVinoModel(bundle.onnx_file, bundle.card, 2, streams=2)]
-    assert signal_stack().address == before
+    assert alternate_signal_stack().address == before
     with ThreadPoolExecutor(1) as pool:
         pool.submit(models.clear).result()
-    assert signal_stack().address == before
+    assert alternate_signal_stack().address == before

@@ -29,11 +29,11 @@ from serving.probe import probe
 from serving.server.binary import ServerBinary
 from serving.server.server import TritonServer, choose_ports
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
-from serving.triton.options import Options
+from serving.triton.options import RepositoryOptions
 from tests.serving.conftest import make_image, make_model, request_of
 from zoo.errors import UserError
 
-LARGEST = Options().batching.max_size
+LARGEST = RepositoryOptions().batching.max_size
 
 
 def infer(server: TritonServer, images: list[bytes], **options: object) -> grpcclient.InferResult:

@@ -6,7 +6,7 @@ import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL, build_configs
-from serving.triton.options import Accelerator, Instances, Options, RateLimit, read_options
+from serving.triton.options import Accelerator, Instances, RateLimit, RepositoryOptions, read_options
 from tests.serving.conftest import make_model
 from zoo.errors import UserError
 
@@ -42,7 +42,7 @@ def test_wrong_options_are_refused(tmp_path: Path, text: str) -> None:
 
 def test_options_of_gpus_reach_the_config() -> None:
     _, card = make_model(keypoints=True)
-    options = Options(
+    options = RepositoryOptions(
         instances=Instances(network=2, device="gpu", gpus=(0, 1)),
         accelerator=Accelerator("tensorrt", precision="fp16", engine_cache="/engines"),
         warm_up=(1, 8),
@@ -66,7 +66,7 @@ def test_options_of_gpus_reach_the_config() -> None:
 
 def test_options_of_cpus_reach_the_config() -> None:
     _, card = make_model()
-    options = Options(
+    options = RepositoryOptions(
         instances=Instances(device="cpu"),
         accelerator=Accelerator("openvino"),
         rate_limit=RateLimit("cores", capacity=2),

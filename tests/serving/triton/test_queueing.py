@@ -17,11 +17,11 @@ from serving.bundle import Bundle
 from serving.probe import failure, probe
 from serving.server.server import TritonServer
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
-from serving.triton.options import Options, Queue
+from serving.triton.options import Queue, RepositoryOptions
 from serving.triton.repository import install
 from tests.serving.conftest import make_image, request_of
 
-LARGEST = Options().batching.max_size
+LARGEST = RepositoryOptions().batching.max_size
 
 seeds = itertools.count(10_000)
 """No two requests of these tests are alike, or the response cache would answer."""
@@ -122,7 +122,7 @@ def ask_at_once(server: TritonServer, clients: int, images: int) -> list[str]:
 
 def test_full_queue_refuses_at_once_and_a_slow_one_in_time(bundle: Bundle, tmp_path: Path) -> None:
     """One executes, one waits and loses patience, the others find no place to wait."""
-    options = Options(queue=Queue(max_requests=1, timeout_us=20_000))
+    options = RepositoryOptions(queue=Queue(max_requests=1, timeout_us=20_000))
     with TritonServer(install(bundle, tmp_path / "repository", options)) as server:
         errors = ask_at_once(server, clients=12, images=LARGEST)
     kinds = ("xceeds maximum queue size", "Request timeout expired")
@@ -131,7 +131,9 @@ def test_full_queue_refuses_at_once_and_a_slow_one_in_time(bundle: Bundle, tmp_p
 
 
 def test_request_that_waited_too_long_is_put_behind_the_others(bundle: Bundle, tmp_path: Path) -> None:
-    options = Options(queue=Queue(timeout_us=60_000_000, client_timeout=True, timeout_action="delay"))
+    options = RepositoryOptions(
+        queue=Queue(timeout_us=60_000_000, client_timeout=True, timeout_action="delay")
+    )
     repository = install(bundle, tmp_path / "repository", options)
     first, impatient, *patient = [new_request(LARGEST) for _ in range(7)]
     with TritonServer(repository) as server, grpcclient.InferenceServerClient(server.grpc) as client:
