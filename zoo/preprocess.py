@@ -167,4 +167,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    # Pillow would copy what is RGB already.
+    return image if image.mode == "RGB" else image.convert("RGB")
