@@ -13,7 +13,7 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.detector import VEHICLES, Detector
-from retrieval.sources.image_list import read_lines
+from retrieval.sources.image_list import read_image_list
 from retrieval.sources.manifest import COLUMNS, read_manifest
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
 from retrieval.sources.source import Source, list_images
@@ -60,7 +60,7 @@ def open_sources(args: argparse.Namespace) -> Given:
             detector = Detector(args.detector, _classes(args.detector_classes), args.detector_confidence)
         shot = Shot(args.rate, args.camera, parse_time(args.start))
         return Given(read_video(args.video, shot, detector), None, str(args.video), args.video.parent)
-    return Given(read_lines(sys.stdin, Path(".")), None, "standard input", Path("."))
+    return Given(read_image_list(sys.stdin, Path(".")), None, "standard input", Path("."))
 
 
 def _classes(text: str) -> tuple[int, ...]:

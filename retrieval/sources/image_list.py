@@ -9,7 +9,7 @@ from retrieval.sources.source import Source, Unusable
 from zoo.errors import UserError
 
 
-def read_lines(lines: Iterable[str], folder: Path) -> Iterator[Source]:
+def read_image_list(lines: Iterable[str], folder: Path) -> Iterator[Source]:
     """Make a source of each line as it comes; one that makes no sense is a bad image, not the end.
 
     Args:

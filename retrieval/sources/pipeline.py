@@ -40,7 +40,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Fresh:
+class _NewImage:
     """An image that the gallery does not have yet; small, because many wait at a time.
 
     Attributes:
@@ -85,11 +85,11 @@ def ingest(
     """
     started = time.monotonic()
     summary = Summary()
-    fresh = _fresh(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
-    batches = iter(lambda: list(islice(fresh, batch_size)), [])
+    new = _new_images(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
+    batches = iter(lambda: list(islice(new, batch_size)), [])
 
-    def encode(batch: list[_Fresh]) -> Predictions:
-        return encoder.encode([fresh.image for fresh in batch])
+    def encode(batch: list[_NewImage]) -> Predictions:
+        return encoder.encode([new.image for new in batch])
 
     for batch, predictions in read_ahead(batches, encode, threads=1, depth=_BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
@@ -100,17 +100,17 @@ def ingest(
     return summary
 
 
-def _fresh(
+def _new_images(
     sources: Iterable[Source],
     gallery: Gallery,
     size: tuple[int, int],
     summary: Summary,
     advance: Callable[[], object],
     batch_size: int,
-) -> Iterator[_Fresh]:
+) -> Iterator[_NewImage]:
     """Yield the images that have to be encoded, for a model of this input size; count the others."""
 
-    def read(item: tuple[Source, str | None]) -> _Fresh | None:
+    def read(item: tuple[Source, str | None]) -> _NewImage | None:
         source, known = item
         if not _is_text(source.key):
             raise ImageError(f"{source.key!r}: the file name is not valid text; rename the file")
@@ -119,7 +119,7 @@ def _fresh(
             return None
         image = crop(loaded.image, loaded.box)
         picture = display_picture(image)
-        return _Fresh(source.key, source.name, source.facts, image.at_size(size), loaded.digest, picture)
+        return _NewImage(source.key, source.name, source.facts, image.at_size(size), loaded.digest, picture)
 
     asked = _with_digests(sources, gallery, batch_size)
     for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size):
@@ -153,30 +153,32 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _entries(batch: list[_Fresh], predictions: Predictions, fps: float, bad: dict[str, str]) -> list[Entry]:
+def _entries(
+    batch: list[_NewImage], predictions: Predictions, fps: float, bad: dict[str, str]
+) -> list[Entry]:
     """Make entries of encoded images; what the encoder refused goes into `bad`."""
     entries = []
-    for row, fresh in enumerate(batch):
+    for row, new in enumerate(batch):
         if row in predictions.errors:
-            bad[fresh.key] = predictions.errors[row]
+            bad[new.key] = predictions.errors[row]
             continue
-        facts = fresh.facts or _facts(fresh.key, fps)
+        facts = new.facts or _facts_from_name(new.key, fps)
         entries.append(
             Entry(
-                key=fresh.key,
+                key=new.key,
                 embedding=predictions.embedding[row],
                 color_probs=predictions.color_probs[row],
                 type_probs=predictions.type_probs[row],
-                picture=fresh.picture,
-                source=fresh.name,
-                digest=fresh.digest,
+                picture=new.picture,
+                source=new.name,
+                digest=new.digest,
                 **vars(facts),
             )
         )
     return entries
 
 
-def _facts(key: str, fps: float) -> Facts:
+def _facts_from_name(key: str, fps: float) -> Facts:
     """What a file name of VeRi's form says."""
     name = parse_veri_name(PurePosixPath(key).name)
     if name is None:
