@@ -8,3 +8,5 @@ from .gallery.filters import Filters as Filters
 from .query.feedback import Feedback as Feedback
 from .query.searcher import Query as Query
 from .query.searcher import Searcher as Searcher
+from .sources.pipeline import Summary as Summary
+from .sources.pipeline import add_images as add_images

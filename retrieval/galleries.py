@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import GalleryModel
 from retrieval.local.index_policy import IndexPolicy
-from serving.encoders.encoder import Encoder, open_encoder, portable_spec
+from serving.encoders.encoder import Encoder, open_encoder
 from zoo.errors import UserError
 
 MILVUS = ("milvus:", "milvus+tls:")
@@ -15,7 +15,7 @@ MILVUS = ("milvus:", "milvus+tls:")
 def open_gallery(
     name: str | Path,
     *,
-    model: GalleryModel | None = None,
+    model: GalleryModel | Encoder | None = None,
     writable: bool = False,
     index: str | None = None,
     policy: IndexPolicy | None = None,
@@ -25,7 +25,8 @@ def open_gallery(
     Args:
         name: the gallery's folder, `milvus://HOST:PORT/NAME` (with TLS `milvus+tls://`), or
             `milvus:FILE.db` for Milvus Lite.
-        model: whose embeddings will be added or searched for; None takes the gallery's word for it.
+        model: whose embeddings will be added or searched for, or the encoder that makes them; None takes the
+            gallery's word for it.
         writable: only one process at a time can have a folder open for writing.
         index: `auto`, `exact`, or a FAISS factory string, or in Milvus the name of one of its kinds of
             index; a writable gallery then remembers it. None for what it remembers.
@@ -35,6 +36,8 @@ def open_gallery(
     Raises:
         UserError: no gallery there, one of another model, or another writer.
     """
+    if model is not None and not isinstance(model, GalleryModel):
+        model = _model_of(model)
     if str(name).startswith(MILVUS):
         from retrieval.milvus.gallery import MilvusGallery
 
@@ -79,8 +82,9 @@ def open_gallery_encoder(
                 f"{gallery}: no encoder is recorded there; name one with --encoder (a model's name, a "
                 "bundle, or triton:grpc://HOST:PORT)"
             )
-    else:
-        # The gallery remembers it, and the next command may run in another folder.
-        spec = portable_spec(spec)
     encoder = open_encoder(spec, threads)
-    return encoder, GalleryModel(encoder.card, encoder.model_hash, spec)
+    return encoder, _model_of(encoder)
+
+
+def _model_of(encoder: Encoder) -> GalleryModel:
+    return GalleryModel(encoder.card, encoder.model_hash, encoder.spec)

@@ -15,7 +15,7 @@ from retrieval.gallery.geography import parse_near
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import ImageFile, list_images, read_bytes
+from retrieval.sources.source import ImageFile, list_images
 from serving.encoders.image import InputImage
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
@@ -44,9 +44,9 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
         open(temporary, "w", encoding="utf-8") as lines,
         tqdm(total=len(files), unit="query", desc="search", file=sys.stderr) as bar,
     ):
-        batch: list[tuple[ImageFile, bytes]] = []
+        batch: list[tuple[ImageFile, InputImage]] = []
         for number, (file, data) in enumerate(
-            read_ahead(files, lambda file: read_bytes(file.path), reading_threads(), 2 * BATCH_SIZE), 1
+            read_ahead(files, lambda file: InputImage.open(file.path), reading_threads(), 2 * BATCH_SIZE), 1
         ):
             if isinstance(data, ImageError):
                 bad.append(str(data))
@@ -56,7 +56,7 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
                 queries = searcher.encode_all([data for _, data in batch])
                 for (asked, _), query in zip(batch, queries, strict=True):
                     if isinstance(query, str):
-                        bad.append(f"{asked.path}: {query.removeprefix('image: ')}")
+                        bad.append(query)
                     else:
                         lines.write(_ranking(searcher, asked.key, query, k, filters) + "\n")
                     bar.update()
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
                     print(json.dumps({"queries": count, "rankings": str(args.rankings)}, ensure_ascii=False))
                 return 0
             try:
-                queries = [searcher.encode(InputImage(read_bytes(path), str(path))) for path in args.query]
+                queries = [searcher.encode(path) for path in args.query]
             except ImageError as error:
                 raise UserError(str(error)) from error
             results = searcher.search(

@@ -5,7 +5,7 @@ from typing import Any
 
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
-from retrieval.query.searcher import Query, Searcher
+from retrieval.query.searcher import Asked, Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 
@@ -23,7 +23,7 @@ class AuditedSearcher(Searcher):
         self._audit = audit
 
     def search(
-        self, query: Query | Sequence[Query], k: int, filters: Filters | None = None, **options: Any
+        self, query: Asked | Sequence[Asked], k: int = 10, filters: Filters | None = None, **options: Any
     ) -> list[Result]:
         """Search as `Searcher.search` does."""
         found = super().search(query, k, filters, **options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,9 @@ from serving.encoders.image import InputImage
 from zoo.preprocess import ImageError
 
 Group = Literal["vehicle", "track"]
+
+QueryImage = str | Path | bytes | InputImage
+"""An image to search with: a file's path, the bytes of one, or an image that may be decoded already."""
 
 _SHOWN = (
     "key",
@@ -63,6 +67,10 @@ class Query:
         return next(iter(self.types), None)
 
 
+Asked = Query | QueryImage
+"""An image to search with, encoded or not."""
+
+
 class Searcher:
     """An encoder and a gallery of its model, together."""
 
@@ -70,14 +78,15 @@ class Searcher:
         self.gallery = gallery
         self.encoder = encoder
 
-    def encode(self, image: bytes | InputImage) -> Query:
+    def encode(self, image: QueryImage) -> Query:
         """Encode one query image.
 
         Raises:
             ImageError: the image cannot be used.
             UserError: the encoder fails.
         """
-        query = self.encode_all([image])[0]
+        opened = InputImage.open(image) if isinstance(image, str | Path) else image
+        query = self.encode_all([opened])[0]
         if isinstance(query, str):
             raise ImageError(query)
         return query
@@ -106,8 +115,8 @@ class Searcher:
 
     def search(
         self,
-        query: Query | Sequence[Query],
-        k: int,
+        query: Asked | Sequence[Asked],
+        k: int = 10,
         filters: Filters | None = None,
         *,
         feedback: Feedback | None = None,
@@ -118,7 +127,7 @@ class Searcher:
         """Search the gallery; the answer is of one state of it.
 
         Args:
-            query: one image, or several of the same vehicle, which are fused.
+            query: one image or several of the same vehicle, which are fused; encoded already, or not yet.
             k: how many results; 0 for all.
             filters: conditions on the results.
             feedback: what the user says of earlier results; a negative one is not returned.
@@ -128,8 +137,10 @@ class Searcher:
 
         Raises:
             UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback.
+            ImageError: an image cannot be used.
         """
-        queries = [query] if isinstance(query, Query) else list(query)
+        asked = [query] if isinstance(query, Asked) else list(query)
+        queries = [each if isinstance(each, Query) else self.encode(each) for each in asked]
         said = feedback or Feedback()
         left_out = {*said.negative, *without}
         with self.gallery.read_transaction():

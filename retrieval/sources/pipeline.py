@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Entry, Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import Source, display_picture
+from retrieval.sources.source import ImageFile, Source, display_picture, list_images
 from serving.encoders.encoder import Encoder, Predictions
 from serving.encoders.image import InputImage
 from zoo.labels import parse_veri_name
@@ -56,6 +56,27 @@ class _NewImage:
     image: InputImage
     digest: str
     picture: bytes
+
+
+def add_images(
+    gallery: Gallery, encoder: Encoder, images: str | Path | Iterable[str | Path], *, fps: float = 25.0
+) -> Summary:
+    """Add the images of a folder, or single files, that the gallery does not have yet.
+
+    Args:
+        gallery: open for writing.
+        encoder: of the gallery's model.
+        images: a folder, whose images are named by their paths in it; or files, named as they are given.
+        fps: see `ingest`.
+
+    Raises:
+        UserError: see `ingest`; no such folder.
+    """
+    if isinstance(images, str | Path):
+        sources = list_images(Path(images))
+    else:
+        sources = [ImageFile(Path(path), Path(path).as_posix()) for path in images]
+    return ingest(sources, gallery, encoder, fps=fps)
 
 
 def ingest(

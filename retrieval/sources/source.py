@@ -13,7 +13,7 @@ from PIL import Image
 from retrieval.gallery.entries import Box, Facts
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import MAX_BYTES, ImageError
+from zoo.preprocess import ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 PICTURE_SIZE = 320
@@ -79,9 +79,10 @@ class ImageFile:
 
     def load(self) -> Loaded:
         """Read the file; its digest is of its bytes and of what a table says."""
-        data = read_bytes(self.path)
+        image = InputImage.open(self.path)
+        assert image.data is not None
         box = None if self.facts is None else self.facts.box
-        return Loaded(InputImage(data, self.name), digest(data, self.facts), box)
+        return Loaded(image, digest(image.data, self.facts), box)
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,6 @@ def list_images(folder: Path) -> list[ImageFile]:
     if not found:
         raise UserError(f"{folder}: no images found (looked for {', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=lambda file: file.key)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file, at most as much as a decoder would take.
-
-    Raises:
-        ImageError: unreadable, or too large; the message names the path.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{path}: larger than the limit of {MAX_BYTES} bytes; make it smaller")
-    return data
 
 
 def digest(data: bytes, facts: Facts | None = None) -> str:

@@ -27,7 +27,10 @@ class Encoder(Protocol):
         card: the model's card.
         model_hash: sha256 of the ONNX file, or of another name where that file is run in another way; equal
             for every encoder that gives the same embeddings.
+        spec: what opens it again, from any folder; see `open_encoder`.
     """
+
+    spec: str
 
     @property
     def card(self) -> Card: ...
@@ -121,6 +124,7 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
         encoder.close()
         wanted = ", ".join(encoder.card.pose_inputs)
         raise UserError(f"{spec}: {encoder.card.name} needs {wanted} with each image; use an RGB-only model")
+    encoder.spec = portable_spec(spec)
     return encoder
 
 

@@ -1,12 +1,13 @@
 """An image on its way to an encoder: a file as it came, or pixels that were cut out of one."""
 
 import io
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from PIL import Image
 
-from zoo.preprocess import decode_image, resize
+from zoo.preprocess import MAX_BYTES, ImageError, decode_image, resize
 
 
 class InputImage:
@@ -27,6 +28,25 @@ class InputImage:
         self.name = name
         self.data: bytes | None = data
         self._pixels: np.ndarray | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Read a file, at most as much of it as a decoder would take. Nothing is decoded yet.
+
+        Raises:
+            ImageError: unreadable, or too large; the message names the path.
+        """
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ImageError(
+                f"{path}: cannot be read ({reason}); check the path and its permissions"
+            ) from error
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"{path}: larger than the limit of {MAX_BYTES} bytes; make it smaller")
+        return cls(data, str(path))
 
     @classmethod
     def of(cls, image: "bytes | InputImage") -> "InputImage":

@@ -34,6 +34,8 @@ class ModelEncoder:
         threads: that decode; as many as there are cores where None is given.
     """
 
+    spec = ""
+
     def __init__(self, model: LoadedModel, model_hash: str, threads: int | None = None) -> None:
         self.card = model.card
         self.model_hash = model_hash

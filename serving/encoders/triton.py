@@ -49,6 +49,8 @@ class TritonEncoder:
         UserError: nothing answers there, or it serves another model.
     """
 
+    spec = ""
+
     def __init__(self, address: TritonAddress) -> None:
         self._address = address
         self._slots = asyncio.Semaphore(address.concurrency)

@@ -217,11 +217,12 @@ def evaluate_weights(
     weights: str | Path,
     query: Sequence[Record],
     gallery: Sequence[Record],
-    device: torch.device,
+    device: torch.device | str = "cpu",
     batch_size: int = 64,
     workers: int = 0,
 ) -> Evaluation:
     """Embed and judge."""
+    device = torch.device(device)
     return evaluate_embedded(embed_with_weights(weights, query, gallery, device, batch_size, workers))
 
 
