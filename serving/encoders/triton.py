@@ -1,12 +1,16 @@
 """The encoder of a Triton server: images in small requests, several of them in flight.
 
-Everything is done on the process's one event loop for servers (`serving.triton.event_loop`), whoever asks:
-plain and asynchronous callers get the same batching, retries and deadlines.
+Everything is done on the process's one event loop for servers, whoever asks: plain and asynchronous callers
+get the same batching, retries and deadlines.
 """
 
 import asyncio
+import atexit
+import os
+import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from functools import cache
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -16,7 +20,6 @@ from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, HASH_KEY
-from serving.triton.event_loop import io_loop
 from serving.triton.link import Link, TritonError, open_link
 from serving.triton.repository import entry_version
 from serving.triton.transport import Answer, Transport, open_transport
@@ -77,7 +80,7 @@ class TritonEncoder:
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
-        return asyncio.run_coroutine_threadsafe(self._encode(images), io_loop())
+        return asyncio.run_coroutine_threadsafe(self._encode(images), _io_loop())
 
     def close(self) -> None:
         """Let the connection go. Requests that are on their way come to nothing."""
@@ -172,7 +175,7 @@ class TritonEncoder:
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
     """Do it on the loop for servers, and wait."""
-    return asyncio.run_coroutine_threadsafe(work, io_loop()).result()
+    return asyncio.run_coroutine_threadsafe(work, _io_loop()).result()
 
 
 def _is_transient(failure: BaseException) -> bool:
@@ -199,3 +202,34 @@ def _split(files: Sequence[bytes], indices: Sequence[int], size: int) -> Iterato
         total += len(files[index])
     if batch:
         yield batch
+
+
+@cache
+def _io_loop() -> asyncio.AbstractEventLoop:
+    """Return the one loop that this process talks to servers on, in a thread of its own.
+
+    It is started when it is first wanted and ends with the process. Callers with and without a loop of their
+    own share it, and so share everything that is done on it.
+    """
+    ready: Future[asyncio.AbstractEventLoop] = Future()
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        ready.set_result(asyncio.get_running_loop())
+        await ended.wait()
+
+    # asyncio.run also ends what is still on the loop when the process does.
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="serving-io", daemon=True)
+    thread.start()
+    loop = ready.result()
+
+    def end() -> None:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(timeout=5)
+
+    atexit.register(end)
+    return loop
+
+
+# A forked child has the loop but not its thread.
+os.register_at_fork(after_in_child=_io_loop.cache_clear)

@@ -167,7 +167,7 @@ def test_altered_card_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     model, card = make_model(multitask=False)
     altered = export_bundle(model, card, tmp_path / "bundle")
     card.replace(metric="cosine").write(altered.path / "card.json")
-    with pytest.raises(UserError, match=r"card\.json is not the card inside model\.onnx"):
+    with pytest.raises(UserError, match=r"the card beside it is not the card inside"):
         OnnxEncoder(altered.path)
 
 
