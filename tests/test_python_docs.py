@@ -47,6 +47,24 @@ def test_the_page_has_its_sections() -> None:
     assert all(code.count("\n") <= 12 for _, code in SNIPPETS)
 
 
+def test_the_readme_begins_with_python_that_runs(workplace: Path) -> None:
+    code = re.search(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert code is not None
+    shutil.copytree(workplace / "pictures", workplace / "photos")
+    done = subprocess.run(
+        [sys.executable, "-c", code[1]],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == min(10, len(list((workplace / "photos").iterdir())))
+
+
 @pytest.mark.parametrize(("title", "code"), SNIPPETS, ids=[title for title, _ in SNIPPETS])
 def test_snippet_runs_as_printed(title: str, code: str, workplace: Path) -> None:
     done = subprocess.run(
