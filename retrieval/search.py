@@ -4,14 +4,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from retrieval.galleries import open_gallery, open_gallery_encoder
-from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Result
-from retrieval.gallery.filters import Filters
-from retrieval.gallery.geography import parse_near
+from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.read_ahead import read_ahead, reading_threads
@@ -118,25 +117,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-k", "--k", type=int, help="results wanted, 0 for all (default: 10; with --rankings: 0)"
     )
-    parser.add_argument("--color", action="append", default=[], help="only this colour; may be repeated")
-    parser.add_argument("--type", action="append", default=[], help="only this type; may be repeated")
-    parser.add_argument(
-        "--camera", action="append", default=[], type=int, help="only this camera id; likewise"
-    )
-    parser.add_argument(
-        "--after", metavar="TIME", help="only this time or later: seconds, 8:05:30, or an ISO date"
-    )
-    parser.add_argument("--before", metavar="TIME", help="only this time or earlier")
-    parser.add_argument(
-        "--vehicle", action="append", default=[], type=int, help="only this vehicle id; may be repeated"
-    )
-    parser.add_argument("--near", metavar="LAT,LON,METRES", help="only images or cameras in this circle")
-    parser.add_argument(
-        "--color-confidence", type=float, default=0.0, metavar="P", help="colour at least this sure"
-    )
-    parser.add_argument(
-        "--type-confidence", type=float, default=0.0, metavar="P", help="type at least this sure"
-    )
+    for field in FIELDS:
+        options: dict[str, Any] = {"action": "append"} if field.is_multiple else {}
+        again = "; may be repeated" if field.is_multiple else ""
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", metavar=field.form, help=f"{field.help}{again}", **options
+        )
     parser.add_argument("--like", action="append", default=[], metavar="KEY", help="a result that is right")
     parser.add_argument("--unlike", action="append", default=[], metavar="KEY", help="a result that is wrong")
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
@@ -168,17 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{first}: is no folder of queries, and --rankings needs just one")
     if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group):
         raise UserError("--rankings: whole rankings go without --like, --unlike, --rerank and --group")
-    filters = Filters(
-        colors=tuple(args.color),
-        types=tuple(args.type),
-        cameras=tuple(args.camera),
-        after=None if args.after is None else parse_time(args.after),
-        before=None if args.before is None else parse_time(args.before),
-        vehicles=tuple(args.vehicle),
-        near=None if args.near is None else parse_near(args.near),
-        color_confidence=args.color_confidence,
-        type_confidence=args.type_confidence,
-    )
+    filters = Filters.read({field.name: getattr(args, field.name) for field in FIELDS})
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
         with open_gallery(args.gallery, model=model) as gallery:

@@ -1,13 +1,100 @@
-"""Filters: which images of the gallery a search may return."""
+"""Filters: which images of the gallery a search may return, and how people say so."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from retrieval.gallery.clock import format_time
-from retrieval.gallery.geography import Near
+from retrieval.gallery.clock import format_time, parse_time
+from retrieval.gallery.geography import Near, parse_near
 from zoo.card import Card
 from zoo.errors import UserError
+
+INT64 = {"ge": -(2**63), "le": 2**63 - 1}
+
+Kind = Literal["class", "camera", "id", "time", "place", "probability"]
+
+
+@dataclass(frozen=True)
+class FilterField:
+    """A condition as people give it: over REST, on the page, on the command line, in plain words.
+
+    Attributes:
+        name: over REST; on the command line with dashes.
+        kind: what its values are.
+        help: what it asks for.
+        form: how a value is written.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    form: str
+
+    @property
+    def is_multiple(self) -> bool:
+        """Whether several values may be given, one of which has to be met."""
+        return self.kind in ("class", "camera", "id")
+
+    @property
+    def attribute(self) -> str:
+        """Its name in `Filters`."""
+        return f"{self.name}s" if self.is_multiple else self.name
+
+    def read(self, value: Any) -> Any:
+        """One value, of a text or of what already is one.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        return _READ[self.kind](value) if isinstance(value, str) or self.kind in ("camera", "id") else value
+
+    def write(self, value: Any) -> Any:
+        """What `Filters` holds, as JSON; None where it does not filter."""
+        if self.is_multiple:
+            return list(value) or None
+        if isinstance(value, Near):
+            return f"{value.latitude},{value.longitude},{value.radius:g}"
+        return value or None if self.kind == "probability" else value
+
+
+def _id(value: Any) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        raise UserError(f"{value!r} is not an id; write a whole number") from None
+    if not INT64["ge"] <= number <= INT64["le"]:
+        raise UserError(f"{number} is not an id; write a whole number of 64 bits")
+    return number
+
+
+def _probability(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a probability; write a number from 0 to 1") from None
+
+
+_READ: dict[Kind, Callable[[Any], Any]] = {
+    "class": str,
+    "camera": _id,
+    "id": _id,
+    "time": parse_time,
+    "place": parse_near,
+    "probability": _probability,
+}
+
+FIELDS = (
+    FilterField("color", "class", "any of these colours", "NAME"),
+    FilterField("type", "class", "any of these types", "NAME"),
+    FilterField("camera", "camera", "any of these camera ids", "ID"),
+    FilterField("after", "time", "this time or later: seconds, 8:05:30, or an ISO date", "TIME"),
+    FilterField("before", "time", "this time or earlier, written likewise", "TIME"),
+    FilterField("vehicle", "id", "any of these vehicle ids", "ID"),
+    FilterField("near", "place", "the image or its camera is in this circle", "LATITUDE,LONGITUDE,METRES"),
+    FilterField("color_confidence", "probability", "the colour's least probability", "P"),
+    FilterField("type_confidence", "probability", "the type's least probability", "P"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +124,29 @@ class Filters:
     near: Near | None = None
     color_confidence: float = 0.0
     type_confidence: float = 0.0
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Filters":
+        """Read conditions by the names of `FIELDS`; empty ones do not filter.
+
+        Raises:
+            UserError: a value that cannot be read, or a name that is none of them.
+        """
+        fields = {field.name: field for field in FIELDS}
+        read: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in fields:
+                raise UserError(unknown_field(name, fields))
+            if value in (None, [], ()) or (isinstance(value, str) and not value.strip()):
+                continue
+            field = fields[name]
+            read[field.attribute] = tuple(map(field.read, value)) if field.is_multiple else field.read(value)
+        return cls(**read)
+
+    def parameters(self) -> dict[str, Any]:
+        """The conditions by the names of `FIELDS`, as JSON; those that do not filter are left out."""
+        values = {field.name: field.write(getattr(self, field.attribute)) for field in FIELDS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def check(self, card: Card) -> None:
         """Tell what is wrong with the conditions.
@@ -73,18 +183,8 @@ def class_indices(what: str, names: Iterable[str], known: tuple[str, ...]) -> li
     return indices
 
 
-def as_parameters(filters: Filters) -> dict[str, Any]:
-    """Filters under the names that the REST interface takes; those that do not filter are left out."""
-    near = filters.near
-    values = {
-        "color": list(filters.colors),
-        "type": list(filters.types),
-        "camera": list(filters.cameras),
-        "after": filters.after,
-        "before": filters.before,
-        "vehicle": list(filters.vehicles),
-        "near": None if near is None else f"{near.latitude},{near.longitude},{near.radius:g}",
-        "color_confidence": filters.color_confidence or None,
-        "type_confidence": filters.type_confidence or None,
-    }
-    return {name: value for name, value in values.items() if value is not None and value != []}
+def unknown_field(name: str, known: Collection[str]) -> str:
+    """Say that there is no such field, and which one may be meant."""
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none here'}"
+    return f"there is no field {name!r}; {meant}"

@@ -10,10 +10,10 @@ from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Box, Result
-from retrieval.gallery.filters import Filters, as_parameters
+from retrieval.gallery.filters import Filters
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.filter_fields import EMPTY, as_field, from_fields
+from retrieval.page.filter_fields import EMPTY, from_fields, shown
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
@@ -92,11 +92,8 @@ class PageEvents:
         A field that these words do not speak of stays as it is, unless the last ones had set it.
         """
         found = self._searcher.understand(text)
-        now, last = as_parameters(found.filters), as_parameters(before)
-        fields = [
-            as_field(name, now[name]) if name in now else EMPTY[name] if name in last else gr.skip()
-            for name in EMPTY
-        ]
+        now, last = shown(found.filters), shown(before)
+        fields = [now[name] if name in now else EMPTY[name] if name in last else gr.skip() for name in EMPTY]
         return found.filters, panels.understood(found, Say(language)), *fields
 
     def clear(self) -> tuple[Any, ...]:
@@ -138,7 +135,7 @@ class PageEvents:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
                 chosen = Filters(colors=tuple(values[0]), types=tuple(values[1]))
                 seen = panels.prediction(state.query, chosen, calibrated, say)
-            filters = from_fields(values)
+            filters = from_fields(dict(zip(EMPTY, values, strict=True)))
             filters.check(self.card)
             if state.fault:
                 html = cards.notice(say("bad.image"), state.fault, "error")

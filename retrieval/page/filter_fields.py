@@ -1,46 +1,37 @@
-"""The fields in which the page shows filters, under the names that the REST interface takes."""
+"""The fields in which the page shows filters, by the names of `gallery.filters.FIELDS`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from retrieval.gallery.clock import format_time, parse_time
-from retrieval.gallery.filters import Filters
-from retrieval.gallery.geography import parse_near
-from zoo.errors import UserError
+from retrieval.gallery.clock import format_time
+from retrieval.gallery.filters import FIELDS, Filters, Kind
 
-EMPTY: dict[str, Any] = {
-    **{"color": [], "type": [], "camera": [], "after": "", "before": "", "near": "", "vehicle": ""},
-    **{"color_confidence": 0, "type_confidence": 0},
-}
-"""Name -> what the field holds where nothing is asked for, in the page's order."""
+_EMPTY: dict[Kind, Any] = {"class": [], "camera": [], "probability": 0}
+EMPTY = {field.name: _EMPTY.get(field.kind, "") for field in FIELDS}
+"""What each field holds where nothing is asked for."""
 
 
-def as_field(name: str, value: Any) -> Any:
-    """A filter's value as its field shows it."""
-    if name in ("after", "before"):
-        return format_time(value)
-    return ", ".join(map(str, value)) if name == "vehicle" else value
+def shown(filters: Filters) -> dict[str, Any]:
+    """What the fields of these conditions show; those of no condition are left out."""
+    values = filters.parameters()
+    for field in FIELDS:
+        if field.name in values and field.kind == "time":
+            values[field.name] = format_time(values[field.name])
+        elif field.name in values and field.kind == "id":
+            values[field.name] = ", ".join(map(str, values[field.name]))
+    return values
 
 
-def from_fields(values: Sequence[Any]) -> Filters:
+def from_fields(values: Mapping[str, Any]) -> Filters:
     """Read the fields, None for one never shown.
 
     Raises:
         UserError: one cannot be read.
     """
-    given = {name: EMPTY[name] if value is None else value for name, value in zip(EMPTY, values, strict=True)}
-    try:
-        vehicles = tuple(int(part) for part in given["vehicle"].replace(",", " ").split())
-    except ValueError:
-        raise UserError(f"{given['vehicle']!r} are no vehicle ids; write whole numbers") from None
-    return Filters(
-        colors=tuple(given["color"]),
-        types=tuple(given["type"]),
-        cameras=tuple(given["camera"]),
-        after=parse_time(given["after"]) if given["after"].strip() else None,
-        before=parse_time(given["before"]) if given["before"].strip() else None,
-        vehicles=vehicles,
-        near=parse_near(given["near"]) if given["near"].strip() else None,
-        color_confidence=float(given["color_confidence"]),
-        type_confidence=float(given["type_confidence"]),
+    texts = {field.name for field in FIELDS if field.kind == "id"}
+    return Filters.read(
+        {
+            name: value.replace(",", " ").split() if name in texts and value else value
+            for name, value in values.items()
+        }
     )

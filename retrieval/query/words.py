@@ -7,7 +7,7 @@ is taken out of the text, and what is left over at the end is told, never guesse
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from retrieval.gallery.clock import format_time
@@ -76,7 +76,7 @@ def read_words(
     reader.read()
     phrases = tuple(phrase for _, phrase in sorted(reader.phrases, key=lambda item: item[0]))
     unknown = (*reader.left_over(), *([text[MAX_TEXT:]] if len(text) > MAX_TEXT else []))
-    return Understood(reader.filters, phrases, unknown)
+    return Understood(Filters.read(reader.values), phrases, unknown)
 
 
 def _normal(text: str) -> str:
@@ -90,7 +90,8 @@ class _Reader:
     card: Card
     cameras: Sequence[Camera]
     last_known: float | None
-    filters: Filters = field(default_factory=Filters)
+    values: dict[str, Any] = field(default_factory=dict)
+    """Conditions by the names of `gallery.filters.FIELDS`."""
     phrases: list[tuple[int, Phrase]] = field(default_factory=list)
 
     def read(self) -> None:
@@ -130,21 +131,21 @@ class _Reader:
                 self.text = self.text[: found.start()] + hole + self.text[found.end() :]
 
     def _set(self, found: re.Match[str], condition: str, meaning: str, **changes: Any) -> Phrase:
-        self.filters = replace(self.filters, **changes)
+        self.values |= changes
         return Phrase(_shown(found[0]), condition, meaning)
 
     def _classes(
         self, found: re.Match[str], condition: str, words: dict[str, str], known: Sequence[str]
     ) -> Phrase | None:
         named = [words[word] for word in re.findall(any_of(words), found["names"], re.ASCII)]
-        before = getattr(self.filters, f"{condition}s")
+        before = self.values.get(condition, ())
         if found["not"]:
             chosen = tuple(name for name in (before or known) if name not in named)
             meaning = "not " + ", ".join(dict.fromkeys(named))
         else:
             chosen = tuple(dict.fromkeys((*before, *named)))
             meaning = ", ".join(dict.fromkeys(named))
-        return self._set(found, condition, meaning, **{f"{condition}s": chosen}) if chosen else None
+        return self._set(found, condition, meaning, **{condition: chosen}) if chosen else None
 
     def _named(self, found: re.Match[str], names: dict[str, Camera]) -> Phrase | None:
         said = re.findall(any_of(names), found["names"], re.ASCII)
@@ -154,13 +155,13 @@ class _Reader:
         known = {camera.id: camera.name for camera in self.cameras}
         if not ids or not set(ids) <= set(known):
             return None
-        before = self.filters.cameras
+        before = self.values.get("camera", ())
         if found["not"]:
             chosen = tuple(id for id in (before or known) if id not in ids)
         else:
             chosen = tuple(dict.fromkeys((*before, *ids)))
         meaning = ("not " if found["not"] else "") + ", ".join(known[id] for id in dict.fromkeys(ids))
-        return self._set(found, "camera", meaning, cameras=chosen) if chosen else None
+        return self._set(found, "camera", meaning, camera=chosen) if chosen else None
 
     def _near(self, found: re.Match[str]) -> Phrase | None:
         radius = float(found["size"] or DEFAULT_RADIUS)
@@ -195,13 +196,13 @@ class _Reader:
             return None
         middle = (min(values) + max(values)) / 2
         chosen = [id for id, value in placed if value is not None and sign * (value - middle) > 0]
-        if self.filters.cameras:
-            chosen = [id for id in self.filters.cameras if id in chosen]
+        if "camera" in self.values:
+            chosen = [id for id in self.values["camera"] if id in chosen]
         if not chosen:
             return None
         known = {camera.id: camera.name for camera in self.cameras}
         meaning = ", ".join(known[id] for id in chosen)
-        return self._set(found, "camera", meaning, cameras=tuple(chosen))
+        return self._set(found, "camera", meaning, camera=tuple(chosen))
 
     def _times(self, found: re.Match[str], first: str, second: str) -> Phrase | None:
         moments = read_moment(found[first]), read_moment(found[second])
@@ -244,8 +245,8 @@ class _Reader:
         return self._set(found, "confidence", f"≥ {share:.0%}", **changes)
 
     def _vehicle(self, found: re.Match[str]) -> Phrase:
-        vehicles = (*self.filters.vehicles, int(found["ids"]))
-        return self._set(found, "vehicle", found["ids"], vehicles=tuple(dict.fromkeys(vehicles)))
+        vehicles = (*self.values.get("vehicle", ()), int(found["ids"]))
+        return self._set(found, "vehicle", found["ids"], vehicle=tuple(dict.fromkeys(vehicles)))
 
     def left_over(self) -> Iterator[str]:
         chinese = re.compile("|".join(sorted(FILLERS_CHINESE, key=len, reverse=True)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from retrieval.gallery.entries import Camera, Result
-from retrieval.gallery.filters import Filters, as_parameters
+from retrieval.gallery.filters import Filters
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
 
@@ -121,7 +121,7 @@ def to_html(report: SearchReport) -> bytes:
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     conditions = "".join(
         f"<li><b>{escape(name)}</b> {escape(_value(value))}</li>"
-        for name, value in as_parameters(report.filters).items()
+        for name, value in report.filters.parameters().items()
     )
     query = f'<figure class="query"><img src="{_data_uri(report.query)}" alt="Query"></figure>'
     cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Request, UploadFile
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, model_validator
 
 from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Entry, Facts, Result
+from retrieval.gallery.filters import INT64, unknown_field
 from retrieval.query.searcher import Searcher
-from retrieval.service.conditions import INT64, box_of
+from retrieval.service.conditions import box_of
 from retrieval.service.entries import LISTED
 from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
@@ -47,6 +48,14 @@ class Item(BaseModel):
     latitude: float | None = Field(None, ge=-90, le=90)
     longitude: float | None = Field(None, ge=-180, le=180)
     box: str | None = Field(None, description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels, upright")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                raise ValueError(unknown_field(name, cls.model_fields))
+        return values
 
     def facts(self) -> Facts:
         """The same as the gallery keeps it; 422 where it makes no sense."""

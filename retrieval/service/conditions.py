@@ -1,63 +1,102 @@
-"""Filters as a request gives them: the same names in a form and in an address."""
+"""What a request asks for: filters, by the same names in a form and in an address, and nothing unknown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
+from fastapi.dependencies.models import Dependant
 
-from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Box
-from retrieval.gallery.filters import Filters
-from retrieval.gallery.geography import parse_near
+from retrieval.gallery.filters import FIELDS, FilterField, Filters, Kind, unknown_field
 from retrieval.sources.crop import parse_box
 from zoo.card import Card
 from zoo.errors import UserError
 
-INT64 = {"ge": -(2**63), "le": 2**63 - 1}
 MAX_VALUES = 1000
 """Values of one filter."""
 
+_TYPES: dict[Kind, Any] = {
+    "class": list[str] | None,
+    "camera": list[int] | None,
+    "id": list[int] | None,
+    "time": str | None,
+    "place": str | None,
+    "probability": float,
+}
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
-def conditions(field: Callable[..., Any], card: Card) -> Callable[..., Filters]:
+
+def conditions(source: Callable[..., Any], card: Card) -> Callable[..., Filters]:
     """Make the dependency that reads filters.
 
     Args:
-        field: `fastapi.Form` or `fastapi.Query`.
+        source: `fastapi.Form` or `fastapi.Query`.
         card: what colours and types there are.
     """
-    several = {"max_length": MAX_VALUES}
 
-    def read(
-        color: Annotated[list[str] | None, field(description="any of these colours", **several)] = None,
-        type: Annotated[list[str] | None, field(description="any of these types", **several)] = None,
-        camera: Annotated[list[int] | None, field(description="any of these camera ids", **several)] = None,
-        after: Annotated[str | None, field(description="seconds, 8:05:30, or an ISO date")] = None,
-        before: Annotated[str | None, field(description="likewise")] = None,
-        vehicle: Annotated[list[int] | None, field(description="any of these vehicle ids", **several)] = None,
-        near: Annotated[str | None, field(description="LATITUDE,LONGITUDE,METRES")] = None,
-        color_confidence: Annotated[
-            float, field(ge=0, le=1, description="the colour's least probability")
-        ] = 0,
-        type_confidence: Annotated[float, field(ge=0, le=1, description="the type's least probability")] = 0,
-    ) -> Filters:
+    def read(**values: Any) -> Filters:
         try:
-            filters = Filters(
-                colors=tuple(color or ()),
-                types=tuple(type or ()),
-                cameras=_ids("camera", camera),
-                after=parse_time(after) if after else None,
-                before=parse_time(before) if before else None,
-                vehicles=_ids("vehicle", vehicle),
-                near=parse_near(near) if near else None,
-                color_confidence=color_confidence,
-                type_confidence=type_confidence,
-            )
+            filters = Filters.read(values)
             filters.check(card)
         except UserError as error:
             raise HTTPException(422, str(error)) from error
         return filters
 
+    # FastAPI reads the signature, and describes each parameter in OpenAPI.
+    vars(read)["__signature__"] = Signature([_parameter(field, source) for field in FIELDS])
     return read
+
+
+def _parameter(field: FilterField, source: Callable[..., Any]) -> Parameter:
+    limits: dict[str, Any] = {"max_length": MAX_VALUES} if field.is_multiple else {}
+    if field.kind == "probability":
+        limits = {"ge": 0, "le": 1}
+    described = source(description=f"{field.help} ({field.form})", **limits)
+    return Parameter(
+        field.name,
+        Parameter.KEYWORD_ONLY,
+        default=0 if field.kind == "probability" else None,
+        annotation=Annotated[_TYPES[field.kind], described],
+    )
+
+
+async def refuse_unknown_fields(request: Request) -> None:
+    """Answer 422, as a dependency of a route, where a field is given that the route does not take."""
+    dependant = request.scope["route"].dependant
+    in_address = {field.alias for each in _all(dependant) for field in each.query_params}
+    in_body = {field.alias for each in _all(dependant) for field in each.body_params}
+    for name in request.query_params:
+        if name in in_body and name not in in_address:
+            raise HTTPException(422, f"the field {name!r} belongs into the form, not into the address")
+        if name not in in_address:
+            raise HTTPException(422, unknown_field(name, in_address or in_body))
+    for name in await _body_fields(request):
+        if name in in_address and name not in in_body:
+            raise HTTPException(422, f"the field {name!r} belongs into the address, not into the body")
+        if name not in in_body:
+            raise HTTPException(422, unknown_field(name, in_body or in_address))
+
+
+def _all(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _all(each)
+
+
+async def _body_fields(request: Request) -> list[str]:
+    """Names of a form's fields, or of a JSON object's."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        # FastAPI has read it already, where the route takes a form.
+        return list(await request.form())
+    if kind != "application/json":
+        return []
+    try:
+        content = await request.json()
+    except ValueError:
+        return []
+    return list(content) if isinstance(content, dict) else []
 
 
 def box_of(text: str | None) -> Box | None:
@@ -66,10 +105,3 @@ def box_of(text: str | None) -> Box | None:
         return parse_box(text) if text else None
     except UserError as error:
         raise HTTPException(422, str(error)) from error
-
-
-def _ids(what: str, values: list[int] | None) -> tuple[int, ...]:
-    for value in values or ():
-        if not INT64["ge"] <= value <= INT64["le"]:
-            raise UserError(f"{value} is not a {what} id")
-    return tuple(values or ())

@@ -22,11 +22,12 @@ EVERYWHERE = problems(
     {
         401: "no valid key",
         403: "the key, or the service, may only read; or another site's page asks",
-        422: "a parameter that makes no sense",
+        422: "a field that there is not, or a value that makes no sense",
         429: "this key asks too often",
         503: "the gallery, the encoder or the audit log fails; `detail` says why",
     }
 )
+NO_FIELDS = problems({422: "a field, where none is taken"})
 NO_SUCH_KEY = problems({404: "no image of this key"})
 NO_KEY_AT_ALL = problems({404: "a key with a line break, which no image can have"})
 UNUSABLE_IMAGE = problems(

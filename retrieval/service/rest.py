@@ -11,9 +11,10 @@ from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.changes import add_change_routes
 from retrieval.service.compare import add_compare_route
+from retrieval.service.conditions import refuse_unknown_fields
 from retrieval.service.downloads import add_download_route
 from retrieval.service.entries import add_entry_routes
-from retrieval.service.problems import EVERYWHERE, problems
+from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
 from retrieval.service.search import add_search_routes
@@ -27,7 +28,11 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     app.include_router(_supervision(searcher, metrics))
     # `Access` asks for the key, before anything of a request is read; this describes it.
     bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
-    router = APIRouter(prefix="/api", dependencies=[Depends(bearer)], responses=EVERYWHERE)
+    router = APIRouter(
+        prefix="/api",
+        dependencies=[Depends(bearer), Depends(refuse_unknown_fields)],
+        responses=EVERYWHERE,
+    )
     add_search_routes(router, searcher, metrics, audit)
     add_words_route(router, searcher)
     add_compare_route(router, searcher, audit)
@@ -51,7 +56,7 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
 
 
 def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(refuse_unknown_fields)], responses=NO_FIELDS)
     readiness = Readiness(searcher)
 
     @router.get("/health")

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from retrieval.gallery.filters import as_parameters
 from retrieval.query.searcher import Searcher
 from retrieval.query.words import MAX_TEXT
 
@@ -22,7 +21,7 @@ def add_words_route(router: APIRouter, searcher: Searcher) -> None:
         """Filters that plain words, English or Chinese, mean; what was understood, and what was not."""
         understood = searcher.understand(text)
         return {
-            "filters": as_parameters(understood.filters),
+            "filters": understood.filters.parameters(),
             "understood": [asdict(phrase) for phrase in understood.phrases],
             "not_understood": list(understood.unknown),
         }

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.gallery.entries import Camera
-from retrieval.gallery.filters import Filters, as_parameters
+from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.query.words import read_words
 from zoo.card import Card
@@ -132,11 +132,11 @@ def test_a_time_without_a_date_is_one_of_the_last_day() -> None:
 
 def test_parameters_are_those_of_the_rest_interface() -> None:
     filters = read("white or red suv near camera 3 vehicle 5 after 8 color 50%").filters
-    assert as_parameters(filters) == {
+    assert filters.parameters() == {
         **{"color": ["white", "red"], "type": ["suv"], "vehicle": [5], "after": 8 * H},
         **{"near": "48.1,11.4,500", "color_confidence": 0.5},
     }
-    assert as_parameters(Filters()) == {}
+    assert Filters().parameters() == {}
 
 
 _WORDS = st.sampled_from(

@@ -280,6 +280,39 @@ def test_bad_filters_get_a_sentence(service: Service, params: dict) -> None:
     assert answer.status_code == 422, answer.text
 
 
+def test_unknown_fields_are_refused_by_name_on_every_route(service: Service) -> None:
+    """In the address, in a form and in JSON; a name that is nearly right is offered the right one."""
+    described = service.reader.get("/api/openapi.json").json()
+    asked = 0
+    for path, methods in described["paths"].items():
+        for method, route in methods.items():
+            address = path.replace("{key}", name(1, 1))
+            fields = {each["name"] for each in route.get("parameters", ()) if each["in"] == "query"}
+            for content in route.get("requestBody", {}).get("content", {}).values():
+                schema = described["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+                fields |= set(schema["properties"])
+            for how in ("params", "data", "json"):
+                answer = service.writer.request(method, address, **{how: {"colour": "white"}})
+                told = (path, method, how, answer.text)
+                assert (answer.status_code, "'colour'" in answer.text) == (422, True), told
+                assert "color" not in fields or "did you mean 'color'?" in answer.text, told
+                asked += 1
+    assert asked > 30
+    assert len(keys(service.reader.get("/api/entries"))) == 24
+
+
+def test_fields_go_where_they_belong(service: Service) -> None:
+    image = {"image": jpegs(1)[0]}
+    answer = service.reader.post("/api/search", files=image, params={"color": "white"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "the field 'color' belongs into the form, not into the address",
+    )
+    many = {"entries": '[{"key": "a", "camra": 1}]'}
+    answer = service.writer.put("/api/entries", files=image, data=many)
+    assert (answer.status_code, "did you mean 'camera'?" in answer.text) == (422, True)
+
+
 def test_feedback_on_what_is_not_there_gets_a_sentence(service: Service) -> None:
     answer = service.reader.post("/api/search", files={"image": jpegs(1)[0]}, data={"like": "none"})
     assert (answer.status_code, "'none'" in answer.text) == (422, True)
