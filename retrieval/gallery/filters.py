@@ -90,8 +90,8 @@ FIELDS = (
     FilterField("camera", "camera", "any of these camera ids", "ID"),
     FilterField("after", "time", "this time or later: seconds, 8:05:30, or an ISO date", "TIME"),
     FilterField("before", "time", "this time or earlier, written likewise", "TIME"),
-    FilterField("vehicle", "id", "any of these vehicle ids", "ID"),
     FilterField("near", "place", "the image or its camera is in this circle", "LATITUDE,LONGITUDE,METRES"),
+    FilterField("vehicle", "id", "any of these vehicle ids", "ID"),
     FilterField("color_confidence", "probability", "the colour's least probability", "P"),
     FilterField("type_confidence", "probability", "the type's least probability", "P"),
 )

@@ -13,7 +13,7 @@ from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.filter_fields import EMPTY, from_fields, shown
+from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
@@ -27,9 +27,16 @@ from zoo.preprocess import ImageError
 
 MAX_MARKS = 100
 
+Answer = dict[str, Any]
+"""New values of the page's parts, by their names; what is not in it stays as it is."""
+
 
 class PageEvents:
-    """The event handlers of one service; what belongs to a visitor comes in and goes out as states."""
+    """The event handlers of one service; what belongs to a visitor comes in and goes out as states.
+
+    A handler's parameters are named after the parts of the page whose values it gets, `event` aside;
+    `conditions` are the filters' fields, by name.
+    """
 
     def __init__(self, searcher: AuditedSearcher) -> None:
         self._searcher = searcher
@@ -38,80 +45,90 @@ class PageEvents:
 
     def encode(
         self, upload: InputImage | None, state: QueryState, feedback: Feedback, language: str
-    ) -> tuple[Any, ...]:
+    ) -> Answer:
         """Encode a new query image: the state, no marks yet, and the scene."""
         if upload is None and state.key:
             # The field was emptied because an image of the gallery is searched with.
-            return state, feedback, gr.skip()
+            return {}
         return self._encode(upload, None, Say(language))
 
-    def draw(self, event: gr.EventData, upload: InputImage | None, language: str) -> tuple[Any, ...]:
+    def draw(self, event: gr.EventData, upload: InputImage | None, language: str) -> Answer:
         """Encode what a box chooses; its sides come as shares of the picture's."""
         return self._encode(upload, _shares(_detail(event, "box")), Say(language))
 
-    def whole(self, upload: InputImage | None, language: str) -> tuple[Any, ...]:
+    def whole(self, upload: InputImage | None, language: str) -> Answer:
         """Encode the whole picture again."""
         return self._encode(upload, None, Say(language))
 
-    def _encode(
-        self, upload: InputImage | None, shares: Box | None, say: Say
-    ) -> tuple[QueryState, Feedback, str]:
+    def _encode(self, upload: InputImage | None, shares: Box | None, say: Say) -> Answer:
+        answer: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
         if upload is None:
-            return QueryState(), Feedback(), ""
+            return answer
         try:
             box = None if shares is None else _in_pixels(shares, upload.pixels)
             image = crop(upload, box)
             picture = display_jpeg(image.pixels)
             state = QueryState(self._searcher.encode(image), picture, box=box)
         except (ImageError, UserError) as error:
-            return QueryState(fault=str(error)), Feedback(), ""
-        return state, Feedback(), panels.scene(upload.pixels, box, say)
+            return answer | {"state": QueryState(fault=str(error))}
+        return answer | {"state": state, "scene": panels.scene(upload.pixels, box, say)}
 
-    def similar(self, event: gr.EventData, language: str) -> tuple[Any, ...]:
+    def empty(self) -> Answer:
+        """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
+        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None}
+
+    def similar(self, event: gr.EventData, language: str) -> Answer:
         """Search with an image of the gallery; the upload field is emptied."""
         key = str(_detail(event, "key"))
-        query = self._searcher.recall(key)
+        with self._gallery.read_transaction():
+            query, picture = self._searcher.recall(key), self._gallery.picture(key)
         if query is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        picture = self._gallery.picture(key) or b""
-        return QueryState(query, picture, key=key), Feedback(), panels.gallery_scene(key, Say(language)), None
+            return {}
+        return {
+            "state": QueryState(query, picture or b"", key=key),
+            "feedback": Feedback(),
+            "scene": panels.gallery_scene(key, Say(language)),
+            "upload": None,
+        }
 
-    def choose(self, event: gr.EventData, colors: list[str], types: list[str]) -> tuple[list[str], list[str]]:
+    def choose(self, event: gr.EventData, color: list[str], type: list[str]) -> Answer:
         """Make a predicted colour or type a filter, or no longer one."""
         value = _detail(event, "value")
-        chosen = colors if _detail(event, "condition") == "color" else types
-        known = self.card.colors if chosen is colors else self.card.types
-        if value in known:
-            changed = [name for name in chosen if name != value] if value in chosen else [*chosen, value]
-            return (changed, types) if chosen is colors else (colors, changed)
-        return colors, types
+        field = "color" if _detail(event, "condition") == "color" else "type"
+        chosen, known = (color, self.card.colors) if field == "color" else (type, self.card.types)
+        if value not in known:
+            return {}
+        return {field: [name for name in chosen if name != value] if value in chosen else [*chosen, value]}
 
-    def read(self, text: str, before: Filters, language: str) -> tuple[Any, ...]:
-        """Make plain words filters: the state, what was understood, and the fields.
+    def read(self, words: str, words_before: Filters, language: str) -> Answer:
+        """Make plain words filters.
 
         A field that these words do not speak of stays as it is, unless the last ones had set it.
         """
-        found = self._searcher.understand(text)
-        now, last = shown(found.filters), shown(before)
-        fields = [now[name] if name in now else EMPTY[name] if name in last else gr.skip() for name in EMPTY]
-        return found.filters, panels.understood(found, Say(language)), *fields
+        found = self._searcher.understand(words)
+        said = {"words_before": found.filters, "understood": panels.understood(found, Say(language))}
+        forgotten = {name: EMPTY[name] for name in contents(words_before)}
+        return said | forgotten | contents(found.filters)
 
-    def clear(self) -> tuple[Any, ...]:
+    def clear_filters(self) -> Answer:
         """No filter at all."""
-        return Filters(), "", "", *EMPTY.values()
+        return {"words_before": Filters(), "understood": "", "words": ""} | EMPTY
 
-    def mark(self, event: gr.EventData, feedback: Feedback) -> Feedback:
+    def forget(self) -> Answer:
+        """No marks at all."""
+        return {"feedback": Feedback()}
+
+    def mark(self, event: gr.EventData, feedback: Feedback) -> Answer:
         """This one, not that one, or neither of it any more."""
         key, verdict = str(_detail(event, "key")), _detail(event, "verdict")
         positive = tuple(each for each in feedback.positive if each != key)
         negative = tuple(each for each in feedback.negative if each != key)
-        if not self._gallery.results([key]) or len(positive) + len(negative) >= MAX_MARKS:
-            return Feedback(positive, negative)
-        if verdict == "yes":
-            positive = (*positive, key)
-        elif verdict == "no":
-            negative = (*negative, key)
-        return Feedback(positive, negative)
+        if self._gallery.results([key]) and len(positive) + len(negative) < MAX_MARKS:
+            if verdict == "yes":
+                positive = (*positive, key)
+            elif verdict == "no":
+                negative = (*negative, key)
+        return {"feedback": Feedback(positive, negative)}
 
     def search(
         self,
@@ -122,20 +139,20 @@ class PageEvents:
         k: int,
         group: str,
         rerank: bool,
-        *values: Any,
-    ) -> tuple[Any, ...]:
+        conditions: dict[str, Any],
+    ) -> Answer:
         """Search with what is there: results, drawings, predictions, and the state of what is shown."""
         say = Say(language)
-        asked = (state, feedback, language, k, group, rerank, repr(values), len(self._gallery))
+        asked = (state, feedback, language, k, group, rerank, repr(conditions), len(self._gallery))
         if asked == shown.asked:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return {}
         seen, drawn, found, filters = "", "", [], Filters()
         try:
             if state.query is not None:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
-                chosen = Filters(colors=tuple(values[0]), types=tuple(values[1]))
+                chosen = Filters.read({name: conditions[name] for name in ("color", "type")})
                 seen = panels.prediction(state.query, chosen, calibrated, say)
-            filters = from_fields(dict(zip(EMPTY, values, strict=True)))
+            filters = from_fields(conditions)
             filters.check(self.card)
             if state.fault:
                 html = cards.notice(say("bad.image"), state.fault, "error")
@@ -149,7 +166,7 @@ class PageEvents:
                 drawn = panels.drawings(found, cameras, feedback.positive, say)
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
-        return html, drawn, seen, Shown(asked, tuple(found), filters)
+        return {"found": html, "drawn": drawn, "seen": seen, "shown": Shown(asked, tuple(found), filters)}
 
     def _found(
         self, state: QueryState, feedback: Feedback, filters: Filters, k: int, group: str, rerank: bool
@@ -160,7 +177,9 @@ class PageEvents:
         # A marked image may have left the gallery meanwhile.
         there = {result.key for result in self._gallery.results(marked)}
         return self._searcher.search(
-            *(state.query, k, filters),
+            state.query,
+            k,
+            filters,
             feedback=Feedback(
                 tuple(key for key in feedback.positive if key in there),
                 tuple(key for key in feedback.negative if key in there),
@@ -179,42 +198,55 @@ class PageEvents:
         text = say(how, count=len(found))
         return cards.summary(text, feedback, say) + cards.results(found, feedback, say)
 
-    def compare(self, event: gr.EventData, *page: Any) -> tuple[Any, Any]:
+    def compare(
+        self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, language: str
+    ) -> Answer:
         """Show query and result side by side at once; the regions come with `regions`."""
-        return self._compare(str(_detail(event, "key")), False, *page)
+        key = str(_detail(event, "key"))
+        html = self._comparison(key, None, state, shown, feedback, language)
+        return {"comparison": html, "compared": key} if html else {}
 
-    def regions(self, key: str, *page: Any) -> Any:
-        """The same with the regions that make the two alike, which takes dozens of encodings."""
-        return self._compare(key, True, *page)[0]
-
-    def _compare(
+    def regions(
         self,
-        key: str,
-        look_closely: bool,
+        compared: str,
         upload: InputImage | None,
         state: QueryState,
         shown: Shown,
         feedback: Feedback,
         language: str,
-    ) -> tuple[Any, Any]:
+    ) -> Answer:
+        """The same with the regions that make the two alike, which takes dozens of encodings."""
+        if compared not in [result.key for result in shown.results]:
+            return {}
+        found: ImageComparison | str = ""
+        query = InputImage(state.picture, "the query") if state.key else upload
+        other = self._gallery.picture(compared)
+        if state.picture and query is not None and other:
+            try:
+                self._searcher.note(shown.filters, [compared], action="compare")
+                result = InputImage(other, "the result")
+                found = compare(self._searcher.encoder, crop(query, state.box), result)
+            except (ImageError, UserError) as error:
+                found = str(error)
+        html = self._comparison(compared, found, state, shown, feedback, language)
+        return {"comparison": html}
+
+    def _comparison(
+        self,
+        key: str,
+        found: ImageComparison | str | None,
+        state: QueryState,
+        shown: Shown,
+        feedback: Feedback,
+        language: str,
+    ) -> str:
+        """The dialog of one of the results; empty where it is none of them any more."""
         keys = [result.key for result in shown.results]
         if key not in keys:
-            return gr.skip(), gr.skip()
+            return ""
         place = keys.index(key)
         neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
-        found: ImageComparison | str | None = None
-        if look_closely:
-            found = ""
-            query = InputImage(state.picture, "the query") if state.key else upload
-            other = self._gallery.picture(key)
-            if state.picture and query is not None and other:
-                try:
-                    self._searcher.note(shown.filters, [key], action="compare")
-                    result = InputImage(other, "the result")
-                    found = compare(self._searcher.encoder, crop(query, state.box), result)
-                except (ImageError, UserError) as error:
-                    found = str(error)
-        html = panels.comparison(
+        return panels.comparison(
             panels.data_uri(state.picture) if state.picture else None,
             shown.results[place],
             found,
@@ -222,13 +254,12 @@ class PageEvents:
             feedback,
             Say(language),
         )
-        return html, key
 
-    def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Any:
+    def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Answer:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
         format = next((each for each in FORMATS if each == _detail(event, "format")), None)
         if format is None or not shown.results:
-            return gr.skip()
+            return {}
         keys = [result.key for result in shown.results]
         self._searcher.note(shown.filters, keys, action="export", format=format)
         with self._gallery.read_transaction():
@@ -245,7 +276,7 @@ class PageEvents:
         folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
         path = folder / f"results.{format}"
         path.write_bytes(make_download(report, format))
-        return gr.update(value=str(path))
+        return {"file": gr.update(value=str(path))}
 
     def header(self, say: Say) -> str:
         """The title with what is in the gallery now."""
@@ -253,29 +284,27 @@ class PageEvents:
             images, cameras = len(self._gallery), len(self._gallery.cameras())
         return panels.header(self.card.name, images, cameras, say)
 
-    def scene(self, upload: InputImage | None, state: QueryState, language: str) -> str:
+    def scene(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
         """The scene in another language."""
         say = Say(language)
+        html = ""
         if state.key:
-            return panels.gallery_scene(state.key, say)
-        if upload is None or state.query is None:
-            return ""
-        return panels.scene(upload.pixels, state.box, say)
+            html = panels.gallery_scene(state.key, say)
+        elif upload is not None and state.query is not None:
+            html = panels.scene(upload.pixels, state.box, say)
+        return {"scene": html}
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
         """The cameras to choose from; one without a name is called by its number."""
         return [
-            (
-                camera.name if camera.is_named else say("camera.id", id=camera.id),
-                camera.id,
-            )
+            (camera.name if camera.is_named else say("camera.id", id=camera.id), camera.id)
             for camera in self._gallery.cameras()
         ]
 
-    def placeholders(self) -> tuple[str, str]:
-        """The gallery's first and last time, as examples of how to write one."""
-        known = self._gallery.time_range()
-        return (format_time(known[0]), format_time(known[1])) if known else ("0:00:00", "0:10:00")
+    def placeholders(self) -> dict[str, str]:
+        """What to write into a field, by its name; for times, the gallery's first and last."""
+        first, last = self._gallery.time_range() or (0.0, 600.0)
+        return {"after": format_time(first), "before": format_time(last), "near": "48.133,11.567,500"}
 
 
 def _detail(event: gr.EventData, name: str) -> Any:

@@ -11,8 +11,8 @@ EMPTY = {field.name: _EMPTY.get(field.kind, "") for field in FIELDS}
 """What each field holds where nothing is asked for."""
 
 
-def shown(filters: Filters) -> dict[str, Any]:
-    """What the fields of these conditions show; those of no condition are left out."""
+def contents(filters: Filters) -> dict[str, Any]:
+    """What the fields of these conditions hold; those of no condition are left out."""
     values = filters.parameters()
     for field in FIELDS:
         if field.name in values and field.kind == "time":

@@ -1,14 +1,15 @@
 """The search page's layout: what stands where, and which event calls which handler of `PageEvents`."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial
+from inspect import signature
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from retrieval.gallery.filters import Filters
+from retrieval.gallery.filters import FIELDS, FilterField, Filters
 from retrieval.page import cards
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
@@ -17,6 +18,9 @@ from retrieval.page.query_image import QueryImage
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say
 from retrieval.query.feedback import Feedback
+
+_IN_SIGHT = ("color", "type", "camera", "after", "before")
+"""Filters that always show; the others are in a part that opens."""
 
 DEFAULT_RESULTS = 20
 MAX_RESULTS = 100
@@ -60,7 +64,7 @@ class _Page:
 
     def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
         self.events = events
-        self.query = gr.State(QueryState())
+        self.state = gr.State(QueryState())
         self.feedback = gr.State(Feedback())
         self.shown = gr.State(Shown())
         self.words_before = gr.State(Filters())
@@ -96,8 +100,8 @@ class _Page:
         self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
 
     def _query_column(self, examples: Sequence[Path], say: Say) -> None:
-        self.image = QueryImage(
-            label=say("vehicle"),
+        self.upload = QueryImage(
+            label=say("upload"),
             sources=["upload", "clipboard", "webcam"],
             type="filepath",
             image_mode=None,
@@ -112,7 +116,7 @@ class _Page:
         if examples:
             self.examples = gr.Examples(
                 [[str(path)] for path in examples],
-                inputs=[self.image],
+                inputs=[self.upload],
                 label=say("examples"),
                 examples_per_page=12,
                 cache_examples=False,
@@ -121,7 +125,6 @@ class _Page:
             ).dataset
 
     def _filter_rows(self, say: Say) -> None:
-        card = self.events.card
         with gr.Row(elem_id="words-row"):
             self.words = gr.Textbox(
                 label=say("words"), placeholder=say("words.example"), scale=6, max_lines=1, elem_id="words"
@@ -130,22 +133,19 @@ class _Page:
             self.clear = gr.Button(say("words.clear"), scale=0, min_width=160, elem_id="clear")
         self.understood = _html("understood")
         with gr.Accordion(say("filters"), open=True, elem_id="filters") as self.filters:
+            self.fields: dict[str, Any] = {}
             with gr.Row():
-                self.color = _choice("color", say, card.colors)
-                self.type = _choice("type", say, card.types)
-                self.camera = _choice("camera", say, ())
-                self.after = _text("after", say)
-                self.before = _text("before", say)
+                self.fields |= {field.name: _field(field, say) for field in FIELDS if field.name in _IN_SIGHT}
             with gr.Accordion(say("more"), open=False, elem_id="more") as self.more, gr.Row():
-                self.near = _text("near", say, 2)
-                self.vehicle = _text("vehicles", say)
-                self.color_confidence = _share("color_confidence", say)
-                self.type_confidence = _share("type_confidence", say)
+                rest = [field for field in FIELDS if field.name not in _IN_SIGHT]
+                self.fields |= {field.name: _field(field, say) for field in rest}
                 self.group = gr.Dropdown(
                     _groups(say), value="none", label=say("group"), min_width=130, elem_id="group"
                 )
                 self.k = gr.Slider(
-                    *(1, MAX_RESULTS, DEFAULT_RESULTS),
+                    minimum=1,
+                    maximum=MAX_RESULTS,
+                    value=DEFAULT_RESULTS,
                     step=1,
                     label=say("k"),
                     min_width=160,
@@ -154,130 +154,149 @@ class _Page:
                 )
                 self.rerank = gr.Checkbox(False, label=say("rerank"), min_width=160, elem_id="rerank")
 
-    @property
-    def conditions(self) -> list[Any]:
-        """The filters' fields, in the order of `filter_fields.EMPTY`."""
-        return [
-            *(self.color, self.type, self.camera, self.after, self.before, self.near, self.vehicle),
-            *(self.color_confidence, self.type_confidence),
-        ]
-
     def connect(self, blocks: gr.Blocks) -> None:
         """Say which event does what; whatever changes a search asks for one."""
-        on, language = self.events, self.language
-        conditions = self.conditions
-        encoded = [self.query, self.feedback, self.scene]
-        self._ask_after(
-            self.image.change, on.encode, [self.image, self.query, self.feedback, language], encoded
-        )
-        self._ask_after(self.scene.select, on.draw, [self.image, language], encoded, **_EACH)
-        self._ask_after(self.scene.edit, on.whole, [self.image, language], encoded)
-        # Emptying the field ends in `encode`; where it is empty already, this is all.
-        self._ask_after(
-            self.scene.clear, lambda: (QueryState(), Feedback(), "", None), [], [*encoded, self.image]
-        )
+        on = self.events
+        encoded = ("state", "feedback", "scene")
+        self._ask_after(self.upload.change, on.encode, encoded)
+        self._ask_after(self.scene.select, on.draw, encoded, **_EACH)
+        self._ask_after(self.scene.edit, on.whole, encoded)
+        self._ask_after(self.scene.clear, on.empty, (*encoded, "upload"))
         for component in (self.found, self.comparison):
-            self._ask_after(component.submit, on.similar, [language], [*encoded, self.image], **_EACH)
-            self._ask_after(component.like, on.mark, [self.feedback], [self.feedback], **_EACH)
-        self._ask_after(self.found.clear, Feedback, [], [self.feedback])
-        self._ask_after(
-            self.seen.select, on.choose, [self.color, self.type], [self.color, self.type], **_EACH
-        )
-        said = [self.words, self.words_before, language]
-        read = [self.words_before, self.understood, *conditions]
-        self._ask_after(self.words.submit, on.read, said, read)
-        self._ask_after(self.apply.click, on.read, said, read)
-        self._ask_after(self.clear.click, on.clear, [], [*read[:2], self.words, *conditions])
-        compare = [self.image, self.query, self.shown, self.feedback, language]
-        closely = self.closely.change(
-            on.regions, [self.compared, *compare], self.comparison, trigger_mode="always_last", **_QUIET
-        )
+            self._ask_after(component.submit, on.similar, (*encoded, "upload"), **_EACH)
+            self._ask_after(component.like, on.mark, ("feedback",), **_EACH)
+        self._ask_after(self.found.clear, on.forget, ("feedback",))
+        self._ask_after(self.seen.select, on.choose, ("color", "type"), **_EACH)
+        read = ("words_before", "understood", *self.fields)
+        self._ask_after(self.words.submit, on.read, read)
+        self._ask_after(self.apply.click, on.read, read)
+        self._ask_after(self.clear.click, on.clear_filters, (*read, "words"))
+        closely = self._answer(self.closely.change, on.regions, ("comparison",), trigger_mode="always_last")
         for component in (self.found, self.drawn, self.comparison):
             # First, for events are answered in order: it must not end what this comparison starts.
             component.select(None, cancels=closely, **_QUIET)
-            component.select(
-                *(_counted(on.compare), compare, [self.comparison, self.compared, self.closely]),
+            self._answer(
+                component.select,
+                on.compare,
+                ("comparison", "compared"),
+                counts="closely",
                 trigger_mode="multiple",
-                **_QUIET,
             )
-        exported = [self.query, self.shown, self.feedback]
-        self.found.download(on.download, exported, [self.file], **_QUIET).then(
-            None, [self.file], None, js=_FETCH
-        )
-        translated = [
-            *(language, self.title, self.image, self.words, self.apply, self.clear, self.filters),
-            *(self.more, *conditions, self.group, self.k, self.rerank, self.pictures_tab, self.track_tab),
-        ]
-        if self.examples is not None:
-            translated.append(self.examples)
-        loaded = self._ask_after(blocks.load, self.translate, [language], translated, js=_REMEMBERED)
+        self._answer(self.found.download, on.download, ("file",)).then(None, [self.file], None, js=_FETCH)
+        said = tuple(self.translate("en"))
+        loaded = self._ask_after(blocks.load, self.translate, said, js=_REMEMBERED)
         loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
-        self._ask_after(language.input, self.translate, [language], translated, js=_REMEMBER).then(
-            on.scene, [self.image, self.query, language], [self.scene], **_QUIET
-        )
+        translated = self._ask_after(self.language.input, self.translate, said, js=_REMEMBER)
+        self._answer(translated.then, on.scene, ("scene",))
         self._search()
 
     def _search(self) -> None:
         """The one search of all causes: one follows another, so that what was asked last is shown last."""
-        texts = (self.after, self.before, self.near, self.vehicle)
-        gr.on(
-            [
-                self.asked.change,
-                *(field.input for field in (self.color, self.type, self.camera, self.group, self.rerank)),
-                *(slider.release for slider in (self.color_confidence, self.type_confidence)),
-                # A number that is typed beside a slider is not released.
-                self.k.change,
-                *(cause for text in texts for cause in (text.submit, text.blur)),
-            ],
+        # A number that is typed beside a slider is not released.
+        causes = [self.asked.change, self.group.input, self.rerank.input, self.k.change]
+        for component in self.fields.values():
+            if isinstance(component, gr.Slider):
+                causes.append(component.release)
+            elif isinstance(component, gr.Textbox):
+                causes += [component.submit, component.blur]
+            else:
+                causes.append(component.input)
+        self._answer(
+            partial(gr.on, causes),
             self.events.search,
-            [
-                *(self.query, self.feedback, self.shown, self.language),
-                *(self.k, self.group, self.rerank, *self.conditions),
-            ],
-            [self.found, self.drawn, self.seen, self.shown],
+            ("found", "drawn", "seen", "shown"),
             trigger_mode="always_last",
             concurrency_limit=4,
-            **_QUIET,
         )
 
     def _ask_after(
         self,
         event: Callable[..., Any],
-        handler: Callable[..., Any],
-        takes: Sequence[Any],
-        gives: Sequence[Any],
+        handler: Callable[..., dict[str, Any]],
+        gives: Sequence[str],
         **options: Any,
     ) -> Any:
         """Let a handler answer an event, and ask for a search afterwards."""
         options = {"trigger_mode": "always_last", "concurrency_limit": 4, **options}
-        return event(_counted(handler), takes, [*gives, self.asked], **_QUIET, **options)
+        return self._answer(event, handler, gives, counts="asked", **options)
 
-    def translate(self, language: str) -> tuple[Any, ...]:
+    def _answer(
+        self,
+        event: Callable[..., Any],
+        handler: Callable[..., dict[str, Any]],
+        gives: Sequence[str],
+        counts: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Let a handler answer an event.
+
+        Args:
+            event: a component's.
+            handler: gets the values of those parts that its parameters name, and answers by name.
+            gives: names of the parts that it may answer with.
+            counts: a part that gets a number of its own, whose change starts what follows.
+            options: of the event.
+        """
+        names = [name for name in signature(handler).parameters if name != "event"]
+        fields = self.fields if "conditions" in names else {}
+        parts = {name: self._part(name) for name in names if name != "conditions"}
+
+        def answer(values: dict[Any, Any]) -> Any:
+            return answer_with(values)
+
+        def answer_event(values: dict[Any, Any], event: gr.EventData) -> Any:
+            return answer_with(values, event=event)
+
+        def answer_with(values: dict[Any, Any], **given: Any) -> Any:
+            given |= {name: values[part] for name, part in parts.items()}
+            if fields:
+                given["conditions"] = {name: values[field] for name, field in fields.items()}
+            answers = handler(**given)
+            if counts is not None:
+                answers = answers | {counts: next(_COUNT)}
+            return {self._part(name): value for name, value in answers.items()} or gr.skip()
+
+        return event(
+            answer_event if "event" in signature(handler).parameters else answer,
+            {*parts.values(), *fields.values()},
+            [self._part(name) for name in (*gives, *([counts] if counts else []))],
+            **_QUIET,
+            **options,
+        )
+
+    def _part(self, name: str) -> Any:
+        return self.fields[name] if name in self.fields else getattr(self, name)
+
+    def translate(self, language: str) -> dict[str, Any]:
         """Everything that the page says, and what depends on the gallery's content, read anew."""
         say = Say(language if language in LANGUAGES else "en")
-        first, last = self.events.placeholders()
+        texts: dict[str, Any] = {
+            "language": say.language,
+            "title": self.events.header(say),
+            "upload": gr.update(label=say("upload"), placeholder=say("drop")),
+            "words": gr.update(label=say("words"), placeholder=say("words.example")),
+            "apply": say("words.apply"),
+            "clear": say("words.clear"),
+            "group": gr.update(label=say("group"), choices=_groups(say)),
+            "pictures_tab": gr.update(label=say("tab.pictures")),
+            "track_tab": gr.update(label=say("tab.track")),
+        }
+        texts |= {name: gr.update(label=say(name)) for name in ("filters", "more", "k", "rerank")}
+        if self.examples is not None:
+            texts["examples"] = gr.update(label=say("examples"))
         card = self.events.card
-        return (
-            say.language,
-            self.events.header(say),
-            gr.update(label=say("vehicle"), placeholder=say("drop")),
-            gr.update(label=say("words"), placeholder=say("words.example")),
-            *(say("words.apply"), say("words.clear")),
-            *(gr.update(label=say("filters")), gr.update(label=say("more"))),
-            gr.update(label=say("color"), choices=_named(card.colors, say)),
-            gr.update(label=say("type"), choices=_named(card.types, say)),
-            gr.update(label=say("camera"), choices=self.events.cameras(say)),
-            gr.update(label=say("after"), placeholder=first),
-            gr.update(label=say("before"), placeholder=last),
-            *(
-                gr.update(label=say(name))
-                for name in ("near", "vehicles", "color_confidence", "type_confidence")
-            ),
-            gr.update(label=say("group"), choices=_groups(say)),
-            *(gr.update(label=say("k")), gr.update(label=say("rerank"))),
-            *(gr.update(label=say("tab.pictures")), gr.update(label=say("tab.track"))),
-            *([] if self.examples is None else [gr.update(label=say("examples"))]),
-        )
+        choices: dict[str, Any] = {
+            "color": _named(card.colors, say),
+            "type": _named(card.types, say),
+            "camera": self.events.cameras(say),
+        }
+        placeholders = self.events.placeholders()
+        for name in self.fields:
+            changes = {"choices": choices[name]} if name in choices else {}
+            if name in placeholders:
+                changes["placeholder"] = placeholders[name]
+            texts[name] = gr.update(label=say(name), **changes)
+        return texts
 
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
@@ -286,32 +305,37 @@ _EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
 _COUNT = count(1)
 
 
-def _counted(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler with one output more, a number of its own, whose change starts what follows it."""
-
-    @wraps(handler)
-    def answer(*values: Any) -> tuple[Any, ...]:
-        answers = handler(*values)
-        return *(answers if isinstance(answers, tuple) else (answers,)), next(_COUNT)
-
-    return answer
-
-
 def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:
     script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in scripts)
     return gr.HTML(value, elem_id=name, elem_classes="vr-plain", js_on_load=script or None)
 
 
-def _choice(name: str, say: Say, values: Sequence[str]) -> gr.Dropdown:
-    return gr.Dropdown(
-        _named(values, say),
-        value=[],
-        multiselect=True,
-        label=say(name),
-        min_width=150,
-        scale=2,
-        elem_id=f"filter-{name}",
-    )
+def _field(field: FilterField, say: Say) -> Any:
+    """The component in which a filter is given; what can be chosen comes with `translate`."""
+    elem_id = field.name.replace("_", "-")
+    if field.kind in ("class", "camera"):
+        return gr.Dropdown(
+            [],
+            value=[],
+            multiselect=True,
+            label=say(field.name),
+            min_width=150,
+            scale=2,
+            elem_id=f"filter-{elem_id}",
+        )
+    if field.kind == "probability":
+        return gr.Slider(
+            minimum=0,
+            maximum=1,
+            value=0,
+            step=0.05,
+            label=say(field.name),
+            min_width=160,
+            buttons=[],
+            elem_id=elem_id,
+        )
+    scale = 2 if field.kind == "place" else 1
+    return gr.Textbox(label=say(field.name), min_width=100, scale=scale, max_lines=1, elem_id=elem_id)
 
 
 def _named(values: Sequence[str], say: Say) -> list[tuple[str, str]]:
@@ -320,16 +344,3 @@ def _named(values: Sequence[str], say: Say) -> list[tuple[str, str]]:
 
 def _groups(say: Say) -> list[tuple[str, str]]:
     return [(say(f"group.{name}"), name) for name in ("none", "track", "vehicle")]
-
-
-def _text(name: str, say: Say, scale: int = 1) -> gr.Textbox:
-    example = "48.133,11.567,500" if name == "near" else ""
-    return gr.Textbox(
-        label=say(name), min_width=100, scale=scale, max_lines=1, placeholder=example, elem_id=name
-    )
-
-
-def _share(name: str, say: Say) -> gr.Slider:
-    return gr.Slider(
-        *(0, 1, 0), step=0.05, label=say(name), min_width=160, buttons=[], elem_id=name.replace("_", "-")
-    )
