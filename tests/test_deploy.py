@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from serving.triton.repository import install
 from tests.serving.conftest import make_model
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEPLOY = ROOT / "deploy"
 KUSTOMIZATIONS = sorted((DEPLOY / "kubernetes").glob("*/kustomization.yaml"))
 MANIFESTS = sorted(set((DEPLOY / "kubernetes").glob("*/*.yaml")) - set(KUSTOMIZATIONS))
@@ -134,6 +136,7 @@ def test_probes_ask_for_an_inference_and_are_given_the_time() -> None:
 def test_what_an_image_is_made_of_is_sent_to_the_builder(dockerfile: Path) -> None:
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((ROOT / name).exists() for name in allowed)
+    assert {f"{module}.py" for module in PROJECT["tool"]["setuptools"]["py-modules"]} <= set(allowed)
     for line in dockerfile.read_text().splitlines():
         if line.startswith("COPY "):
             source = shlex.split(line)[1]
