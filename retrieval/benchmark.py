@@ -60,7 +60,7 @@ class Vehicles:
         near = centres[np.arange(rows) // IMAGES_A_VEHICLE]
         near = near + 0.6 * images.normal(size=near.shape).astype(np.float32)
         noise = images.standard_normal((rows, self._basis.shape[1]), np.float32)
-        return near @ self._basis + np.float32(0.3) * noise
+        return np.asarray(near @ self._basis + np.float32(0.3) * noise)
 
 
 def _entries(vectors: np.ndarray, first: int) -> Iterator[Entry]:

@@ -35,7 +35,7 @@ class Near:
             np.sin((there[0] - here[0]) / 2) ** 2
             + np.cos(here[0]) * np.cos(there[0]) * np.sin((there[1] - here[1]) / 2) ** 2
         )
-        return 2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1))) <= self.radius
+        return np.asarray(2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1))) <= self.radius)
 
 
 def parse_near(text: str) -> Near:

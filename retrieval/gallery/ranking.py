@@ -47,7 +47,7 @@ def similarity(
     the cosine itself, 0 where that is negative.
     """
     if metric == "cosine":
-        return np.clip(1 - distances, 0, 1)
+        return np.asarray(np.clip(1 - distances, 0, 1))
     length = float(np.linalg.norm(query.astype(np.float64)))
     return np.exp(-np.square(distances / (length or 1.0)))
 

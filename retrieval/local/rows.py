@@ -26,14 +26,22 @@ def values_of(image: Entry, card: Card) -> tuple[Any, ...]:
     """The values of `CONTENT`."""
     color, kind = likeliest(image.color_probs), likeliest(image.type_probs)
     return (
-        *(image.vehicle_id, image.camera, image.time),
+        image.vehicle_id,
+        image.camera,
+        image.time,
         None if color is None else card.colors[color[0]],
         None if kind is None else card.types[kind[0]],
-        *(_blob(image.color_probs), _blob(image.type_probs)),
+        _blob(image.color_probs),
+        _blob(image.type_probs),
         None if color is None else color[1],
         None if kind is None else kind[1],
-        *(image.track_id, image.latitude, image.longitude, *(image.box or (None,) * 4)),
-        *(image.source, image.digest, _blob(image.embedding)),
+        image.track_id,
+        image.latitude,
+        image.longitude,
+        *(image.box or (None,) * 4),
+        image.source,
+        image.digest,
+        _blob(image.embedding),
     )
 
 

@@ -47,7 +47,9 @@ class Search:
             rows and distances float64, in order; the rows have their embeddings, float32 [D], unless
             everything had to be compared one by one.
         """
-        wanted = {*fields, "embedding", *(("latitude", "longitude") if filters.near is not None else ())}
+        wanted = {*fields, "embedding"}
+        if filters.near is not None:
+            wanted |= {"latitude", "longitude"}
         rows, values = self._candidates(query, k, filters, expression, sorted(wanted))
         order, values = nearest_first(np.arange(len(rows)), values, lambda place: str(rows[place]["name"]), k)
         return [rows[place] for place in order.tolist()], values

@@ -131,12 +131,10 @@ def _marks(said: Feedback, say: Say) -> str:
 def _thumbnails(keys: Collection[str], kind: str, say: Say) -> str:
     return "".join(
         button(
-            *(
-                "like",
-                f"{say('forget')}: {key}",
-                f'<img src="{picture_address(key)}" alt="">',
-                f"thumb-{kind}",
-            ),
+            "like",
+            f"{say('forget')}: {key}",
+            f'<img src="{picture_address(key)}" alt="">',
+            f"thumb-{kind}",
             key=key,
             verdict="clear",
         )

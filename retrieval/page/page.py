@@ -53,7 +53,8 @@ def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks
         examples: image files to offer; Gradio copies them into its own folder.
     """
     events = PageEvents(searcher)
-    with GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True) as blocks:
+    blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
+    with blocks:
         page = _Page(events, examples)
         page.connect(blocks)
     return blocks

@@ -33,8 +33,13 @@ def header(model: str, images: int, cameras: int, say: Say) -> str:
     keys = "".join(
         f"<li><kbd>{key}</kbd> {escape(say(f'keys.{name}'))}</li>"
         for key, name in (
-            *(("/", "words"), ("← → ↑ ↓", "move"), ("Y</kbd> <kbd>N", "yes"), ("C", "compare")),
-            *(("S", "similar"), ("Ctrl</kbd> <kbd>V", "paste"), ("Esc", "close")),
+            ("/", "words"),
+            ("← → ↑ ↓", "move"),
+            ("Y</kbd> <kbd>N", "yes"),
+            ("C", "compare"),
+            ("S", "similar"),
+            ("Ctrl</kbd> <kbd>V", "paste"),
+            ("Esc", "close"),
         )
     )
     return (
@@ -92,7 +97,8 @@ def _bars(name: str, chances: dict[str, float], chosen: Collection[str], say: Sa
     rows = "".join(
         "<li>"
         + button(
-            *("select", f"{say(name)}: {say.label(value)}, {say.percent(chance)}"),
+            "select",
+            f"{say(name)}: {say.label(value)}, {say.percent(chance)}",
             f'<span class="vr-bar-name">{swatch(value) if name == "color" else ""}'
             f"{escape(say.label(value))}</span>"
             f'<span class="vr-bar-track"><span style="width:{chance:.1%}"></span></span>'

@@ -23,7 +23,7 @@ def fuse(embeddings: np.ndarray) -> np.ndarray:
     """One query of several images of the same vehicle, float32 [M, D]: their mean."""
     if len(embeddings) == 1:
         return np.asarray(embeddings[0])
-    return embeddings.astype(np.float64).mean(axis=0).astype(np.float32)
+    return np.asarray(embeddings.astype(np.float64).mean(axis=0), np.float32)
 
 
 def refine(query: np.ndarray, positive: np.ndarray, negative: np.ndarray, metric: str) -> np.ndarray:

@@ -11,9 +11,18 @@ from zoo.card import Card
 NUMBER = r"(?:\d{1,6}|[一二三四五六七八九十])"
 DEGREES = r"[-+]?\d{1,3}(?:\.\d+)?"
 SIDES = {
-    **{"north": (0, 1), "northern": (0, 1), "south": (0, -1), "southern": (0, -1)},
-    **{"east": (1, 1), "eastern": (1, 1), "west": (1, -1), "western": (1, -1)},
-    **{"北": (0, 1), "南": (0, -1), "东": (1, 1), "西": (1, -1)},
+    "north": (0, 1),
+    "northern": (0, 1),
+    "south": (0, -1),
+    "southern": (0, -1),
+    "east": (1, 1),
+    "eastern": (1, 1),
+    "west": (1, -1),
+    "western": (1, -1),
+    "北": (0, 1),
+    "南": (0, -1),
+    "东": (1, 1),
+    "西": (1, -1),
 }
 """Direction -> (0 for latitude or 1 for longitude, sign)."""
 

@@ -40,7 +40,7 @@ def reranked_distances(query: np.ndarray, head: np.ndarray) -> np.ndarray:
     weights = weights[order[:, : min(K2, count)]].mean(axis=1)
     shared = np.minimum(weights[0], weights[1:]).sum(axis=1)
     jaccard = 1 - shared / (2 - shared)
-    return PLAIN_SHARE * squared[0, 1:] + (1 - PLAIN_SHARE) * jaccard
+    return np.asarray(PLAIN_SHARE * squared[0, 1:] + (1 - PLAIN_SHARE) * jaccard)
 
 
 def _mutual(order: np.ndarray, k: int) -> np.ndarray:

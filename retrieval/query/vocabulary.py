@@ -29,112 +29,17 @@ _TYPES: dict[str, tuple[str, ...]] = {
 }
 
 # What is left out without being told as not understood.
-FILLERS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "those",
-        "these",
-        "of",
-        "in",
-        "at",
-        "by",
-        "on",
-        "with",
-        "and",
-        "or",
-        "but",
-        "is",
-        "was",
-        "were",
-        "are",
-        "be",
-        "been",
-        "seen",
-        "show",
-        "find",
-        "search",
-        "look",
-        "looking",
-        "for",
-        "me",
-        "my",
-        "i",
-        "we",
-        "want",
-        "need",
-        "please",
-        "car",
-        "cars",
-        "vehicle",
-        "vehicles",
-        "any",
-        "all",
-        "some",
-        "which",
-        "who",
-        "it",
-        "its",
-        "there",
-        "here",
-        "coming",
-        "driving",
-        "going",
-        "passing",
-        "passed",
-        "colour",
-        "color",
-        "type",
-        "camera",
-        "cam",
-        "time",
-        "around",
-        "from",
-        "to",
-        "then",
-    ]
-)
-FILLERS_CHINESE = (
-    *(
-        "的",
-        "车辆",
-        "汽车",
-        "车子",
-        "车",
-        "一辆",
-        "辆",
-        "在",
-        "和",
-        "或者",
-        "或",
-        "与",
-        "请",
-        "帮我",
-        "我",
-        "要",
-    ),
-    *(
-        "找到",
-        "找",
-        "查找",
-        "搜索",
-        "看",
-        "出现",
-        "经过",
-        "拍到",
-        "拍摄",
-        "一个",
-        "那个",
-        "这个",
-        "是",
-        "从",
-        "了",
-    ),
-    *("有", "型", "颜色", "车型", "类型", "时间"),
-)
+_FILLERS = """
+a an the this that those these of in at by on with and or but is was were are be been seen show find search
+look looking for me my i we want need please car cars vehicle vehicles any all some which who it its there
+here coming driving going passing passed colour color type camera cam time around from to then
+"""
+_FILLERS_CHINESE = """
+的 车辆 汽车 车子 车 一辆 辆 在 和 或者 或 与 请 帮我 我 要 找到 找 查找 搜索 看
+出现 经过 拍到 拍摄 一个 那个 这个 是 从 了 有 型 颜色 车型 类型 时间
+"""
+FILLERS = frozenset(_FILLERS.split())
+FILLERS_CHINESE = tuple(_FILLERS_CHINESE.split())
 
 
 def color_words(card: Card) -> dict[str, str]:

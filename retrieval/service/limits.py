@@ -22,8 +22,20 @@ _HEADERS = (
 # Of Gradio's own interface, what the page uses. The rest can proxy, fetch, profile or edit.
 _GRADIO = "/gradio_api/"
 _GRADIO_USED = (
-    *("upload", "upload_progress", "queue/", "heartbeat/", "cancel", "reset", "run/"),
-    *("file=/", "startup-events", "app_id", "info", "login_check", "token", "user"),
+    "upload",
+    "upload_progress",
+    "queue/",
+    "heartbeat/",
+    "cancel",
+    "reset",
+    "run/",
+    "file=/",
+    "startup-events",
+    "app_id",
+    "info",
+    "login_check",
+    "token",
+    "user",
 )
 _CLOSED = ("/monitoring", "/vibe", "/dev/", "/runs")
 

@@ -11,8 +11,9 @@ from retrieval.gallery.entries import Entry, Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, Source, display_picture, list_images
-from serving.encoders.encoder import Encoder, Predictions
+from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
+from serving.encoders.predictions import Predictions
 from zoo.labels import parse_veri_name
 from zoo.preprocess import ImageError
 

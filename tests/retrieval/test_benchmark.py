@@ -15,8 +15,16 @@ def measured(capsys, *arguments: object) -> dict:
 def test_small_run_is_whole(tmp_path: Path, capsys) -> None:
     run = measured(
         capsys,
-        *("--rows", 6000, "--index", "IVF32,RaBitQ", "--mixed-seconds", 0.3),
-        *("--out", tmp_path, "--scratch", tmp_path),
+        "--rows",
+        6000,
+        "--index",
+        "IVF32,RaBitQ",
+        "--mixed-seconds",
+        0.3,
+        "--out",
+        tmp_path,
+        "--scratch",
+        tmp_path,
     )
     assert run["made"] == "IVF32,RaBitQ"
     assert [row["selectivity"] for row in run["searches"]] == list(SELECTIVITIES)

@@ -20,8 +20,14 @@ from tests.retrieval.conftest import VEHICLES, draw_vehicle
 from tests.retrieval.running_app import running_app
 
 BROWSER_ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
 )
 TIMEOUT = 30_000
 
