@@ -208,6 +208,11 @@ def test_the_rule_can_fail(importer: str, imported: str, allowed: bool) -> None:
     assert (breach(importer, imported) is None) is allowed
 
 
+def test_a_command_of_another_package_is_seen() -> None:
+    source = 'run([sys.executable, "-m", "training.launch"])  # not "training.evaluate"'
+    assert list(named_modules(source)) == ["training.launch"]
+
+
 @pytest.mark.parametrize("module", TORCH_FREE)
 def test_search_node_needs_no_torch(module: str, run_python) -> None:
     result = run_python(f"import sys; sys.modules['torch'] = None; import {module}")

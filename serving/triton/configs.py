@@ -91,7 +91,7 @@ def _preprocess_config(
         name=PREPROCESS_MODEL,
         backend="python",
         max_batch_size=options.batching.max_size,
-        version_policy=_newest(options),
+        version_policy={"latest": {"num_versions": options.keep_versions}},
         input=[tensors.image_bytes],
         output=[tensors.image, tensors.error],
         # Decoding is CPU work; without a kind, the server would put it beside each GPU.
@@ -120,7 +120,7 @@ def _network_config(
         backend="onnxruntime",
         default_model_filename="model.onnx",
         max_batch_size=batching.max_size,
-        version_policy=_newest(options),
+        version_policy={"latest": {"num_versions": options.keep_versions}},
         input=inputs,
         output=[{**answer, "label_filename": LABEL_FILES.get(answer["name"])} for answer in tensors.answers],
         instance_group=[
@@ -204,10 +204,6 @@ def _dynamic_batching(
         "priority_levels": priorities.levels,
         "default_priority_level": priorities.default,
     }
-
-
-def _newest(options: RepositoryOptions) -> dict[str, Any]:
-    return {"latest": {"num_versions": options.keep_versions}}
 
 
 def _warm_up(inputs: list[dict[str, Any]], size: int) -> dict[str, Any]:
