@@ -4,7 +4,7 @@ All loaders take the same files in the same run, in turns, with the same number 
 what this machine gave; `cpu` is worker processes over the processor time of an image, what they would give
 had they as many cores for themselves, and is what to compare where other work goes on. Ours are also measured
 with the normalisation to floats that the reference does in its workers and this project on the device. Each
-side is a process of its own: ours keeps freed memory, as a training does (`training.distributed.memory`).
+side is a process of its own: ours keeps freed memory, as a training does (`training.distributed.devices`).
 """
 
 import argparse
@@ -34,14 +34,17 @@ from training.data.pose_maps import MapSource, PoseInputs
 from training.data.sampler import Draw
 from training.data.transforms import Augmentation
 from training.datasets.records import Record
-from training.distributed.memory import keep_freed_memory
-from training.run.step import normalise
+from training.distributed.devices import keep_freed_memory
 from training.synthesize.pose_maps import write_heatmaps, write_segments
+from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
+from zoo.inference import Normalisation
 
 SIZE = (256, 256)
 BATCH = 32
 CPU = torch.device("cpu")
+CARD = Card(name="", input_size=SIZE, outputs={})
+"""Of a network that takes pixels as most do."""
 
 Side = Callable[[], int]
 """Loads once; returns the number of images."""
@@ -81,7 +84,7 @@ def reference(records: list[Record], workers: int, maps: bool = False) -> Side:
 def ours(
     records: list[Record], workers: int, maps: MapSource | None = None, normalised: bool = False
 ) -> Side:
-    """This project's loader, up to a batch on the device; `normalised` goes on to the network's floats."""
+    """This project's loader, up to a batch on the device; `normalised`: up to the network's floats."""
     pose = PoseInputs(heatmaps=maps is not None, segments=maps is not None)
     data = TrainingSet(
         records, {r.vehicle_id: 0 for r in records}, SIZE, Augmentation(), 0, pose, maps or "auto"
@@ -97,11 +100,12 @@ def ours(
             num_workers=workers,
             collate_fn=collate,
         )
+        normalise = Normalisation(CARD)
         images = 0
         for loaded in raise_failures(loader):
             batch = loaded.to(CPU)
             if normalised:
-                normalise(batch, channels_last=True)
+                normalise(batch.image, heatmaps=batch.heatmaps, segments=batch.segments)
             images += len(batch)
         return images
 

@@ -26,13 +26,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.data.batches import Batch
-from training.distributed.amp import Amp
-from training.distributed.memory import keep_freed_memory
+from training.distributed.devices import keep_freed_memory
+from training.distributed.ranks import Ranks
 from training.losses import batch_hard_triplet
-from training.run.optim import make_optimizer
 from training.run.recipe import Recipe, load_recipe
-from training.run.step import normalise, training_step
-from zoo.registry import create_model
+from training.run.state import TrainState
+from training.run.step import train_step
+from zoo.inference import Normalisation
+from zoo.registry import create_model, make_card
 
 VEHICLES = 575
 CPU = torch.device("cpu")
@@ -199,17 +200,17 @@ def product_step(variant: Variant, batch: Batch) -> Callable[[], object]:
     """Prepare the project's step by the recipe `pamtri`; it starts from bytes."""
     recipe: Recipe = load_recipe("pamtri", amp="bf16" if variant.bf16 else "O0")
     model = create_model(recipe.model.arch, num_ids=VEHICLES, **recipe.model.options()).train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(model.parameters(), recipe.optimizer, CPU)
-    amp = Amp(model, CPU, recipe.amp, recipe.loss_scale)
-    return lambda: training_step(amp, optimizer, batch, recipe, recipe.loss)
+    card = make_card(model, f"{recipe.model.arch}.{recipe.name}", recipe.size)
+    state = TrainState(model, card, recipe, Ranks())
+    return lambda: train_step(state, batch, progress=0.0)
 
 
 def plain_step(variant: Variant, batch: Batch) -> Callable[[], object]:
     """Prepare the plain step, with the measures that the variant adds; it starts from normalised floats."""
     recipe = load_recipe("pamtri")
     model = create_model(recipe.model.arch, num_ids=VEHICLES, **recipe.model.options()).train()
-    image = normalise(batch, channels_last=False).image
+    card = make_card(model, f"{recipe.model.arch}.{recipe.name}", recipe.size)
+    image = Normalisation(card, channels_last=False)(batch.image).image
     if variant.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         image = image.contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """`python -m training.launch`: train a model by a recipe."""
 
 import argparse
+import functools
 import json
 import shlex
 import sys
@@ -87,9 +88,9 @@ with extra_imports(__name__, build_parser):
     from training.distributed.devices import choose_devices, enter_device
     from training.distributed.elastic import Nodes, RankError, run_ranks, set_threads
     from training.distributed.ranks import Ranks
-    from training.run.job import Job
     from training.run.progress import result_table
     from training.run.recipe import load_recipe
+    from training.run.trainer import train
 
 
 @exit_on_user_error
@@ -97,7 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     """Train; exit code 0 when the run is complete."""
     arguments = build_parser().parse_args(argv)
     _check(arguments)
-    job = Job(
+    work = functools.partial(
+        train,
         recipe=load_recipe(
             arguments.recipe,
             epochs=arguments.epochs,
@@ -105,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             amp=arguments.amp,
             loss_scale=arguments.loss_scale,
         ),
-        data_roots=tuple(arguments.data_root),
+        data_roots=arguments.data_root,
         evaluate_on=arguments.evaluate_on,
         seed=arguments.seed,
         command=shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)]),
@@ -118,10 +120,10 @@ def main(argv: list[str] | None = None) -> int:
     nodes = Nodes(arguments.nnodes, arguments.rdzv_endpoint, arguments.rdzv_id)
     if devices.count == nodes.count == 1:
         set_threads(arguments.threads)
-        metrics = job.run(Ranks(device=enter_device(devices.kind)))
+        metrics = work(Ranks(device=enter_device(devices.kind)))
     else:
         try:
-            metrics = run_ranks(job.run, devices, nodes, arguments.threads)
+            metrics = run_ranks(work, devices, nodes, arguments.threads)
         except RankError as error:
             print(error, file=sys.stderr)
             return 1

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from training.data.dealing import Dealing
 from training.data.sampler import SamplerKind
 from training.losses import LoneAnchors
-from training.run.rank_options import Mining
+from training.run.recipe import Mining
 
 Start = Literal["pretrained", "random"]
 Scaling = Literal["linear", "sqrt", "none"]

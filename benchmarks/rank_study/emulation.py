@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.rank_study.arms import Arm
 from training.data.batches import Batch
 from training.losses import batch_hard_triplet
-from training.run.recipe import Loss
+from training.run.recipe import LossOptions
 from training.run.step import loss_parts
 from zoo.models.network import Outputs
 
@@ -65,7 +65,7 @@ def average_statistics(model: nn.Module) -> None:
             module.average_statistics()
 
 
-def rank_loss_parts(outputs: Outputs, batch: Batch, weights: Loss, arm: Arm) -> dict[str, Tensor]:
+def rank_loss_parts(outputs: Outputs, batch: Batch, weights: LossOptions, arm: Arm) -> dict[str, Tensor]:
     """The weighted parts of the loss of all ranks' images, each part the mean over the ranks.
 
     All images are labelled and the ranks hold equally many, so only mining tells ranks from one process.

@@ -22,14 +22,17 @@ from training.datasets import read_split
 from training.datasets.records import Record, label_map
 from training.evaluation.extract import EvaluationSet
 from training.evaluation.protocol import evaluate_model
-from training.run.optim import WeightAverage, learning_rate, make_optimizer
-from training.run.recipe import Optimizer, Recipe, load_recipe
-from training.run.step import normalise
-from zoo.inference import InferenceModel
+from training.run.optim import OptimizerOptions, WeightAverage, learning_rate, make_optimizer
+from training.run.recipe import Recipe, load_recipe
+from zoo.card import Card
+from zoo.inference import InferenceModel, Normalisation
 from zoo.initialization import initialize
 from zoo.registry import create_model, make_card
 
 SIZE = (64, 64)
+
+normalise = Normalisation(Card(name="", input_size=SIZE, outputs={}))
+"""By the figures of every model of the study."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def recipe_of(run: Run) -> Recipe:
     schedule, arm = SCHEDULES[run.start], run.arm
     base = load_recipe("pamtri")
     epochs = round(schedule.epochs * arm.epochs_factor)
-    optimizer = Optimizer(
+    optimizer = OptimizerOptions(
         lr=base.optimizer.lr * arm.lr_factor,
         milestones=tuple(round(epoch * arm.epochs_factor) for epoch in schedule.milestones),
         warmup_epochs=arm.warmup * epochs,
@@ -169,9 +172,9 @@ def training_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, arm: Arm
 ) -> tuple[dict[str, float], int]:
     """Take one step of all ranks; return the loss's parts and how many identities were told right."""
-    inputs = normalise(batch, channels_last=True)
+    image = normalise(batch.image).image
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.amp == "bf16"):
-        outputs = model(inputs.image)
+        outputs = model(image)
     parts = rank_loss_parts(outputs, batch, recipe.loss, arm)
     optimizer.zero_grad(set_to_none=True)
     torch.stack(list(parts.values())).sum().backward()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.rank_study.arms import Arm, original, ours, switched
 from benchmarks.rank_study.emulation import average_statistics, split_batch_norm
-from benchmarks.rank_study.run import global_draws, training_step
+from benchmarks.rank_study.run import global_draws, normalise, training_step
 from training.data.batches import Batch, TrainingSet, collate, raise_failures
 from training.data.dealing import rank_draws
 from training.data.sampler import Draw, Sampler, make_sampler
@@ -21,7 +21,7 @@ from training.datasets.records import label_map
 from training.distributed.ranks import joined
 from training.distributed.sync_bn import synchronise
 from training.run.recipe import Recipe, load_recipe
-from training.run.step import loss_parts, normalise
+from training.run.step import loss_parts
 from zoo.models.network import Outputs
 from zoo.registry import create_model
 
@@ -92,7 +92,7 @@ def real_rank(rank: int, root: Path, arm: Arm, arch: str, folder: Path) -> None:
         optimizer = descent(model)
         for draws in rank_draws(sampler, 0, arm.dealing, rank, RANKS)[:STEPS]:
             batch = batch_of(data, draws)
-            outputs = model(normalise(batch, channels_last=True).image)
+            outputs = model(normalise(batch.image).image)
             parts = loss_parts(outputs, batch, recipe.loss, ranks, arm.mining)
             optimizer.zero_grad()
             torch.stack(list(parts.values())).sum().backward()

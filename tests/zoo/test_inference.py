@@ -67,7 +67,7 @@ def test_pose_inputs() -> None:
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     keypoints = torch.randn(2, 108)
     maps = {name: (value.permute(0, 3, 1, 2) / 255.0 - 0.449) / 0.226 for name, value in given.items()}
-    mean, std = deployed.mean, deployed.std
+    mean, std = deployed.normalise.mean, deployed.normalise.std
     with torch.no_grad():
         found = deployed(pixels, keypoints, **given)
         expected = model((pixels.permute(0, 3, 1, 2) / 255.0 - mean) / std, keypoints, **maps)

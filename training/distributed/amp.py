@@ -9,14 +9,13 @@ it.
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.distributed.devices import overflow_flag
-from training.distributed.ranks import Ranks
 from training.options import Level
 
 AUTOCAST = {"O1": torch.float16, "bf16": torch.bfloat16}
@@ -58,7 +57,7 @@ class LossScale:
 
 
 class Amp:
-    """A model in training at one level.
+    """A model in training at one level. `training.run.step` calls its methods in their order.
 
     Attributes:
         model: in fp32: what the optimiser moves, and what is averaged, evaluated and saved.
@@ -72,7 +71,6 @@ class Amp:
         device: torch.device,
         level: Level = "O0",
         loss_scale: float | Literal["dynamic"] = "dynamic",
-        ranks: Ranks | None = None,
     ) -> None:
         """Prepare a model that is on its device.
 
@@ -81,12 +79,14 @@ class Amp:
             device: its.
             level: of precision.
             loss_scale: a fixed one, or dynamic from 65536; without effect but at O1 and O2.
-            ranks: those that train together.
         """
-        self.model, self.device, self.level, self.ranks = model, device, level, ranks or Ranks(device=device)
-        self.network, self._weights = model, _Weights([], [])
+        self.model, self.device, self.level = model, device, level
+        self.network = model
+        # Master weights, and the half-precision ones that they are rounded to, pair by pair.
+        self._masters: list[Tensor] = []
+        self._halves: list[Tensor] = []
         if level == "O2":
-            self.network, self._weights = _half_twin(model)
+            self._add_half_twin()
         self.scale = LossScale()
         if level in ("O1", "O2"):
             dynamic = loss_scale == "dynamic"
@@ -108,41 +108,26 @@ class Amp:
             outputs = self.network(*inputs)
         return type(outputs)(*(None if value is None else at_least_fp32(value) for value in outputs))
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> bool:
-        """Take a step, or skip it on all ranks where the loss or a gradient of one is not finite.
+    def gradients(self) -> list[Tensor]:
+        """The fp32 gradients of `model` after a backward pass, to be changed in place."""
+        for master, half in zip(self._masters, self._halves, strict=True):
+            master.grad = None if half.grad is None else half.grad.float()
+            half.grad = None
+        return [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
 
-        Gradients are averaged over the ranks in fp32 at every level, still scaled, then unscaled and clipped.
+    def overflowed(self) -> bool:
+        """Whether a device whose arithmetic saturates met an overflow since the forward pass."""
+        return self._overflow_flag is not None and self._overflow_flag.is_raised()
 
-        Args:
-            loss: of this rank; the mean over the ranks is minimised.
-            optimizer: of `model`'s parameters.
-            clip_norm: limit of the gradient's norm; 0 for none.
+    @torch.no_grad()
+    def round_weights(self) -> None:
+        """Give the network the weights that `model` has now."""
+        if self._masters:
+            torch._foreach_copy_(self._halves, self._masters)
 
-        Returns:
-            Whether the weights moved. If not, they, the optimiser's state and BatchNorm's statistics are
-            those of before the step.
-        """
-        self.network.zero_grad(set_to_none=True)
-        optimizer.zero_grad(set_to_none=True)
-        (loss * self.scale.value).backward()  # type: ignore[no-untyped-call]
-        self._weights.move_gradients()
-        self.ranks.average_gradients(self.model.parameters())
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, 1.0 / self.scale.value)
-        norm = nn.utils.get_total_norm(gradients)
-        finite = bool(torch.isfinite(norm) & torch.isfinite(loss.detach()))
-        if self._overflow_flag:
-            finite &= not self._overflow_flag.is_raised()
-        taken = not self.ranks.any(not finite)
-        if taken:
-            if clip_norm:
-                nn.utils.clip_grads_with_norm_(self.model.parameters(), clip_norm, norm)
-            optimizer.step()
-            self._weights.round()
-        else:
-            torch._foreach_copy_(self._buffers, self._buffers_before)
-        self.scale.update(taken)
-        return taken
+    def restore_statistics(self) -> None:
+        """Give BatchNorm the statistics of before the forward pass."""
+        torch._foreach_copy_(self._buffers, self._buffers_before)
 
     def state_dict(self) -> dict[str, Any]:
         """Scale and counters, plain numbers all. The master weights are `model`'s own state."""
@@ -157,37 +142,17 @@ class Amp:
         if state["level"] != self.level:
             raise ValueError(f"it was trained with amp {state['level']}, not {self.level}")
         self.scale = LossScale(**{name: value for name, value in state.items() if name != "level"})
-        self._weights.round()
+        self.round_weights()
 
-
-class _Weights(NamedTuple):
-    """Master weights, and the half-precision ones that they are rounded to, pair by pair."""
-
-    masters: list[Tensor]
-    halves: list[Tensor]
-
-    def move_gradients(self) -> None:
-        for master, half in zip(self.masters, self.halves, strict=True):
-            master.grad = None if half.grad is None else half.grad.float()
-            half.grad = None
-
-    @torch.no_grad()
-    def round(self) -> None:
-        if self.masters:
-            torch._foreach_copy_(self.halves, self.masters)
-
-
-def _half_twin(model: nn.Module) -> tuple[nn.Module, _Weights]:
-    shared: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    shared += model.buffers()
-    twin = copy.deepcopy(model, {id(part): part for part in shared})
-    weights = _Weights([], [])
-    for master, half in zip(model.parameters(), twin.parameters(), strict=True):
-        if half is not master:
-            half.data = half.data.half()
-            weights.masters.append(master)
-            weights.halves.append(half)
-    return twin, weights
+    def _add_half_twin(self) -> None:
+        shared: list[Any] = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        shared += self.model.buffers()
+        self.network = copy.deepcopy(self.model, {id(part): part for part in shared})
+        for master, half in zip(self.model.parameters(), self.network.parameters(), strict=True):
+            if half is not master:
+                half.data = half.data.half()
+                self._masters.append(master)
+                self._halves.append(half)
 
 
 def at_least_fp32(values: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ No other file asks for a device's type: what depends on it is a column here, and
 device-agnostic calls.
 """
 
+import ctypes
 import sys
 from dataclasses import dataclass
 
 import torch
 
 from training.distributed import npu
-from training.distributed.memory import keep_freed_memory
 from zoo.errors import UserError
 
 
@@ -125,6 +125,23 @@ def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
     return torch.device(kind.type, index)
 
 
+def keep_freed_memory() -> bool:
+    """Let the C library keep what is freed for the next step of a training on the CPU; for the life of the
+    process, which stays as large as it once was.
+
+    A step allocates and frees gigabytes of activations. By itself glibc gives blocks of more than 32 MB back
+    to the kernel, which then hands out and zeroes a million pages anew in each step.
+
+    Returns:
+        Whether it will: other C libraries than glibc have no such setting.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    # No block from a mapping of its own, and nothing cut off the heap's end.
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+
+
 def device_name(device: torch.device) -> str:
     """What to call the device in a report."""
     if device.type == "cpu":
@@ -143,6 +160,9 @@ def overflow_flag(device: torch.device) -> npu.OverflowFlag | None:
     """The overflow flag of a card whose arithmetic saturates, so that no Inf tells of it; else None."""
     return npu.OverflowFlag() if device.type == "npu" and npu.saturates() else None
 
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Parameters of mallopt(3)."""
 
 _VISIBILITY = {
     "cuda": "`nvidia-smi` and CUDA_VISIBLE_DEVICES",

@@ -1,4 +1,4 @@
-"""Embeddings and attribute predictions of many images, through the model as it is deployed."""
+"""Embeddings and attribute outputs of many images, through the model as it is deployed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ from training.data.transforms import Geometry, Size
 from training.datasets.records import UNKNOWN, Record, keypoints_of
 from training.distributed.devices import loader_context
 from training.distributed.ranks import Ranks
-from training.evaluation.onnx_inference import OnnxInference
 from zoo.errors import UserError
-from zoo.inference import InferenceModel
+from zoo.inference import InferenceModel, OnnxInference
 from zoo.pose import scale_keypoints
 
 
@@ -102,7 +101,7 @@ def extract(
     Raises:
         UserError: an image cannot be used.
     """
-    device = model.mean.device
+    device = model.device
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
     loader = DataLoader(
         data,
@@ -114,8 +113,8 @@ def extract(
     with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
         for loaded in raise_failures(loader):
             batch = loaded.to(device)
-            predictions = model(batch.image, batch.keypoints, batch.heatmaps, batch.segments)
-            for part, values in zip(parts, predictions, strict=True):
+            outputs = model(batch.image, batch.keypoints, batch.heatmaps, batch.segments)
+            for part, values in zip(parts, outputs, strict=True):
                 if values is not None:
                     part.append(values.cpu().numpy())
             bar.update(len(batch))

@@ -14,10 +14,9 @@ from training.distributed.devices import kind_of
 from training.evaluation.attributes import AttributeQuality, judge_attribute
 from training.evaluation.extract import EvaluationSet, Extracted, extract
 from training.evaluation.metrics import RankMetrics, evaluate_ranking
-from training.evaluation.onnx_inference import OnnxInference
 from training.options import RANKS
 from zoo.errors import UserError
-from zoo.inference import InferenceModel
+from zoo.inference import InferenceModel, OnnxInference
 from zoo.labels import COLORS, TYPES
 from zoo.registry import load_model
 

@@ -70,7 +70,7 @@ def extract_uncalibrated(
     pose = PoseInputs(**{name: True for name in card.pose_inputs})
     data = EvaluationSet(records, card.input_size, pose)
     plain = InferenceModel(model.model, card.replace(temperature=dict.fromkeys(ATTRIBUTES, 1.0)))
-    return extract(plain.to(model.mean.device), data, batch_size, workers, "calibrate")
+    return extract(plain.to(model.device), data, batch_size, workers, "calibrate")
 
 
 def fit_attributes(card: Card, found: Extracted, records: Sequence[Record]) -> dict[str, Fit]:

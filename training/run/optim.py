@@ -3,16 +3,39 @@
 import copy
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
 from training.distributed.devices import kind_of
-from training.run.recipe import Optimizer
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """The recipe's table `[optimizer]`.
+
+    Attributes:
+        schedule: `multistep` multiplies the rate by `gamma` at each of `milestones` (epochs); `cosine` takes
+            it to zero.
+        warmup_epochs: of linear rise, which come first.
+        clip_norm: limit of the gradient's norm; 0 for none.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = 3e-4
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    schedule: Literal["multistep", "cosine"] = "multistep"
+    milestones: tuple[int, ...] = (30, 60)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    clip_norm: float = 0.0
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], options: Optimizer, device: torch.device
+    parameters: Iterable[nn.Parameter], options: OptimizerOptions, device: torch.device
 ) -> torch.optim.Optimizer:
     """Make the recipe's optimiser; fused where torch has it fused, which on a CPU too saves a pass over the
     weights."""
@@ -27,7 +50,7 @@ def make_optimizer(
     return cls(parameters, options.lr, weight_decay=options.weight_decay, fused=fused)
 
 
-def learning_rate(options: Optimizer, progress: float, epochs: int) -> float:
+def learning_rate(options: OptimizerOptions, progress: float, epochs: int) -> float:
     """The rate at a point of the training: a function of that point alone, so nothing has to be restored.
 
     Args:

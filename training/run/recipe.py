@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from training.data.dealing import Dealing
 from training.data.pose_maps import MapSource
 from training.data.sampler import SamplerKind
 from training.data.transforms import Augmentation
 from training.losses import LoneAnchors
 from training.options import RECIPES, Level
-from training.run.rank_options import RankOptions
+from training.run.optim import OptimizerOptions
 from zoo.errors import UserError
 from zoo.typed_table import build
 
+Mining = Literal["global", "rank"]
+
 
 @dataclass(frozen=True)
-class Model:
+class ModelOptions:
     """What is trained: an architecture of the zoo and its options; None leaves one at the architecture's
     default. An architecture refuses an option that it does not have."""
 
@@ -43,24 +46,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """Attributes: `schedule` multistep multiplies the rate by `gamma` at each of `milestones` (epochs);
-    cosine takes it to zero. `warmup_epochs` of linear rise come first; `clip_norm` limits the gradient's
-    norm, 0 does not."""
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = 3e-4
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    schedule: Literal["multistep", "cosine"] = "multistep"
-    milestones: tuple[int, ...] = (30, 60)
-    gamma: float = 0.1
-    warmup_epochs: float = 0.0
-    clip_norm: float = 0.0
-
-
-@dataclass(frozen=True)
-class Loss:
+class LossOptions:
     """Weights of the loss's parts; 0 leaves a part out.
 
     Attributes:
@@ -87,6 +73,34 @@ class Loss:
     circle_scale: float = 64.0
     label_smoothing: float = 0.0
     triplet_start: int = 0
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """What a run of several ranks does otherwise than one of a single rank.
+
+    Attributes:
+        dealing: of each global batch to the ranks: `random`, or by `identity`.
+        mining: `global` mines and averages over the images of all ranks, `rank` over a rank's own.
+        lr_scaling: by the number of ranks, or its square root, or not at all; `auto` is what
+            docs/many-cards.md found best: linear from random weights, the square root from pretrained ones.
+        warmup_epochs: linear rise of the rate, at most a sixth of the training; the optimiser's own where
+            that is longer.
+        sync_bn: BatchNorm over the images of all ranks.
+    """
+
+    dealing: Dealing = "random"
+    mining: Mining = "global"
+    lr_scaling: Literal["auto", "linear", "sqrt", "none"] = "auto"
+    warmup_epochs: float = 2.0
+    sync_bn: bool = False
+
+    def rate_factor(self, world_size: int, *, pretrained: bool) -> float:
+        """What the rate is multiplied by, in a training from pretrained or from random weights."""
+        scaling = self.lr_scaling
+        if scaling == "auto":
+            scaling = "sqrt" if pretrained else "linear"
+        return {"linear": float(world_size), "sqrt": world_size**0.5, "none": 1.0}[scaling]
 
 
 @dataclass(frozen=True)
@@ -132,9 +146,9 @@ class Recipe:
     cache: bool = False
     workers: int = 0
     pose_maps: MapSource = "auto"
-    model: Model = field(default_factory=Model)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    loss: Loss = field(default_factory=Loss)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
     augmentation: Augmentation = field(default_factory=Augmentation)
     ranks: RankOptions = field(default_factory=RankOptions)
 
@@ -164,7 +178,7 @@ class Recipe:
             ),
         )
 
-    def loss_at(self, epoch: int) -> Loss:
+    def loss_at(self, epoch: int) -> LossOptions:
         """The loss's weights in an epoch, which counts from 0."""
         if epoch >= self.loss.triplet_start:
             return self.loss

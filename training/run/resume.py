@@ -13,9 +13,9 @@ import torch
 
 from training.datasets.records import Record
 from training.run.checkpoint import decode, encode, read_checkpoint, write_checkpoint
-from training.run.learner import Learner
-from training.run.loop import EpochSums
+from training.run.epoch import EpochSums
 from training.run.recipe import Recipe
+from training.run.state import TrainState
 from zoo.errors import UserError
 
 MINUTES = 10
@@ -65,32 +65,32 @@ class Checkpoints:
     """Saves a training's state now and then, and restores it. All ranks call each method together."""
 
     def __init__(
-        self, learner: Learner, facts: dict[str, Any], folder: Path | None, every: int | None = None
+        self, state: TrainState, facts: dict[str, Any], folder: Path | None, every: int | None = None
     ) -> None:
         """Prepare.
 
         Args:
-            learner: what learns.
+            state: what is trained.
             facts: see `run_facts`.
             folder: of the run, for the first rank; None for the others.
             every: steps between checkpoints within an epoch; None for one in `MINUTES`.
         """
-        self.learner, self.facts, self.folder, self.every = learner, facts, folder, every
-        self.ranks = learner.ranks
+        self.state, self.facts, self.folder, self.every = state, facts, folder, every
+        self.ranks = state.ranks
         self._saved = time.monotonic()
 
     def save(self, position: Position) -> None:
         """Write a checkpoint."""
         sums = position.sums
-        state = {
+        content = {
             "facts": self.facts,
-            "learner": self.learner.state_dict(),
+            "learner": self.state.state_dict(),
             "position": {**dataclasses.asdict(position), "seconds": position.seconds},
             # Each rank's own.
             "parts": self.ranks.gather(torch.tensor([[0.0, *sums.parts.values()]], dtype=torch.float64)),
         }
         if self.folder:
-            write_checkpoint(self.folder, encode(state))
+            write_checkpoint(self.folder, encode(content))
         self._saved = time.monotonic()
 
     def after_step(self, position: Position) -> None:
@@ -103,7 +103,7 @@ class Checkpoints:
             self.save(position)
 
     def restore(self) -> Position | None:
-        """Load the newest whole checkpoint into the learner.
+        """Load the newest whole checkpoint into the state.
 
         Returns:
             Where to go on; None where there is no checkpoint yet.
@@ -114,20 +114,20 @@ class Checkpoints:
         payload = self.ranks.share_bytes((read_checkpoint(self.folder) if self.folder else None) or b"")
         if not payload:
             return None
-        state = decode(payload)
-        there = state["facts"]
-        for name in sorted(there.keys() | self.facts.keys()):
-            before, now = there.get(name), self.facts.get(name)
+        content = decode(payload)
+        facts = content["facts"]
+        for name in sorted(facts.keys() | self.facts.keys()):
+            before, now = facts.get(name), self.facts.get(name)
             if before != now:
                 raise UserError(
                     f"--resume: the run was started with {name} = {before}, and now it is {now}; give it as "
                     "it was, or start another run without --resume"
                 )
-        self.learner.load_state_dict(state["learner"])
-        values = state["position"]
+        self.state.load_state_dict(content["learner"])
+        values = content["position"]
         values["started"] = time.monotonic() - values.pop("seconds")
         sums = EpochSums(**values.pop("sums"))
-        sums.parts = dict(zip(sums.parts, state["parts"][self.ranks.rank, 1:].tolist(), strict=True))
+        sums.parts = dict(zip(sums.parts, content["parts"][self.ranks.rank, 1:].tolist(), strict=True))
         return Position(sums=sums, **values)
 
 

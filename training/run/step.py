@@ -1,70 +1,89 @@
-"""One training step: normalise on the device, run the network, weigh the losses, move the weights."""
+"""One training step: normalise, forward, losses, backward on a scaled loss, and the optimiser."""
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.data.batches import Batch
-from training.distributed.amp import Amp
-from training.distributed.devices import kind_of
 from training.distributed.ranks import Ranks
 from training.losses import ALONE, batch_hard_triplet, circle_loss, cross_entropy
-from training.run.rank_options import Mining
-from training.run.recipe import Loss, Recipe
-from zoo.card import IMAGENET_MEAN, IMAGENET_STD
+from training.run.optim import learning_rate
+from training.run.recipe import LossOptions, Mining
+from training.run.state import TrainState
 from zoo.errors import UserError
 from zoo.models.network import Outputs
-from zoo.pose import POSE_MEAN, POSE_STD
 
 PATIENCE = 20
 """Steps that may be skipped in a row; a dynamic loss scale falls to a millionth meanwhile."""
 
 
 @dataclass(frozen=True)
-class NetworkInputs:
-    """A batch as the network takes it: normalised, channels first."""
-
-    image: Tensor
-    keypoints: Tensor | None
-    heatmaps: Tensor | None
-    segments: Tensor | None
-
-
-@dataclass(frozen=True)
-class Step:
+class StepResult:
     """What one step did.
 
     Attributes:
         parts: the loss's weighted parts.
-        taken: whether the weights moved; a step that is not finite is skipped.
+        taken: whether the weights moved.
     """
 
     parts: dict[str, float]
     taken: bool
 
 
-def normalise(batch: Batch, channels_last: bool) -> NetworkInputs:
-    """Turn bytes [N, H, W, C] into normalised floats [N, C, H, W], RGB with ImageNet's figures, maps with
-    their mean.
+def train_step(state: TrainState, batch: Batch, progress: float) -> StepResult:
+    """Learn from this rank's share of a global batch.
 
-    The permuted view of a batch is torch's channels_last as it stands; the other layout costs a copy.
+    Where the loss or a gradient of one rank is not finite, all ranks skip the step: weights, the optimiser's
+    state and BatchNorm's statistics are then those of before it.
+
+    Args:
+        state: what is trained.
+        batch: on any device.
+        progress: epochs done, with their fraction.
+
+    Raises:
+        UserError: too many steps in a row were skipped, or no part of the loss has a weight.
     """
+    recipe, ranks, amp, optimizer = state.recipe, state.ranks, state.amp, state.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe.optimizer, progress, recipe.epochs)
 
-    def planes(values: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
-        # In place: with 49 maps, each new tensor of a batch's floats costs as much as all arithmetic on it.
-        result = values.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
-        return result if channels_last else result.contiguous()
+    batch = batch.to(ranks.device)
+    inputs = state.normalise(batch.image, batch.keypoints, batch.heatmaps, batch.segments)
+    outputs = amp.forward(*inputs)
+    parts = loss_parts(outputs, batch, recipe.loss_at(int(progress)), ranks, recipe.ranks.mining)
+    if not parts:
+        raise UserError(f"recipe {recipe.name}: no part of the loss has a weight now; give one in [loss]")
+    loss = torch.stack(list(parts.values())).sum()
 
-    mean, std = (
-        torch.tensor(v, device=batch.image.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    maps = [None if m is None else planes(m, POSE_MEAN, POSE_STD) for m in (batch.heatmaps, batch.segments)]
-    return NetworkInputs(planes(batch.image, mean, std), batch.keypoints, *maps)
+    optimizer.zero_grad(set_to_none=True)
+    (loss * amp.scale.value).backward()  # type: ignore[no-untyped-call]
+    gradients = amp.gradients()
+    ranks.average_gradients(state.model.parameters())
+    torch._foreach_mul_(gradients, 1.0 / amp.scale.value)
+    norm = nn.utils.get_total_norm(gradients)
+    finite = bool(torch.isfinite(norm) & torch.isfinite(loss.detach())) and not amp.overflowed()
+
+    taken = not ranks.any(not finite)
+    if taken:
+        if recipe.optimizer.clip_norm:
+            nn.utils.clip_grads_with_norm_(state.model.parameters(), recipe.optimizer.clip_norm, norm)
+        optimizer.step()
+        amp.round_weights()
+        if state.average is not None:
+            state.average.update(state.model)
+    else:
+        amp.restore_statistics()
+    amp.scale.update(taken)
+    result = StepResult({name: float(part.detach()) for name, part in parts.items()}, taken)
+    if amp.scale.skipped_in_a_row > PATIENCE:
+        raise divergence(state, result)
+    return result
 
 
 def loss_parts(
-    outputs: Outputs, batch: Batch, weights: Loss, ranks: Ranks = ALONE, mining: Mining = "global"
+    outputs: Outputs, batch: Batch, weights: LossOptions, ranks: Ranks = ALONE, mining: Mining = "global"
 ) -> dict[str, Tensor]:
     """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left
     out.
@@ -96,42 +115,15 @@ def loss_parts(
     return parts
 
 
-def training_step(
-    amp: Amp, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, weights: Loss
-) -> Step:
-    """Take one optimiser step on a batch that is on the model's device.
-
-    `weights` are those of the present epoch.
-
-    Raises:
-        UserError: too many steps in a row had to be skipped; the weights are those of before them.
-    """
-    inputs = normalise(batch, uses_channels_last(recipe, batch.image.device))
-    outputs = amp.forward(inputs.image, inputs.keypoints, inputs.heatmaps, inputs.segments)
-    parts = loss_parts(outputs, batch, weights, amp.ranks, recipe.ranks.mining)
-    if not parts:
-        raise UserError(f"recipe {recipe.name}: no part of the loss has a weight now; give one in [loss]")
-    total = torch.stack(list(parts.values())).sum()
-    figures = {name: float(part.detach()) for name, part in parts.items()}
-    step = Step(figures, amp.step(total, optimizer, recipe.optimizer.clip_norm))
-    if amp.scale.skipped_in_a_row > PATIENCE:
-        raise divergence(amp, recipe, step)
-    return step
-
-
-def divergence(amp: Amp, recipe: Recipe, last: Step) -> UserError:
+def divergence(state: TrainState, last: StepResult) -> UserError:
     """What to say when steps are skipped without end; `last` is one of them."""
+    amp = state.amp
     shown = ", ".join(f"{name} {value:.4g}" for name, value in last.parts.items())
     scale = "" if amp.level in ("O0", "bf16") else f", loss scale {amp.scale.value:g}"
     other = ", or train with --amp bf16" if amp.scale.dynamic else ", or train with --loss-scale dynamic"
     cures = {"O0": "", "bf16": ", or train with --amp O0"}.get(amp.level, other)
     return UserError(
-        f"recipe {recipe.name}: {amp.scale.skipped_in_a_row} steps in a row were skipped, because the loss "
-        f"or its gradient is not finite (the last: {shown}; amp {amp.level}{scale}); lower [optimizer] lr, "
-        f"lengthen warmup_epochs{cures}"
+        f"recipe {state.recipe.name}: {amp.scale.skipped_in_a_row} steps in a row were skipped, because the "
+        f"loss or its gradient is not finite (the last: {shown}; amp {amp.level}{scale}); lower [optimizer] "
+        f"lr, lengthen warmup_epochs{cures}"
     )
-
-
-def uses_channels_last(recipe: Recipe, device: torch.device) -> bool:
-    """Whether to train in channels_last: where the recipe wants it and the device can."""
-    return recipe.channels_last and kind_of(device).channels_last

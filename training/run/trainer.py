@@ -1,6 +1,7 @@
 """A whole training as one rank sees it: epochs, evaluation, the best and the last weights, checkpoints."""
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,18 +20,56 @@ from training.distributed.ranks import Ranks
 from training.evaluation.extract import EvaluationSet, extract_shared, own_share
 from training.evaluation.protocol import Evaluation, evaluate_embeddings
 from training.evaluation.query_results import FILE_NAME, write_query_results
-from training.run.learner import Learner
-from training.run.loop import EpochFigures, EpochSums, train_epoch
+from training.run.epoch import EpochSums, train_epoch
 from training.run.progress import Progress
 from training.run.recipe import Recipe
 from training.run.resume import Checkpoints, Position, run_facts
 from training.run.run_folder import RunFolder
-from training.run.warm_start import first_weights
-from zoo.card import Card
+from training.run.state import TrainState, load_first_weights
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
+
+
+def train(
+    ranks: Ranks,
+    recipe: Recipe,
+    data_roots: Sequence[str | Path],
+    *,
+    evaluate_on: str | None,
+    seed: int,
+    command: str,
+    out: Path | None,
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+) -> dict[str, Any] | None:
+    """Train on one rank, in a run's folder; see `Trainer` for what is not told here.
+
+    Args:
+        out: the run's folder; None for a fresh one.
+        overwrite: replace a run that it holds.
+        resume: continue a run: that of `out`, or else the newest unfinished one.
+
+    Returns:
+        What metrics.json holds, and the run's folder as `run`; None but of the first rank.
+    """
+    trainer = Trainer(recipe, data_roots, ranks, seed, command, evaluate_on)
+    if not ranks.is_first:
+        trainer.run(None, resume, checkpoint_every)
+        return None
+    # Made last, so that a run that cannot start leaves no folder behind.
+    name = recipe.name
+    folder = RunFolder.resume(out, name) if resume else RunFolder.create(out, name, overwrite)
+    places = f"{ranks.world_size} x {ranks.device.type}" if ranks.world_size > 1 else str(ranks.device)
+    print(
+        f"{recipe.name}: {len(trainer.train)} images of {len(trainer.labels)} vehicles, "
+        f"{len(trainer.sampler)} batches of {trainer.sampler.batch_size} an epoch, on {places}; run "
+        f"{folder.path}",
+        file=sys.stderr,
+    )
+    return {"run": os.fspath(folder.path), **trainer.run(folder, resume, checkpoint_every)}
 
 
 class Trainer:
@@ -65,11 +104,10 @@ class Trainer:
         evaluate_on = evaluate_on or data_roots[0]
         self.dataset = dataset_name(evaluate_on)
         train = read_training(data_roots)
-        self.query_records, self.gallery_records = (
-            read_split(evaluate_on, "query"),
-            read_split(evaluate_on, "test"),
-        )
+        self.query_records = read_split(evaluate_on, "query")
+        self.gallery_records = read_split(evaluate_on, "test")
         self.labels = label_map(train)
+        self.label_names = {str(vehicle): label for vehicle, label in self.labels.items()}
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
         source = recipe.pose_maps
         self.train = TrainingSet(
@@ -89,11 +127,11 @@ class Trainer:
 
         torch.manual_seed(seed)
         model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
-        first_weights(model, recipe.init, self._label_names(), ranks)
+        load_first_weights(model, recipe.init, self.label_names, ranks)
         self.card = make_card(
             model, f"{recipe.model.arch}.{recipe.name}", recipe.size, recipe=recipe.name, command=command
         )
-        self.learner = Learner(model, recipe.over_ranks(ranks.world_size), ranks)
+        self.state = TrainState(model, self.card, recipe.over_ranks(ranks.world_size), ranks)
 
     def run(
         self, folder: RunFolder | None, resume: bool = False, checkpoint_every: int | None = None
@@ -102,7 +140,7 @@ class Trainer:
 
         Args:
             folder: of the run, for the first rank; None for the others.
-            resume: go on from the folder's newest checkpoint, where it has one.
+            resume: continue from the folder's newest checkpoint, where it has one.
             checkpoint_every: steps between checkpoints within an epoch; None for every few minutes.
 
         Returns:
@@ -110,13 +148,17 @@ class Trainer:
 
         Raises:
             UserError: an image cannot be used, the loss is not finite, the disk is full, or the run cannot be
-                gone on with.
+                continued.
         """
         path = folder.path if folder else None
-        checkpoints = Checkpoints(self.learner, self._facts(), path, checkpoint_every)
+        evaluation_records = [*self.query_records, *self.gallery_records]
+        facts = run_facts(
+            self.recipe, self.seed, self.ranks.world_size, self.train.records, evaluation_records
+        )
+        checkpoints = Checkpoints(self.state, facts, path, checkpoint_every)
         position = (checkpoints.restore() if resume else None) or Position()
         if folder:
-            folder.write_json("labels.json", self._label_names())
+            folder.write_json("labels.json", self.label_names)
             folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
             if resume:
                 # Lines of after the checkpoint come once more.
@@ -132,7 +174,7 @@ class Trainer:
         progress = Progress(self.recipe, steps, steps * self.sampler.batch_size, path, done_steps)
         for epoch in range(position.epoch, self.recipe.epochs):
             figures = train_epoch(
-                self.learner,
+                self.state,
                 self.train,
                 self.sampler,
                 epoch,
@@ -140,16 +182,16 @@ class Trainer:
                 progress,
                 lambda: checkpoints.after_step(position),
             )
-            self.learner.average_statistics()
-            judged = (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs
-            began = time.monotonic()
-            evaluation = self.evaluate() if judged else None
-            if judged:
+            self.state.average_statistics()
+            evaluation = None
+            if (epoch + 1) % self.recipe.eval_every == 0 or epoch + 1 == self.recipe.epochs:
+                began = time.monotonic()
+                evaluation = self.evaluate()
                 progress.judged(time.monotonic() - began)
             if folder:
                 progress.conclude(self._conclude(folder, position, figures, evaluation))
-            position.images += figures.images
-            position.training_seconds += figures.seconds
+            position.images += position.sums.images
+            position.training_seconds += position.sums.seconds
             position.epoch, position.sums = epoch + 1, EpochSums()
             checkpoints.save(position)
         progress.close()
@@ -157,7 +199,7 @@ class Trainer:
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the weights that would be saved as best, at full precision; the first rank judges."""
-        model = InferenceModel(self.learner.evaluated, self.card).to(self.ranks.device)
+        model = InferenceModel(self.state.evaluated, self.card).to(self.ranks.device)
         found, known = (
             extract_shared(model, share, len(records), self.ranks, self.recipe.workers, name)
             for share, records, name in (
@@ -175,26 +217,19 @@ class Trainer:
         self,
         folder: RunFolder,
         position: Position,
-        figures: EpochFigures,
+        figures: dict[str, Any],
         evaluation: Evaluation | None,
     ) -> dict[str, Any]:
         """Write an epoch's line and weights; return the line."""
-        entry = {
-            "epoch": position.epoch + 1,
-            "loss": sum(figures.parts.values()) if figures.parts else None,
-            **{f"loss_{name}": value for name, value in figures.parts.items()},
-            "lr": figures.lr,
-            "fps": figures.images / figures.seconds,
-            "data_wait": figures.data_wait,
-            "skipped": figures.skipped,
-            "seconds": position.seconds,
-        }
-        save_weights(self.learner.model, self.card, folder.path / "last.safetensors")
+        entry = {"epoch": position.epoch + 1, **figures, "seconds": position.seconds}
+        save_weights(self.state.model, self.card, folder.path / "last.safetensors")
         if evaluation is not None:
             entry |= evaluation.figures()
             if position.best is None or (entry["mAP"] or 0.0) > (position.best["mAP"] or 0.0):
                 position.best = {"best_epoch": position.epoch + 1, **evaluation.figures()}
-                self._save_best(position.best, folder)
+                measured = {"dataset": self.dataset, "device": device_name(self.ranks.device)}
+                card = self.card.replace(metrics=[measured | position.best])
+                save_weights(self.state.evaluated, card, folder.path / "best.safetensors")
                 write_query_results(
                     folder.path / FILE_NAME, evaluation, self.query.records, self.gallery.records
                 )
@@ -214,17 +249,13 @@ class Trainer:
             "device": device_name(self.ranks.device),
             "device_type": self.ranks.device.type,
             "world_size": self.ranks.world_size,
-            "skipped_steps": self.learner.amp.scale.skipped,
+            "skipped_steps": self.state.amp.scale.skipped,
             "dataset": self.dataset,
             "recipe": self.recipe.name,
             "seconds": position.seconds,
         }
         folder.write_json("metrics.json", summary)
         return summary
-
-    def _facts(self) -> dict[str, Any]:
-        evaluate = (*self.query_records, *self.gallery_records)
-        return run_facts(self.recipe, self.seed, self.ranks.world_size, self.train.records, evaluate)
 
     def _global_identities(self) -> int:
         """Identities of the global batch."""
@@ -236,11 +267,3 @@ class Trainer:
                 "the recipe, or give more vehicles"
             )
         return wanted
-
-    def _label_names(self) -> dict[str, int]:
-        return {str(vehicle): label for vehicle, label in self.labels.items()}
-
-    def _save_best(self, figures: dict[str, Any], folder: RunFolder) -> Card:
-        measured = {"dataset": self.dataset, "device": device_name(self.ranks.device), **figures}
-        card = self.card.replace(metrics=[measured])
-        return save_weights(self.learner.evaluated, card, folder.path / "best.safetensors")

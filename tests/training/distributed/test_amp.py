@@ -2,16 +2,22 @@
 
 import io
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from training.distributed.amp import Amp, Level
+from training.data.batches import Batch
+from training.distributed.amp import Level
 from training.distributed.npu import OverflowFlag
 from training.distributed.ranks import Ranks, joined
-from training.run.optim import WeightAverage
+from training.run.optim import OptimizerOptions, WeightAverage
+from training.run.recipe import LossOptions, Recipe
+from training.run.state import TrainState
+from training.run.step import train_step
+from zoo.card import Card
+from zoo.models.network import Outputs
 
 CPU = torch.device("cpu")
 
@@ -19,35 +25,48 @@ CPU = torch.device("cpu")
 class Tiny(nn.Module):
     """A convolution, a BatchNorm and a linear layer, as in the zoo's networks."""
 
-    class Outputs(NamedTuple):
-        embedding: Tensor
-        type_logits: Tensor | None = None
-
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
         self.head = nn.Linear(4, 5)
 
-    def forward(self, image: Tensor, keypoints: Tensor | None = None) -> "Tiny.Outputs":
+    def forward(self, image: Tensor, keypoints: Tensor, *maps: None) -> Outputs:
         self.seen = image.dtype
-        return self.Outputs(self.head(self.trunk(image).mean((2, 3))))
+        feature = self.trunk(image + keypoints[:, :1, None, None]).mean((2, 3))
+        return Outputs(feature, id_logits=self.head(feature))
 
 
 class Training:
-    """A tiny network in training."""
+    """A tiny network in training, whose loss is that of the identity classifier."""
 
-    def __init__(self, level: Level, scale: Any = "dynamic", ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        level: Level,
+        scale: Any = "dynamic",
+        ranks: Ranks | None = None,
+        weight: float = 1.0,
+        **optimizer: Any,
+    ) -> None:
         torch.manual_seed(0)
-        self.model = Tiny()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-2)
-        self.amp = Amp(self.model, CPU, level, scale, ranks)
+        recipe = Recipe(
+            epochs=1000,
+            amp=level,
+            loss_scale=scale,
+            optimizer=OptimizerOptions(**{"lr": 1e-2, "weight_decay": 0.0, **optimizer}),
+            loss=LossOptions(identity=weight, triplet=0.0),
+        )
+        card = Card(name="tiny", input_size=(6, 6), outputs={})
+        self.state = TrainState(Tiny(), card, recipe, ranks or Ranks())
+        self.model, self.optimizer, self.amp = self.state.model, self.state.optimizer, self.state.amp
 
     def step(self, seed: int = 0, poison: float | None = None) -> bool:
-        image = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        image = torch.randint(0, 256, (4, 6, 6, 3), dtype=torch.uint8, generator=generator)
+        keypoints = torch.zeros(4, 108)
         if poison is not None:
-            image[0, 0, 0, 0] = poison
-        loss = self.amp.forward(image, None).embedding.square().mean()
-        return self.amp.step(loss, self.optimizer)
+            keypoints[0, 0] = poison
+        labels = torch.arange(4)
+        return train_step(self.state, Batch(image, labels, labels, labels, keypoints), progress=0.0).taken
 
     def everything(self) -> dict[str, Tensor]:
         """Weights, statistics and the optimiser's moments."""
@@ -81,8 +100,7 @@ def test_o2_has_half_weights_and_fp32_masters() -> None:
 
 
 def test_small_updates_gather_in_the_masters() -> None:
-    training = Training("O2", 128.0)
-    training.optimizer = torch.optim.SGD(training.model.parameters(), 1e-5)
+    training = Training("O2", 128.0, name="sgd", momentum=0.0, lr=1e-5)
     before = training.model.head.weight.detach().clone()
     for _ in range(3):
         training.step()
@@ -93,7 +111,7 @@ def test_small_updates_gather_in_the_masters() -> None:
 def test_outputs_are_fp32_at_every_level() -> None:
     levels: tuple[Level, ...] = ("O0", "O1", "O2", "bf16")
     for level in levels:
-        outputs = Training(level).amp.forward(torch.randn(2, 3, 6, 6), None)
+        outputs = Training(level).amp.forward(torch.randn(2, 3, 6, 6), torch.zeros(2, 108))
         assert outputs.embedding.dtype == torch.float32
         assert outputs.type_logits is None
 
@@ -113,9 +131,8 @@ def test_gradients_are_those_of_fp32_but_for_rounding(level: Level, tolerance: f
 
 def test_the_scale_saves_small_gradients() -> None:
     def gradient(scale: float) -> Tensor:
-        training = Training("O2", scale)
-        loss = training.amp.forward(torch.randn(4, 3, 6, 6), None).embedding.square().mean() * 1e-6
-        training.amp.step(loss, training.optimizer)
+        training = Training("O2", scale, weight=1e-6)
+        assert training.step()
         assert training.model.trunk[0].weight.grad is not None
         return training.model.trunk[0].weight.grad
 
@@ -172,9 +189,8 @@ def test_no_scale_where_none_is_needed() -> None:
 
 def test_clipping_is_of_the_unscaled_gradient() -> None:
     def norm(clip: float) -> float:
-        training = Training("O2", 4096.0)
-        loss = training.amp.forward(torch.randn(4, 3, 6, 6) + 1, None).embedding.square().sum()
-        assert training.amp.step(loss, training.optimizer, clip)
+        training = Training("O2", 4096.0, weight=10.0, clip_norm=clip)
+        assert training.step()
         return float(nn.utils.get_total_norm([p.grad for p in training.model.parameters()]))
 
     free = norm(0.0)

@@ -10,7 +10,7 @@ RunPython = Callable[[str], subprocess.CompletedProcess[str]]
 
 FAULTS = """
 import resource, torch
-from training.distributed.memory import keep_freed_memory
+from training.distributed.devices import keep_freed_memory
 kept = keep_freed_memory() if {keep} else None
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -11,17 +11,17 @@ from torch import nn
 from training.data.batches import Batch
 from training.distributed.ranks import Ranks, joined
 from training.distributed.sync_bn import SyncBatchNorm, synchronise
-from training.run.recipe import Loss
+from training.run.recipe import LossOptions
 from training.run.step import loss_parts
 from zoo.models.network import Outputs
 
 CPU = torch.device("cpu")
 PER_RANK = 6
 LOSSES = (
-    Loss(label_smoothing=0.1),
-    Loss(soft_margin=True, circle=0.5, circle_scale=8.0),
+    LossOptions(label_smoothing=0.1),
+    LossOptions(soft_margin=True, circle=0.5, circle_scale=8.0),
     # No anchor of the hinge has a gradient: the graph has to gather all the same.
-    Loss(margin=-1e6),
+    LossOptions(margin=-1e6),
 )
 
 
@@ -74,7 +74,9 @@ def share(pixels: torch.Tensor, batch: Batch, rank: int) -> tuple[torch.Tensor, 
     return pixels[own], Batch(pixels[own], batch.label[own], batch.color[own], batch.type[own])
 
 
-def gradients(model: Net, pixels: torch.Tensor, batch: Batch, loss: Loss, ranks: Ranks) -> dict[str, float]:
+def gradients(
+    model: Net, pixels: torch.Tensor, batch: Batch, loss: LossOptions, ranks: Ranks
+) -> dict[str, float]:
     """Leave the mean gradient over the ranks in the model; return the mean loss parts."""
     model.zero_grad()
     parts = loss_parts(model(pixels), batch, loss, ranks)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.run.recipe import RECIPES, Loss, Recipe, load_recipe
+from training.run.recipe import RECIPES, LossOptions, Recipe, load_recipe
 from zoo.errors import UserError
 
 
@@ -67,7 +67,7 @@ def test_progressive_sizes() -> None:
 
 
 def test_the_triplet_sets_in_where_asked() -> None:
-    recipe = Recipe(loss=Loss(triplet=0.5, triplet_start=2))
+    recipe = Recipe(loss=LossOptions(triplet=0.5, triplet_start=2))
     assert [recipe.loss_at(epoch).triplet for epoch in range(4)] == [0.0, 0.0, 0.5, 0.5]
     assert recipe.loss_at(0).identity == 1.0
 

@@ -12,7 +12,7 @@ from serving.conversion.bundling import export_bundle
 from serving.conversion.onnx_export import sample_inputs
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.inference import InferenceModel, Predictions
+from zoo.inference import InferenceModel, InferenceOutputs
 from zoo.registry import create_model, default_options, list_archs, list_models, load_model, make_card
 from zoo.weights import save_weights
 
@@ -87,7 +87,7 @@ def test_deployed_form(arch: str, model: nn.Module) -> None:
     with torch.no_grad():
         found, again = inference(**inputs), inference(**inputs)
     assert card.outputs == {
-        name: value.shape[1] for name, value in zip(Predictions._fields, found, strict=True)
+        name: value.shape[1] for name, value in zip(InferenceOutputs._fields, found, strict=True)
     }
     for value, other in zip(found, again, strict=True):
         assert value.dtype == torch.float32
@@ -165,5 +165,5 @@ def test_shipped_model(name: str) -> None:
     with torch.no_grad():
         found = InferenceModel(model, card)(**inputs)
     assert card.outputs == {
-        output: value.shape[1] for output, value in zip(Predictions._fields, found, strict=True)
+        output: value.shape[1] for output, value in zip(InferenceOutputs._fields, found, strict=True)
     }

@@ -1,4 +1,4 @@
-"""What learns goes on from its state on another kind of device, too."""
+"""A training continues from its state on another kind of device, too."""
 
 import dataclasses
 
@@ -9,15 +9,17 @@ from training.data.batches import Batch
 from training.distributed.devices import KINDS
 from training.distributed.ranks import Ranks
 from training.run.checkpoint import decode, encode
-from training.run.learner import Learner
 from training.run.recipe import load_recipe
-from zoo.registry import create_model
+from training.run.state import TrainState
+from training.run.step import train_step
+from zoo.registry import create_model, make_card
 
 
-def learner() -> Learner:
+def fresh_state() -> TrainState:
     torch.manual_seed(0)
     recipe = load_recipe("smoke")
-    return Learner(create_model(recipe.model.arch, num_ids=4, **recipe.model.options()), recipe, Ranks())
+    model = create_model(recipe.model.arch, num_ids=4, **recipe.model.options())
+    return TrainState(model, make_card(model, "test.smoke", recipe.size), recipe, Ranks())
 
 
 def batch() -> Batch:
@@ -28,17 +30,26 @@ def batch() -> Batch:
 
 @pytest.mark.parametrize("fused", [True, False], ids=["to a fused optimiser", "from a fused optimiser"])
 def test_the_kernel_is_the_present_devices(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
-    def made_with(fused_optimizer: bool) -> Learner:
+    def made_with(fused_optimizer: bool) -> TrainState:
         kind = dataclasses.replace(KINDS["cpu"], fused_optimizer=fused_optimizer)
         monkeypatch.setitem(KINDS, "cpu", kind)
-        return learner()
+        return fresh_state()
 
     before = made_with(not fused)
-    assert before.step(batch(), 0.1).taken
+    assert train_step(before, batch(), 0.1).taken
     after = made_with(fused)
     after.load_state_dict(decode(encode(before.state_dict())))
     assert [group["fused"] for group in after.optimizer.param_groups] == [fused]
-    assert before.step(batch(), 0.2).taken
-    assert after.step(batch(), 0.2).taken
+    assert train_step(before, batch(), 0.2).taken
+    assert train_step(after, batch(), 0.2).taken
     for expected, found in zip(before.model.parameters(), after.model.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_pixels_are_normalised_by_the_models_card() -> None:
+    recipe = load_recipe("smoke")
+    model = create_model(recipe.model.arch, num_ids=4, **recipe.model.options())
+    card = make_card(model, "test.smoke", recipe.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    found = TrainState(model, card, recipe, Ranks()).normalise(batch().image).image
+    expected = (batch().image.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    torch.testing.assert_close(found, expected)

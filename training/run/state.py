@@ -1,47 +1,57 @@
-"""What learns on one rank: the model with its precision, optimiser and average, and their state."""
+"""What is trained on one rank: the model with its precision, optimiser and average, and their state."""
 
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from training.data.batches import Batch
 from training.distributed.amp import Amp
+from training.distributed.devices import kind_of
 from training.distributed.ranks import Ranks
 from training.distributed.sync_bn import synchronise
-from training.run.optim import WeightAverage, learning_rate, make_optimizer
+from training.run.optim import WeightAverage, make_optimizer
 from training.run.recipe import Recipe
-from training.run.step import Step, training_step, uses_channels_last
+from training.run.run_folder import json_text
+from zoo.card import Card
+from zoo.inference import Normalisation
+from zoo.initialization import initialize
+from zoo.registry import weights_path
 
 
-class Learner:
+class TrainState:
     """A model in training, the same on all ranks but for BatchNorm's running statistics.
 
     Within an epoch each rank keeps those of its own images, which training does not use; at the epoch's end
     they are averaged over the ranks.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks) -> None:
+    def __init__(self, model: nn.Module, card: Card, recipe: Recipe, ranks: Ranks) -> None:
         """Place a model on the ranks' devices.
 
         Args:
             model: with its first weights; the first rank's count.
+            card: the model's.
             recipe: as so many ranks follow it.
             ranks: those that train together.
         """
         self.recipe, self.ranks = recipe, ranks
         if recipe.ranks.sync_bn and ranks.world_size > 1:
             synchronise(model, ranks)
-        channels_last = uses_channels_last(recipe, ranks.device)
+        channels_last = recipe.channels_last and kind_of(ranks.device).channels_last
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=layout).to(ranks.device)  # type: ignore[call-overload]
+        self.normalise = Normalisation(card, channels_last).to(ranks.device)
         for tensor in (*model.parameters(), *model.buffers()):
             shared = tensor.detach().contiguous()
             ranks.share(shared)
             tensor.detach().copy_(shared)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.optimizer = make_optimizer(model.parameters(), recipe.optimizer, ranks.device)
-        self.amp = Amp(model, ranks.device, recipe.amp, recipe.loss_scale, ranks)
+        self.amp = Amp(model, ranks.device, recipe.amp, recipe.loss_scale)
 
     @property
     def rate(self) -> float:
@@ -52,22 +62,6 @@ class Learner:
     def evaluated(self) -> nn.Module:
         """The weights that are evaluated and saved as best."""
         return self.model if self.average is None else self.average.model
-
-    def step(self, batch: Batch, progress: float) -> Step:
-        """Learn from this rank's share of a global batch.
-
-        Args:
-            batch: on any device.
-            progress: epochs done, with their fraction.
-        """
-        rate = learning_rate(self.recipe.optimizer, progress, self.recipe.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        weights = self.recipe.loss_at(int(progress))
-        done = training_step(self.amp, self.optimizer, batch.to(self.ranks.device), self.recipe, weights)
-        if done.taken and self.average is not None:
-            self.average.update(self.model)
-        return done
 
     def average_statistics(self) -> None:
         """Average BatchNorm's running statistics over the ranks."""
@@ -117,3 +111,31 @@ class Learner:
 
 def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def load_first_weights(model: nn.Module, init: str, labels: Mapping[str, int], ranks: Ranks) -> None:
+    """Load the weights that a training starts from into a model.
+
+    The identity classifier starts afresh, unless it was trained on the very vehicles of this run. An equal
+    number of vehicles does not make them the same: the labels.json beside the weights tells.
+
+    Args:
+        model: changed in place.
+        init: the recipe's: `imagenet`, `none`, or weights.
+        labels: vehicle id -> class, of this run.
+        ranks: the first one says what was done.
+
+    Raises:
+        UserError: the weights cannot be used.
+    """
+    initialize(model, init)
+    if init in ("imagenet", "none") or Path(init).suffix in (".pth", ".pt"):
+        return
+    known = weights_path(init).with_name("labels.json")
+    if known.is_file() and known.read_text(encoding="utf-8") == json_text(labels):
+        done = "trunk, branches and identity classifier loaded"
+    else:
+        getattr(model, str(model.identity_classifier)).reset_parameters()
+        done = "trunk and branches loaded; the identity classifier starts afresh, the vehicles are others"
+    if ranks.is_first:
+        tqdm.write(f"{init}: {done}", file=sys.stderr)

@@ -13,9 +13,9 @@ from training.data.dealing import rank_draws
 from training.data.sampler import Sampler
 from training.distributed.devices import loader_context
 from training.distributed.ranks import Ranks
-from training.run.learner import Learner
 from training.run.progress import Progress
-from training.run.step import divergence
+from training.run.state import TrainState
+from training.run.step import divergence, train_step
 
 
 @dataclass
@@ -39,32 +39,19 @@ class EpochSums:
     parts: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class EpochFigures:
-    """An epoch's training: mean loss parts of the steps taken, the last rate, images of all ranks, seconds,
-    the share of them waited for data, and the steps that were skipped."""
-
-    parts: dict[str, float]
-    lr: float
-    images: int
-    seconds: float
-    data_wait: float
-    skipped: int
-
-
 def train_epoch(
-    learner: Learner,
+    state: TrainState,
     data: TrainingSet,
     sampler: Sampler,
     epoch: int,
     sums: EpochSums,
     progress: Progress,
     after_step: Callable[[], None],
-) -> EpochFigures:
+) -> dict[str, Any]:
     """Train an epoch, or what is left of it.
 
     Args:
-        learner: what learns.
+        state: what is trained.
         data: the training images.
         sampler: plans the global batch.
         epoch: counts from 0.
@@ -72,10 +59,14 @@ def train_epoch(
         progress: shows it.
         after_step: called after each step, when all its state is settled.
 
+    Returns:
+        Its figures, as metrics.jsonl has them: means of the loss's parts over the steps taken, the last rate,
+        images per second, the share of time waited for data, and the number of steps skipped.
+
     Raises:
         UserError: an image cannot be used, or the loss is not finite for too long.
     """
-    recipe, ranks = learner.recipe, learner.ranks
+    recipe, ranks = state.recipe, state.ranks
     data.size = recipe.size_at(epoch)
     if recipe.cache:
         data.preload()
@@ -90,13 +81,13 @@ def train_epoch(
         # Its own chance: it would draw from that of the model, once more after each resumption.
         generator=torch.Generator(),
     )
-    learner.amp.network.train()
+    state.amp.network.train()
     done = None
     with progress.epoch(epoch, sums.images):
         asked = time.monotonic()
         for batch in raise_failures(loader):
             got = time.monotonic()
-            done = learner.step(batch, epoch + sums.steps / len(sampler))
+            done = train_step(state, batch, epoch + sums.steps / len(sampler))
             _count(sums, done.parts if done.taken else None, len(batch) * ranks.world_size)
             sums.waited += got - asked
             sums.seconds += time.monotonic() - asked
@@ -106,10 +97,10 @@ def train_epoch(
             asked = time.monotonic()
     # Half an epoch without a step: weights that are broken, or a fixed scale that is too large. A dynamic one
     # may need more than a short epoch to come down to where the gradients fit.
-    scale = learner.amp.scale
+    scale = state.amp.scale
     if done is not None and not scale.dynamic and 2 * scale.skipped_in_a_row >= sums.steps:
-        raise divergence(learner.amp, recipe, done)
-    return _figures(sums, learner.rate, ranks)
+        raise divergence(state, done)
+    return _figures(sums, state.rate, ranks)
 
 
 def _count(sums: EpochSums, parts: dict[str, float] | None, images: int) -> None:
@@ -121,9 +112,15 @@ def _count(sums: EpochSums, parts: dict[str, float] | None, images: int) -> None
             sums.parts[name] = sums.parts.get(name, 0.0) + value
 
 
-def _figures(sums: EpochSums, rate: float, ranks: Ranks) -> EpochFigures:
-    means = {
+def _figures(sums: EpochSums, rate: float, ranks: Ranks) -> dict[str, Any]:
+    parts = {
         name: ranks.total(value) / ranks.world_size / max(sums.taken, 1) for name, value in sums.parts.items()
     }
-    waited = sums.waited / max(sums.seconds, 1e-9)
-    return EpochFigures(means, rate, sums.images, sums.seconds, waited, sums.steps - sums.taken)
+    return {
+        "loss": sum(parts.values()) if parts else None,
+        **{f"loss_{name}": value for name, value in parts.items()},
+        "lr": rate,
+        "fps": sums.images / sums.seconds,
+        "data_wait": sums.waited / max(sums.seconds, 1e-9),
+        "skipped": sums.steps - sums.taken,
+    }
