@@ -77,7 +77,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, help="a data set, see docs/training.md; without one, only tell")
     parser.add_argument("--start", type=Path, help="a .safetensors file whose trunk all runs start from")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="what is there is not run again")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="runs that it holds are not repeated")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="[0 1 2]")
     parser.add_argument("--only", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help="arms [all]")
     parser.add_argument("--page", type=Path, help="write the table between this page's marks")

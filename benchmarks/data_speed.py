@@ -2,7 +2,7 @@
 
 All loaders take the same files in the same run, in turns, with the same number of worker processes. `wall` is
 what this machine gave; `cpu` is worker processes over the processor time of an image, what they would give
-had they as many cores for themselves, and is what to compare where other work goes on. Ours are also measured
+had they as many cores for themselves, and is what to compare on a busy machine. Ours are also measured
 with the normalisation to floats that the reference does in its workers and this project on the device. Each
 side is a process of its own: ours keeps freed memory, as a training does (`training.distributed.devices`).
 """
@@ -35,7 +35,7 @@ from training.data.sampler import Draw
 from training.data.transforms import Augmentation
 from training.datasets.records import Record
 from training.distributed.devices import keep_freed_memory
-from training.synthesize.pose_maps import write_heatmaps, write_segments
+from training.synthesize.vehicle_pictures import write_heatmaps, write_segments
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.inference import Normalisation

@@ -45,8 +45,10 @@ def draw_task(queries: int, gallery: int) -> Task:
     vehicles = max(2, gallery // IMAGES_A_VEHICLE)
     centres = rng.standard_normal((vehicles, DIMENSION), np.float32)
     labels = Labels(
-        *(rng.integers(0, vehicles, n) for n in (queries, gallery)),
-        *(rng.integers(0, 20, n) for n in (queries, gallery)),
+        query_ids=rng.integers(0, vehicles, queries),
+        gallery_ids=rng.integers(0, vehicles, gallery),
+        query_cameras=rng.integers(0, 20, queries),
+        gallery_cameras=rng.integers(0, 20, gallery),
     )
     images = []
     for own in (labels.query_ids, labels.gallery_ids):

@@ -88,8 +88,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print the table."""
     arguments = parse_arguments(argv)
-    variants = [PLAIN, *OURS, *(MEASURES if arguments.measures else ())]
-    variants += [COMPILED] if arguments.compile else []
+    variants = [PLAIN, *OURS]
+    if arguments.measures:
+        variants += MEASURES
+    if arguments.compile:
+        variants.append(COMPILED)
     rows = measure(variants, arguments)
     print(f"{'':<28}{'images/s':>9}{'ratio':>7}{'CPU s':>7}{'ratio':>7}")
     for row in rows:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.zoo_training`: every architecture trained on the same pictures, as many of each.
 
 The benchmark's pictures are drawn first where --data has none. Each run is an ordinary one of
-`training.launch`, so that a study that was broken off goes on where it was: a finished run is not repeated,
-one that was begun is resumed. With --write, the figures go into the cards in zoo/measured;
+`training.launch`, so that an interrupted study continues where it stopped: a finished run is not
+repeated, one that was begun is resumed. With --write, the figures go into the cards in zoo/measured;
 `python -m zoo table --write README.md` then puts them into the README.
 """
 
@@ -63,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def train(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train one model, go on with its run, or take what a finished run measured."""
+    """Train one model, continue its run, or take what a finished run measured."""
     out = arguments.out / name
     metrics = out / "metrics.json"
     if not metrics.is_file():
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     results = {}
     for name in arguments.only:
         results[name] = train(name, arguments)
-        # Whole after each model, so that a study that is broken off has told what it knew.
+        # Whole after each model, so that a study that is interrupted has told what it knew.
         write_text(arguments.out / "results.json", json.dumps(results, indent=2) + "\n")
         if arguments.write:
             write_card(name, results[name], arguments)

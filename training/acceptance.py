@@ -110,7 +110,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """One check's outcome, as the report has it."""
 
     check: str
@@ -158,16 +158,16 @@ def scale_of(arguments: argparse.Namespace) -> Scale:
     return Scale(kind, min(8, devices.count), arguments.recipe or "pamtri", published, (*amp, *given))
 
 
-def run_check(check: str, scale: Scale, data_root: str, weights: Path | None, out: Path) -> Result:
+def run_check(check: str, scale: Scale, data_root: str, weights: Path | None, out: Path) -> CheckResult:
     """Run one check's command, and judge what it leaves."""
     if check.endswith("_8p") and scale.ranks == 1:
-        return Result(check, "-", "one device only", "Skipped", "-")
+        return CheckResult(check, "-", "one device only", "Skipped", "-")
     if check.startswith("train"):
         command = train_command(check, scale, data_root, out)
     else:
         weights = weights or trained_weights(out)
         if weights is None:
-            return Result(check, "-", "no training left weights", "Failed", "-")
+            return CheckResult(check, "-", "no training left weights", "Failed", "-")
         command = ["training.evaluate", "--data-root", data_root, "--weights", str(weights), "--json"]
         if check == "export":
             command = ["serving.export", "--weights", str(weights), "--out", str(out / "bundle")]
@@ -181,7 +181,7 @@ def run_check(check: str, scale: Scale, data_root: str, weights: Path | None, ou
     failed: tuple[str, str, Verdict] = ("-", f"exit code {done.returncode}", "Failed")
     target, measured, verdict = judge(check, scale, out, weights, log) if done.returncode == 0 else failed
     shown = shlex.join(["python", "-m", *command])
-    return Result(check, target, measured, verdict, str(log), shown, round(time.monotonic() - start, 1))
+    return CheckResult(check, target, measured, verdict, str(log), shown, round(time.monotonic() - start, 1))
 
 
 def train_command(check: str, scale: Scale, data_root: str, out: Path) -> list[str]:
@@ -233,7 +233,7 @@ def trained_figure(weights: Path | None) -> float | None:
     return None if metrics.get("mAP") is None else 100 * float(metrics["mAP"])
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[CheckResult]) -> str:
     """The results as Markdown."""
     lines = ["| check | target | measured | result | log |", "|---|---|---|---|---|"]
     lines += [f"| {r.check} | {r.target} | {r.measured} | {r.verdict} | {r.log} |" for r in results]

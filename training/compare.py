@@ -74,7 +74,7 @@ class Comparison:
     differences: list[Estimate]
 
 
-def check_comparable(results: Sequence[QueryResults], names: Sequence[str]) -> None:
+def check_same_data(results: Sequence[QueryResults], names: Sequence[str]) -> None:
     """Refuse evaluations of other queries or galleries.
 
     Raises:
@@ -161,7 +161,8 @@ def table(compared: dict[str, Comparison], names: Sequence[str]) -> str:
     titles = [_title(name) for name in compared]
     rows = [["", *titles]]
     for number, name in enumerate(names):
-        rows.append([name, *(_cell(found.figures[number]) for found in compared.values())])
+        cells = [_cell(found.figures[number]) for found in compared.values()]
+        rows.append([name, *cells])
     for number, name in enumerate(names[1:]):
         cells = []
         for found in compared.values():
@@ -201,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     if len(set(names)) != len(names):
         raise UserError("a run is named twice; name each once")
     results = [read_query_results(path) for path in arguments.runs]
-    check_comparable(results, names)
+    check_same_data(results, names)
     compared = compare(results, arguments.ranks, arguments.draws, arguments.seed)
     print(table(compared, names))
     vehicles = len(np.unique(results[0].vehicles))

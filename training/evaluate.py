@@ -66,7 +66,7 @@ with extra_imports(__name__, build_parser):
     )
     from training.evaluation.query_expansion import Expansion
     from training.evaluation.query_results import write_query_results
-    from training.evaluation.ranking_rows import Row, RowOptions, rank_in_rows, rows_table
+    from training.evaluation.ranking_rows import RankingRow, RowOptions, rank_in_rows, rows_table
     from training.evaluation.rankings import evaluate_rankings
     from training.evaluation.reranking import Reranking
     from training.report.page import Subject, write_report
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     options = _row_options(arguments)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
-    rows: list[Row] = []
+    rows: list[RankingRow] = []
     if arguments.rankings is not None:
         if options.wanted or arguments.report is not None:
             raise UserError(

@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     existing.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in --out, or with the recipe's newest unfinished one under runs/",
+        help="continue the run in --out, or with the recipe's newest unfinished one under runs/",
     )
     parser.add_argument(
         "--checkpoint-every",

@@ -11,7 +11,7 @@ from zoo.card import Card
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.hub.cache import models_folder, verify_weights
-from zoo.hub.remote import Entry, find_remote, list_remote, recognise
+from zoo.hub.remote import RemoteFile, find_remote, list_remote, recognise
 from zoo.registry import PRETRAINED, list_models, read_card, weights_path
 
 
@@ -200,7 +200,7 @@ def _table(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"written": str(arguments.write), "changed": changed}
 
 
-def _show_licence(entry: Entry) -> None:
+def _show_licence(entry: RemoteFile) -> None:
     print(f"licence: {entry.source.licence}; {entry.source.url(entry.source.licence_path)}")
 
 

@@ -8,10 +8,10 @@ from zoo.card import Card
 from zoo.errors import UserError
 from zoo.hub.cache import models_folder, object_path, verify_weights
 from zoo.hub.download import DownloadError, download
-from zoo.hub.remote import Entry
+from zoo.hub.remote import RemoteFile
 
 
-def fetch(entry: Entry, accept_licence: bool = False, offline: bool = False) -> tuple[Path, list[str]]:
+def fetch(entry: RemoteFile, accept_licence: bool = False, offline: bool = False) -> tuple[Path, list[str]]:
     """Bring an entry into the cache: its bytes verified, a checkpoint imported as a model.
 
     Args:
@@ -44,7 +44,7 @@ def fetch(entry: Entry, accept_licence: bool = False, offline: bool = False) -> 
     return imported.path, list(imported.remarks)
 
 
-def card_fields(entry: Entry) -> dict[str, Any]:
+def card_fields(entry: RemoteFile) -> dict[str, Any]:
     """Say in a card where a model comes from."""
     return {
         "licence": entry.source.licence,
@@ -53,7 +53,7 @@ def card_fields(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _fetch_object(entry: Entry, offline: bool) -> Path:
+def _fetch_object(entry: RemoteFile, offline: bool) -> Path:
     target = object_path(entry.digest)
     if target.exists():
         _verify(entry, target, "the cache's copy")
@@ -77,7 +77,7 @@ def _fetch_object(entry: Entry, offline: bool) -> Path:
     return target
 
 
-def _verify(entry: Entry, path: Path, what: str) -> None:
+def _verify(entry: RemoteFile, path: Path, what: str) -> None:
     """Remove a file that is not the entry's, and say so."""
     found = entry.digest.of(path)
     if found == entry.digest:

@@ -90,7 +90,7 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_foreign_checkpoint(path: str | Path) -> Checkpoint:
     """Read `{'state_dict': ..., ...}` or a plain state dict, in torch's zip format or the one before it.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.foreign_checkpoint import Checkpoint, read_checkpoint
+from zoo.foreign_checkpoint import Checkpoint, read_foreign_checkpoint
 from zoo.hub.cache import models_folder
 from zoo.models.densenet121 import POOLED_DIM
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS
@@ -87,7 +87,7 @@ def import_checkpoint(
     target = _target(name, out)
     if min(input_size) < 32:
         raise UserError(f"--input-size {input_size[0]} {input_size[1]}: at least 32 x 32 pixels are needed")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_foreign_checkpoint(path)
     state, remarks = _without_prefix(checkpoint.state)
     options = infer_options(state)
     # Built without memory: until its keys fit, nothing that the file claims is believed.

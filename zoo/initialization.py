@@ -91,7 +91,7 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
 
 
 def imagenet_cache(url: str) -> Path:
-    """Name the file where torch keeps torchvision's weights, whether it is there or not."""
+    """Name the file where torch keeps torchvision's weights, whether or not it exists."""
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)
 
 

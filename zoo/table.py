@@ -38,7 +38,7 @@ def write_table(path: Path) -> bool:
     """Put the table between its two marks; tell whether the file changed.
 
     Raises:
-        UserError: the file cannot be read, or has not got the two marks in lines of their own.
+        UserError: the file cannot be read, or lacks the two marks in lines of their own.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def write_table(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error}); name the README") from error
     lines = text.splitlines()
     if lines.count(BEGIN) != 1 or lines.count(END) != 1 or lines.index(BEGIN) > lines.index(END):
-        raise UserError(f"{path}: has not got the lines `{BEGIN}` and `{END}`, between which the table goes")
+        raise UserError(f"{path}: lacks the lines `{BEGIN}` and `{END}`, between which the table goes")
     before, after = lines[: lines.index(BEGIN) + 1], lines[lines.index(END) :]
     new = "\n".join([*before, "", render_table(), "", *after]) + "\n"
     if new != text:
@@ -64,16 +64,20 @@ def _row(card: Card, weights: str) -> list[str]:
         f"{height}x{width} RGB{pose}",
         f"{card.outputs['embedding']}, {card.metric}",
         f"{card.parameters / 1e6:.2f} M" if card.parameters else "",
-        _pair(*(f"{cost['macs'] / 1e9:.2f} G" if cost else "" for cost in (own, square))),
-        _pair(*(_latency(cost) for cost in (own, square))),
-        _pair(*(_percent(measured, key) for key in ("mAP", "rank1"))),
-        _pair(*(_percent(measured, key) for key in ("color_accuracy", "type_accuracy"))),
+        _pair(_macs(own), _macs(square)),
+        _pair(_latency(own), _latency(square)),
+        _pair(_percent(measured, "mAP"), _percent(measured, "rank1")),
+        _pair(_percent(measured, "color_accuracy"), _percent(measured, "type_accuracy")),
         weights,
     ]
 
 
 def _cost(card: Card, size: tuple[int, int]) -> dict[str, Any]:
     return next((cost for cost in card.costs if tuple(cost["size"]) == tuple(size)), {})
+
+
+def _macs(cost: dict[str, Any]) -> str:
+    return f"{cost['macs'] / 1e9:.2f} G" if cost else ""
 
 
 def _latency(cost: dict[str, Any]) -> str:

@@ -4,8 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from training.data.dealing import Dealing
-from training.data.sampler import SamplerKind
+from training.data.sampler import Dealing, SamplerKind
 from training.losses import LoneAnchors
 from training.run.recipe import Mining
 

@@ -15,7 +15,7 @@ from training.data.batches import Batch
 from training.losses import batch_hard_triplet
 from training.run.recipe import LossOptions
 from training.run.step import loss_parts
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 
 
 class RankBatchNorm2d(nn.BatchNorm2d):
@@ -52,7 +52,7 @@ def split_batch_norm(model: nn.Module, ranks: int) -> None:
     """Let every BatchNorm of a model see a rank's images only; weights and names stay."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d and ranks > 1:
-            # The same object under another class: whoever holds its parameters goes on to hold them.
+            # The same object under another class: whoever holds its parameters keeps them.
             module.__class__ = RankBatchNorm2d
             statistics = module.running_mean, module.running_var
             module.others = [tuple(value.clone() for value in statistics) for _ in range(ranks - 1)]
@@ -65,7 +65,9 @@ def average_statistics(model: nn.Module) -> None:
             module.average_statistics()
 
 
-def rank_loss_parts(outputs: Outputs, batch: Batch, weights: LossOptions, arm: Arm) -> dict[str, Tensor]:
+def rank_loss_parts(
+    outputs: NetworkOutputs, batch: Batch, weights: LossOptions, arm: Arm
+) -> dict[str, Tensor]:
     """The weighted parts of the loss of all ranks' images, each part the mean over the ranks.
 
     All images are labelled and the ranks hold equally many, so only mining tells ranks from one process.

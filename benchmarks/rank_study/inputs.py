@@ -20,14 +20,27 @@ def make_data() -> Path:
 
 
 def make_weights() -> Path:
-    """The pretrained start, trained on other vehicles of an easier style; a broken-off training goes on."""
+    """The pretrained start, trained on other vehicles of an easier style, or the rest of that training."""
     # The best so far is there from the first epoch on, the metrics when all are trained.
     if not (START / "metrics.json").exists():
         style = ("--seed", 77, "--difficulty", "easy")
         _run("training.synthesize", "--out", OTHERS, "--train-ids", 200, "--test-ids", 20, *_IMAGES, *style)
         begun = START.is_dir() and any(START.iterdir())
-        training = ("--data-root", OTHERS, "--recipe", _RECIPE, "--cpus", 1, "--seed", 77, "--out", START)
-        _run("training.launch", *training, *(["--resume"] if begun else []))
+        training: tuple[object, ...] = (
+            "--data-root",
+            OTHERS,
+            "--recipe",
+            _RECIPE,
+            "--cpus",
+            1,
+            "--seed",
+            77,
+            "--out",
+            START,
+        )
+        if begun:
+            training += ("--resume",)
+        _run("training.launch", *training)
     return WEIGHTS
 
 

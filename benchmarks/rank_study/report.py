@@ -68,8 +68,8 @@ def table(arms: list[ArmResult]) -> str:
             spread(arm.values("mAP")),
             spread(arm.values("rank1")),
             f"{arm.values('train_accuracy').mean():.2f}",
-            *(("", "") if base is None or arm is base else against(arm, base)),
         ]
+        cells += ["", ""] if base is None or arm is base else against(arm, base)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -14,15 +14,14 @@ from benchmarks.rank_study.arms import Arm, original, ours, switched
 from benchmarks.rank_study.emulation import average_statistics, split_batch_norm
 from benchmarks.rank_study.run import global_draws, normalise, training_step
 from training.data.batches import Batch, TrainingSet, collate, raise_failures
-from training.data.dealing import rank_draws
-from training.data.sampler import Draw, Sampler, make_sampler
+from training.data.sampler import Draw, Sampler, make_sampler, rank_draws
 from training.datasets import read_split
 from training.datasets.records import label_map
 from training.distributed.ranks import joined
 from training.distributed.sync_bn import synchronise
 from training.run.recipe import Recipe, load_recipe
 from training.run.step import loss_parts
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 from zoo.registry import create_model
 
 RANKS, STEPS = 2, 3
@@ -47,10 +46,10 @@ class Tiny(nn.Module):
         self.embed, self.ids = nn.Linear(8, 6), nn.Linear(6, num_ids)
         self.colors, self.types = nn.Linear(8, 10), nn.Linear(8, 9)
 
-    def forward(self, image: Tensor) -> Outputs:
+    def forward(self, image: Tensor) -> NetworkOutputs:
         feature = F.relu(self.norm(self.conv(image))).mean((2, 3))
         embedding = F.leaky_relu(self.embed(feature))
-        return Outputs(embedding, self.colors(feature), self.types(feature), self.ids(embedding))
+        return NetworkOutputs(embedding, self.colors(feature), self.types(feature), self.ids(embedding))
 
 
 def setting(root: Path, arm: Arm, arch: str) -> tuple[Recipe, TrainingSet, Sampler, nn.Module]:

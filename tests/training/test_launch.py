@@ -14,10 +14,19 @@ from training.launch import main as launch
 from training.run.recipe import RECIPES
 from zoo.registry import load_model
 
-FIGURES = {
-    *("mAP", "mINP", "rank1", "rank5", "rank10"),
-    *("color_accuracy", "type_accuracy", "num_queries", "num_gallery"),
-}
+FIGURES = set(
+    [
+        "mAP",
+        "mINP",
+        "rank1",
+        "rank5",
+        "rank10",
+        "color_accuracy",
+        "type_accuracy",
+        "num_queries",
+        "num_gallery",
+    ]
+)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(request: pytest.FixtureRequest, weights: Path, tmp_path: Path) -> Command:
     """A command, to be given a data set."""
     more = {
-        "launch": [*("--recipe", "smoke", "--epochs", "1", "--threads", "1"), "--out", str(tmp_path / "run")],
+        "launch": f"--recipe smoke --epochs 1 --threads 1 --out {tmp_path / 'run'}".split(),
         "evaluate": ["--weights", str(weights), "--threads", "1"],
         "baseline": [],
     }

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from zoo.errors import UserError
-from zoo.foreign_checkpoint import read_checkpoint
+from zoo.foreign_checkpoint import read_foreign_checkpoint
 
 STATE = OrderedDict(a=torch.arange(4.0), b=torch.ones(2, 3).half(), n=torch.tensor(7))
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -47,7 +47,7 @@ class Hoarder:
 
 def refusal(path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        read_checkpoint(path)
+        read_foreign_checkpoint(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -60,7 +60,7 @@ def test_state_and_facts_are_read(tmp_path: Path, zipped: bool, rank1: Any) -> N
     path = tmp_path / "model_best.pth.tar"
     content = {"state_dict": STATE, "rank1": rank1, "epoch": 59, "optimizer": {"state": {}}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    found = read_checkpoint(path)
+    found = read_foreign_checkpoint(path)
     assert list(found.state) == ["a", "b", "n"]
     assert all(torch.equal(found.state[key], STATE[key]) for key in STATE)
     assert found.facts == {"rank1": pytest.approx(0.9286), "epoch": 59}
@@ -71,7 +71,7 @@ def test_state_and_facts_are_read(tmp_path: Path, zipped: bool, rank1: Any) -> N
 def test_a_plain_state_dict(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "plain.pth"
     torch.save(STATE, path, _use_new_zipfile_serialization=zipped)
-    found = read_checkpoint(path)
+    found = read_foreign_checkpoint(path)
     assert list(found.state) == list(STATE)
     assert not found.facts
     assert not found.left_out
@@ -239,6 +239,6 @@ def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
                 file.seek(int(position))
                 file.write(bytes([int(generator.integers(256))]))
             try:
-                read_checkpoint(path)
+                read_foreign_checkpoint(path)
             except UserError as error:
                 assert "\n" not in str(error)

@@ -14,7 +14,7 @@ from zoo.card import Card
 from zoo.errors import UserError
 from zoo.hub.cache import models_folder
 from zoo.hub.remote import list_remote
-from zoo.models.network import Options
+from zoo.models.network import NetworkOptions
 from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
 from zoo.weights import save_weights
 
@@ -35,7 +35,7 @@ def test_architectures_are_found_without_being_listed() -> None:
 def test_two_builders_of_one_name_are_a_mistake() -> None:
     list_archs()
     with pytest.raises(ValueError, match="two builders"):
-        register("densenet121", Options)(nn.Identity)
+        register("densenet121", NetworkOptions)(nn.Identity)
 
 
 def test_unknown_architecture_and_option() -> None:

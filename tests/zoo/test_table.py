@@ -91,5 +91,5 @@ def test_a_file_without_the_marks_is_refused(
     readme = tmp_path / "README.md"
     readme.write_text(text)
     assert main(["table", "--write", str(readme)]) == 2
-    assert "has not got the lines" in capsys.readouterr().err
+    assert "lacks the lines" in capsys.readouterr().err
     assert readme.read_text() == text

@@ -5,7 +5,6 @@ set of another size is wanted, its name comes first: `data/veri`, `veri:data/ver
 `vehicleid-2400:data/VehicleID`.
 """
 
-from training.datasets.joined import read_training
 from training.datasets.layout import (
     Layout,
     Split,
@@ -13,6 +12,7 @@ from training.datasets.layout import (
     dataset_name,
     list_layouts,
     read_split,
+    read_training,
 )
 
 __all__ = [

@@ -19,7 +19,7 @@ _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 
 
 @dataclass(frozen=True)
-class Item:
+class XmlItem:
     """One `<Item .../>` of an XML label file. `where` is the file and line, for messages."""
 
     where: str
@@ -57,7 +57,7 @@ def whole_number(text: str, name: str, where: str) -> int:
         raise UserError(f"{where}: {name} {text!r} is not a whole number; mend the line") from None
 
 
-def read_items(path: Path) -> list[Item]:
+def read_items(path: Path) -> list[XmlItem]:
     """Read the `<Item .../>` elements of an XML label file, in order.
 
     VeRi's and CityFlow's files declare gb2312, which Python's XML parser refuses; they are decoded first.
@@ -65,12 +65,12 @@ def read_items(path: Path) -> list[Item]:
     Raises:
         UserError: the file is missing, of another encoding than it says, not XML, or empty.
     """
-    items: list[Item] = []
+    items: list[XmlItem] = []
     parser = expat.ParserCreate("utf-8")
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if tag == "Item":
-            items.append(Item(f"{path}:{parser.CurrentLineNumber}", attributes))
+            items.append(XmlItem(f"{path}:{parser.CurrentLineNumber}", attributes))
 
     parser.StartElementHandler = start
     data = _read_bytes(path)

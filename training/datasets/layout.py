@@ -3,8 +3,8 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +14,12 @@ from zoo.errors import UserError
 
 Split = Literal["train", "query", "test"]
 """Training images, queries, and the gallery that queries are searched in."""
+
+VEHICLES = 1_000_000
+CAMERAS = 1_000
+TRACKS = 1_000_000
+"""Of data sets joined for training, ids of each further one begin at a multiple of these, so that a person
+still sees whose they are."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,38 @@ def read_split(dataset: str | Path, split: Split) -> list[Record]:
     return layout.read(path, split)
 
 
+def read_training(datasets: Sequence[str | Path]) -> list[Record]:
+    """Read the training splits of several data sets, one after the other.
+
+    Vehicles, cameras and tracks of different data sets are kept apart: those of the first keep their
+    numbers, so that a model trained on it alone and one trained on more know them by the same ones.
+
+    Args:
+        datasets: paths, or `name:path`, at least one.
+
+    Raises:
+        UserError: see `read_split`.
+    """
+    joined: list[Record] = []
+    for dataset in datasets:
+        records = read_split(dataset, "train")
+        if joined:
+            vehicles = _offset(joined, lambda record: record.vehicle_id, VEHICLES)
+            cameras = _offset(joined, lambda record: record.camera_id, CAMERAS)
+            tracks = _offset(joined, lambda record: record.track or 0, TRACKS)
+            records = [
+                replace(
+                    record,
+                    vehicle_id=record.vehicle_id + vehicles,
+                    camera_id=record.camera_id + cameras,
+                    track=None if record.track is None else record.track + tracks,
+                )
+                for record in records
+            ]
+        joined += records
+    return joined
+
+
 def dataset_name(dataset: str | Path) -> str:
     """The name of a data set's folder or file, for reports."""
     return _split_name(dataset)[1].resolve().name
@@ -110,3 +148,8 @@ def _split_name(dataset: str | Path) -> tuple[str | None, Path]:
     """Take `name:path` apart; a colon after anything else belongs to the path."""
     name, colon, rest = f"{dataset}".partition(":")
     return (name, Path(rest)) if colon and name in list_layouts() else (None, Path(dataset))
+
+
+def _offset(records: list[Record], number: Callable[[Record], int], step: int) -> int:
+    """The first multiple of `step` above all numbers used so far."""
+    return (max(map(number, records)) // step + 1) * step

@@ -101,10 +101,7 @@ def _read_colors(path: Path) -> dict[int, int]:
     return colors
 
 
-LAYOUTS = (
-    Layout("vehicleid", "PKU VehicleID, smallest test set", read, recognises),
-    *(
-        Layout(f"vehicleid-{size}", f"PKU VehicleID, {size} test vehicles", partial(read, test_size=size))
-        for size in TEST_SIZES
-    ),
-)
+LAYOUTS = [Layout("vehicleid", "PKU VehicleID, smallest test set", read, recognises)] + [
+    Layout(f"vehicleid-{size}", f"PKU VehicleID, {size} test vehicles", partial(read, test_size=size))
+    for size in TEST_SIZES
+]

@@ -15,7 +15,7 @@ purple, pink, sports cars and RVs are VehicleX's own and stay unknown. It has no
 
 from pathlib import Path
 
-from training.datasets.files import Item, attribute_names, check_images, read_items
+from training.datasets.files import XmlItem, attribute_names, check_images, read_items
 from training.datasets.layout import Layout, Split
 from training.datasets.records import UNKNOWN, Record
 from zoo.errors import UserError
@@ -54,12 +54,12 @@ def read(root: Path, split: Split) -> list[Record]:
     return records
 
 
-def _class(item: Item, name: str, count: int) -> int:
+def _class(item: XmlItem, name: str, count: int) -> int:
     number = item.number(name)
     return number if 0 <= number < count else UNKNOWN
 
 
-def _degrees(item: Item) -> float:
+def _degrees(item: XmlItem) -> float:
     text = item.text("orientation")
     try:
         return float(text)

@@ -26,7 +26,7 @@ from typing import get_args
 import numpy as np
 
 from training.datasets.files import (
-    Item,
+    XmlItem,
     attribute_names,
     check_images,
     read_items,
@@ -121,7 +121,7 @@ def _read_release(root: Path, split: Split, labels: Path, tracks: dict[str, int]
     return records
 
 
-def _attributes(item: Item) -> tuple[int, int]:
+def _attributes(item: XmlItem) -> tuple[int, int]:
     if "colorID" not in item.attributes and "typeID" not in item.attributes:
         return UNKNOWN, UNKNOWN
     return _classes(item.number("vehicleID"), item.number("colorID"), item.number("typeID"), item.where)

@@ -119,10 +119,7 @@ def _class(names: Mapping[str, str], name: str, classes: tuple[str, ...]) -> int
     return UNKNOWN if known is None else classes.index(known)
 
 
-LAYOUTS = (
-    Layout("veri-wild", "VERI-Wild, smallest test set", read, recognises),
-    *(
-        Layout(f"veri-wild-{size}", f"VERI-Wild, {size} test vehicles", partial(read, test_size=size))
-        for size in TEST_SIZES
-    ),
-)
+LAYOUTS = [Layout("veri-wild", "VERI-Wild, smallest test set", read, recognises)] + [
+    Layout(f"veri-wild-{size}", f"VERI-Wild, {size} test vehicles", partial(read, test_size=size))
+    for size in TEST_SIZES
+]

@@ -106,7 +106,7 @@ class Amp:
         dtype = AUTOCAST.get(self.level)
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             outputs = self.network(*inputs)
-        return type(outputs)(*(None if value is None else at_least_fp32(value) for value in outputs))
+        return outputs._make(None if value is None else at_least_fp32(value) for value in outputs)
 
     def gradients(self) -> list[Tensor]:
         """The fp32 gradients of `model` after a backward pass, to be changed in place."""

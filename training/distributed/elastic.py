@@ -204,7 +204,7 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
         rank, how = first["rank"], "lost its connection to another rank, which ended without a report"
     return UserError(
         f"rank {rank} {how}; was memory short? See the kernel's log, here and on the other machines, start "
-        "fewer ranks, or go on with --resume"
+        "fewer ranks, or continue with --resume"
     )
 
 

@@ -151,5 +151,8 @@ def extract_shared(
     def whole(part: np.ndarray) -> np.ndarray:
         return ranks.gather(torch.from_numpy(part))[:total].numpy()
 
-    attributes = (own.color_probs, own.type_probs)
-    return Extracted(whole(own.embedding), *(None if part is None else whole(part) for part in attributes))
+    return Extracted(
+        whole(own.embedding),
+        color_probs=None if own.color_probs is None else whole(own.color_probs),
+        type_probs=None if own.type_probs is None else whole(own.type_probs),
+    )

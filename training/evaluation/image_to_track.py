@@ -36,10 +36,7 @@ def evaluate_tracks(
     order = np.argsort(tracks, kind="stable")
     starts = np.flatnonzero(np.diff(tracks[order], prepend=-1))
     first = [gallery_records[index] for index in order[starts]]
-    labels = Labels(
-        *(np.array([r.vehicle_id for r in records]) for records in (query_records, first)),
-        *(np.array([r.camera_id for r in records]) for records in (query_records, first)),
-    )
+    labels = Labels.of(query_records, first)
     rows = distance_rows(Embeddings(query, metric), Embeddings(gallery, metric))
     return judge_rows((np.minimum.reduceat(row[order], starts) for row in rows), labels)
 

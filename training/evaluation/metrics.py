@@ -7,12 +7,13 @@ precision at the last match: the share of matches among what has to be looked th
 al., Deep Learning for Person Re-identification, TPAMI 2021).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from training.datasets.records import Record
 from training.evaluation.distances import (
     Embeddings,
     check_comparable,
@@ -78,6 +79,16 @@ class Labels:
     gallery_ids: np.ndarray
     query_cameras: np.ndarray
     gallery_cameras: np.ndarray
+
+    @classmethod
+    def of(cls, query: Sequence[Record], gallery: Sequence[Record]) -> "Labels":
+        """The labels of queries and of what is searched."""
+        return cls(
+            query_ids=np.array([record.vehicle_id for record in query], np.int64),
+            gallery_ids=np.array([record.vehicle_id for record in gallery], np.int64),
+            query_cameras=np.array([record.camera_id for record in query], np.int64),
+            gallery_cameras=np.array([record.camera_id for record in gallery], np.int64),
+        )
 
     def check(self, num_queries: int, num_gallery: int) -> None:
         """Raise ValueError for labels of other lengths."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from training.datasets.records import Record
 from training.evaluation.image_to_track import evaluate_tracks
 from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking, judge_rows
 from training.evaluation.protocol import Embedded, ranking_figures
@@ -31,7 +30,7 @@ class RowOptions:
 
 
 @dataclass(frozen=True)
-class Row:
+class RankingRow:
     """One way to search, what it found, and the seconds of searching and judging."""
 
     name: str
@@ -43,17 +42,14 @@ class Row:
         return {**ranking_figures(self.ranking, ranks), "seconds": self.seconds}
 
 
-def rank_in_rows(found: Embedded, options: RowOptions) -> list[Row]:
+def rank_in_rows(found: Embedded, options: RowOptions) -> list[RankingRow]:
     """Search the plain way, and then each way that is wanted.
 
     Raises:
         ValueError: the embeddings cannot be compared.
     """
     query, gallery = found.query.embedding, found.gallery.embedding
-    labels = Labels(
-        *(_column(records, "vehicle_id") for records in (found.query_records, found.gallery_records)),
-        *(_column(records, "camera_id") for records in (found.query_records, found.gallery_records)),
-    )
+    labels = Labels.of(found.query_records, found.gallery_records)
 
     def plain(asked: np.ndarray) -> RankMetrics:
         return evaluate_ranking(
@@ -83,11 +79,11 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[Row]:
     for name, way in ways.items():
         start = time.perf_counter()
         ranking = way()
-        rows.append(Row(name, ranking, time.perf_counter() - start))
+        rows.append(RankingRow(name, ranking, time.perf_counter() - start))
     return rows
 
 
-def rows_table(rows: Sequence[Row], ranks: Sequence[int] = RANKS) -> str:
+def rows_table(rows: Sequence[RankingRow], ranks: Sequence[int] = RANKS) -> str:
     """The rows for a person to read, in percent; HIT@k of tracks stands under Rank-k."""
     width = max(len(row.name) for row in rows)
     head = "".join(f"{name:>9}" for name in ("mAP", "mINP", *(f"Rank-{k}" for k in ranks), "seconds"))
@@ -97,7 +93,3 @@ def rows_table(rows: Sequence[Row], ranks: Sequence[int] = RANKS) -> str:
         cells = ["-" if value is None else f"{100 * value:.2f}" for value in shares]
         lines.append(f"{row.name:<{width}}" + "".join(f"{cell:>9}" for cell in (*cells, f"{seconds:.1f}")))
     return "\n".join(lines)
-
-
-def _column(records: Sequence[Record], name: str) -> np.ndarray:
-    return np.array([getattr(record, name) for record in records], np.int64)

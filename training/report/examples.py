@@ -10,7 +10,7 @@ from training.report.analysis import labels_of
 
 
 @dataclass(frozen=True)
-class Result:
+class RankedImage:
     """One gallery image of a ranking: its index, its rank from 1, its distance, and whether it is right."""
 
     index: int
@@ -35,7 +35,7 @@ class Example:
     average_precision: float
     first_right: int
     num_matches: int
-    results: tuple[Result, ...]
+    results: tuple[RankedImage, ...]
 
 
 def choose(evaluation: Evaluation, vehicles: np.ndarray, count: int) -> dict[str, list[int]]:
@@ -85,7 +85,7 @@ def look_up(found: Embedded, evaluation: Evaluation, queries: list[int], count: 
         first = int(np.flatnonzero(same[order])[0])
         shown = [*range(min(count, len(order))), *([first] if first >= count else [])]
         results = tuple(
-            Result(
+            RankedImage(
                 int(order[rank]),
                 rank + 1,
                 float(np.sqrt(max(row[order[rank]] + square, 0.0))),

@@ -9,7 +9,7 @@ from training.datasets.records import UNKNOWN, Record
 from training.evaluation.distances import Embeddings
 from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import column
-from training.report.examples import Example, Result, choose, look_up
+from training.report.examples import Example, RankedImage, choose, look_up
 from training.report.markup import percent, text
 from training.report.pictures import heat, photo
 from training.report.saliency import Regions
@@ -110,7 +110,7 @@ def _strip(
     )
 
 
-def _tile(found: Embedded, query: int, result: Result, heats: tuple[str, str] | None) -> str:
+def _tile(found: Embedded, query: int, result: RankedImage, heats: tuple[str, str] | None) -> str:
     record = found.gallery_records[result.index]
     shot = photo(record.path, LARGE)
     kind, mark, word = ("right", "✓", "right") if result.right else ("wrong", "✗", "wrong")

@@ -25,7 +25,7 @@ _MAGIC = b"vehicle-reid training state 1\n"
 
 
 def write_checkpoint(folder: Path, payload: bytes) -> None:
-    """Write what `encode` made as the last checkpoint; that of before becomes the previous one.
+    """Write what `serialise` made as the last checkpoint; that of before becomes the previous one.
 
     Killed at any moment, one of the two is whole.
 
@@ -53,7 +53,7 @@ def _keep(last: Path, previous: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> bytes | None:
-    """Read the newest checkpoint that is whole, for `decode`; a damaged one is named on stderr.
+    """Read the newest checkpoint that is whole, for `deserialise`; a damaged one is named on stderr.
 
     Returns:
         None where there has never been one.
@@ -69,7 +69,7 @@ def read_checkpoint(folder: Path) -> bytes | None:
             print(f"warning: {path}: refused, {error}", file=sys.stderr)
             continue
         if number or path.name == PREVIOUS:
-            print(f"warning: going on from {path}, the checkpoint before it", file=sys.stderr)
+            print(f"warning: continuing from {path}, the checkpoint before it", file=sys.stderr)
         return payload
     if not found:
         return None
@@ -92,7 +92,7 @@ def _verified(path: Path) -> bytes:
     return payload
 
 
-def encode(tree: Any) -> bytes:
+def serialise(tree: Any) -> bytes:
     """Serialise dicts, lists, tuples, tensors and what JSON knows, nested as they are."""
     tensors: dict[str, Tensor] = {}
 
@@ -113,8 +113,8 @@ def encode(tree: Any) -> bytes:
     return safetensors.torch.save(tensors, metadata={"tree": text})
 
 
-def decode(payload: bytes) -> Any:
-    """The reverse of `encode`; tensors are on the CPU."""
+def deserialise(payload: bytes) -> Any:
+    """The reverse of `serialise`; tensors are on the CPU."""
     tensors = safetensors.torch.load(payload)
     (length,) = (int.from_bytes(payload[:8], "little"),)
     text = json.loads(payload[8 : 8 + length])["__metadata__"]["tree"]

@@ -9,8 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data.batches import TrainingSet, collate, raise_failures
-from training.data.dealing import rank_draws
-from training.data.sampler import Sampler
+from training.data.sampler import Sampler, rank_draws
 from training.distributed.devices import loader_context
 from training.distributed.ranks import Ranks
 from training.run.progress import Progress

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a bar with the whole run's time left, and curves for TensorBoard."""
+"""What a run shows while it trains: a bar with the whole run's time left, and curves for TensorBoard."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class Progress:
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Points of after the checkpoint that the run goes on from come once more.
+            # Points later than the checkpoint that the run continues from are written again.
             self._writer = SummaryWriter(str(folder / CURVES), purge_step=done + 1, flush_secs=10)
         self._bar: tqdm[Any] | None = None
         self._epoch = 0

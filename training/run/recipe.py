@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from training.data.dealing import Dealing
 from training.data.pose_maps import MapSource
-from training.data.sampler import SamplerKind
+from training.data.sampler import Dealing, SamplerKind
 from training.data.transforms import Augmentation
 from training.losses import LoneAnchors
 from training.options import RECIPES, Level

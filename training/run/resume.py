@@ -1,4 +1,4 @@
-"""Going on with a training that was broken off, as if it had not been."""
+"""Continuing a training that was interrupted, as if it had not been."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from training.datasets.records import Record
-from training.run.checkpoint import decode, encode, read_checkpoint, write_checkpoint
+from training.run.checkpoint import deserialise, read_checkpoint, serialise, write_checkpoint
 from training.run.epoch import EpochSums
 from training.run.recipe import Recipe
 from training.run.state import TrainState
@@ -33,7 +33,7 @@ class Position:
         images: trained on, in whole epochs.
         training_seconds: spent on them.
         best: figures of the best epoch; None before the first evaluation.
-        started: when it would have been, on the monotonic clock, had it not been broken off.
+        started: when it would have been, on the monotonic clock, had it not been interrupted.
     """
 
     epoch: int = 0
@@ -53,7 +53,7 @@ class Position:
 def run_facts(
     recipe: Recipe, seed: int, world_size: int, train: Iterable[Record], evaluate: Iterable[Record]
 ) -> dict[str, Any]:
-    """What has to be the same for a run to be gone on with, by the name to call it."""
+    """What has to be the same for a run to be continued, by the name to call it."""
     facts = {f"recipe: {key}": value for key, value in _flat(dataclasses.asdict(recipe))}
     facts |= {"--seed": seed, "number of ranks": world_size}
     facts |= {"training data": _fingerprint(train), "evaluation data": _fingerprint(evaluate)}
@@ -90,7 +90,7 @@ class Checkpoints:
             "parts": self.ranks.gather(torch.tensor([[0.0, *sums.parts.values()]], dtype=torch.float64)),
         }
         if self.folder:
-            write_checkpoint(self.folder, encode(content))
+            write_checkpoint(self.folder, serialise(content))
         self._saved = time.monotonic()
 
     def after_step(self, position: Position) -> None:
@@ -106,7 +106,7 @@ class Checkpoints:
         """Load the newest whole checkpoint into the state.
 
         Returns:
-            Where to go on; None where there is no checkpoint yet.
+            Where to continue; None where there is no checkpoint yet.
 
         Raises:
             UserError: the run is another than this one, or its checkpoints are damaged.
@@ -114,7 +114,7 @@ class Checkpoints:
         payload = self.ranks.share_bytes((read_checkpoint(self.folder) if self.folder else None) or b"")
         if not payload:
             return None
-        content = decode(payload)
+        content = deserialise(payload)
         facts = content["facts"]
         for name in sorted(facts.keys() | self.facts.keys()):
             before, now = facts.get(name), self.facts.get(name)

@@ -1,4 +1,4 @@
-"""The folder of a run: a fresh one each time, and what is written into it while the run goes on."""
+"""The folder of a run: a fresh one each time, and what is written into it while it trains."""
 
 import json
 import re
@@ -14,10 +14,13 @@ from zoo.errors import UserError
 from zoo.files import write_text
 
 FIRST_FILES = ("labels.json", "recipe.json")
-"""Written before anything is learnt."""
+"""Written before the first step."""
 
 RUN_FILES = (
-    *(f"{stem}.{suffix}" for stem in ("best", "last") for suffix in ("safetensors", "json")),
+    "best.safetensors",
+    "best.json",
+    "last.safetensors",
+    "last.json",
     "metrics.json",
     "metrics.jsonl",
     FILE_NAME,
@@ -61,7 +64,7 @@ class RunFolder:
             if not overwrite and any(file.name not in (*FIRST_FILES, CURVES) for file in path.iterdir()):
                 raise UserError(
                     f"{path}: holds files already; choose another --out, or give --overwrite, or --resume to "
-                    "go on with the run there"
+                    "continue the run there"
                 )
             for file in RUN_FILES:
                 (path / file).unlink(missing_ok=True)
@@ -73,7 +76,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, out: str | Path | None, name: str) -> "RunFolder":
-        """Find the folder of a run that was broken off.
+        """Find the folder of a run that was interrupted.
 
         Args:
             out: the folder; None for the newest unfinished one of `runs/<name>-<number>`.

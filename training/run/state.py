@@ -69,7 +69,7 @@ class TrainState:
             self.ranks.average(buffer for buffer in model.buffers() if buffer.is_floating_point())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs to go on bit for bit; called by all ranks."""
+        """All that a later process needs to continue bit for bit; called by all ranks."""
         return {
             "models": [model.state_dict() for model in self._models()],
             "average_steps": self.average.steps if self.average else 0,
@@ -79,7 +79,7 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of as many ranks, on any kind of device."""
+        """Continue from a state of as many ranks, on any kind of device."""
         for model, weights in zip(self._models(), state["models"], strict=True):
             model.load_state_dict(weights)
         if self.average:

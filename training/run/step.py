@@ -12,7 +12,7 @@ from training.run.optim import learning_rate
 from training.run.recipe import LossOptions, Mining
 from training.run.state import TrainState
 from zoo.errors import UserError
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 
 PATIENCE = 20
 """Steps that may be skipped in a row; a dynamic loss scale falls to a millionth meanwhile."""
@@ -83,7 +83,11 @@ def train_step(state: TrainState, batch: Batch, progress: float) -> StepResult:
 
 
 def loss_parts(
-    outputs: Outputs, batch: Batch, weights: LossOptions, ranks: Ranks = ALONE, mining: Mining = "global"
+    outputs: NetworkOutputs,
+    batch: Batch,
+    weights: LossOptions,
+    ranks: Ranks = ALONE,
+    mining: Mining = "global",
 ) -> dict[str, Tensor]:
     """The weighted parts of the loss by name; their sum is what is minimised. Parts of weight 0 are left
     out.

@@ -239,7 +239,7 @@ class Trainer:
         return entry
 
     def _summary(self, folder: RunFolder, position: Position) -> dict[str, Any]:
-        """Write metrics.json, which tells a complete run from one that was broken off."""
+        """Write metrics.json, which tells a complete run from one that was interrupted."""
         assert position.best is not None, "the last epoch is always evaluated"
         summary = {
             **position.best,

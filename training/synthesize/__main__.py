@@ -12,8 +12,7 @@ from zoo.errors import UserError, exit_on_user_error, extra_imports
 with extra_imports(__name__):
     from training.synthesize.dataset import make_dataset
     from training.synthesize.difficulty import DIFFICULTIES
-    from training.synthesize.identity import MAX_IDS
-    from training.synthesize.vehicle_pictures import Parameters
+    from training.synthesize.vehicle_pictures import MAX_IDS, Parameters
 
 
 def _parser() -> argparse.ArgumentParser:

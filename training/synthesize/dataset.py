@@ -21,7 +21,7 @@ from training.synthesize.vehicle_pictures import (
     as_json,
     compile_renderer,
     journal_path,
-    make_unit,
+    make_pictures_of,
     start_worker,
 )
 from zoo.errors import UserError
@@ -44,15 +44,14 @@ def make_dataset(out: Path, parameters: Parameters, workers: int) -> dict[str, o
     if finished.exists():
         _check_same(out, finished, described)
         return json.loads(finished.read_text(encoding="utf-8"))
-    units = [("train", k) for k in range(parameters.train_ids)] + [
-        ("test", k) for k in range(parameters.test_ids)
-    ]
+    vehicles = [("train", k) for k in range(parameters.train_ids)]
+    vehicles += [("test", k) for k in range(parameters.test_ids)]
     with _claim(out, described):
-        todo = [unit for unit in units if not journal_path(out, *unit).exists()]
+        todo = [vehicle for vehicle in vehicles if not journal_path(out, *vehicle).exists()]
         began = time.monotonic()
-        made = _run(out, parameters, todo, workers, (len(units) - len(todo)) * parameters.images_per_id)
+        made = _run(out, parameters, todo, workers, (len(vehicles) - len(todo)) * parameters.images_per_id)
         seconds = time.monotonic() - began
-        rows = _gather(out, units)
+        rows = _gather(out, vehicles)
         for split in SPLITS:
             write_text(out / f"label_{split}.csv", "".join(f"{row}\n" for row in rows[split]))
         places = [place.as_json() for place in draw_city(parameters.seed, parameters.cameras)]
@@ -124,13 +123,13 @@ def _claim(out: Path, described: dict[str, object]) -> Iterator[None]:
 
 
 def _run(out: Path, parameters: Parameters, todo: list[tuple[str, int]], workers: int, done: int) -> int:
-    """Make the units of `todo`; returns the number of pictures made."""
+    """Make the pictures of the vehicles of `todo`; returns the number of pictures made."""
     total = done + len(todo) * parameters.images_per_id
     made = 0
     with tqdm(total=total, initial=done, unit="image", desc=f"synthesize {out.name}", smoothing=0.1) as bar:
         if workers == 1 or len(todo) <= 1:
             for split, number in todo:
-                count = make_unit(out, parameters, split, number)
+                count = make_pictures_of(out, parameters, split, number)
                 bar.update(count)
                 made += count
             return made
@@ -138,7 +137,7 @@ def _run(out: Path, parameters: Parameters, todo: list[tuple[str, int]], workers
         compile_renderer()
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(workers, len(todo)), spawn, start_worker, (parameters,))
-        futures = [pool.submit(make_unit, out, parameters, *unit) for unit in todo]
+        futures = [pool.submit(make_pictures_of, out, parameters, *vehicle) for vehicle in todo]
         try:
             pending = set(futures)
             while pending:
@@ -157,11 +156,11 @@ def _run(out: Path, parameters: Parameters, todo: list[tuple[str, int]], workers
     return made
 
 
-def _gather(out: Path, units: list[tuple[str, int]]) -> dict[str, list[str]]:
+def _gather(out: Path, vehicles: list[tuple[str, int]]) -> dict[str, list[str]]:
     """Label rows of all journals, in the order of the vehicles."""
     rows: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for unit in units:
-        journal = json.loads(journal_path(out, *unit).read_text(encoding="utf-8"))
+    for vehicle in vehicles:
+        journal = json.loads(journal_path(out, *vehicle).read_text(encoding="utf-8"))
         for split in SPLITS:
             rows[split] += journal[split]
     return rows

@@ -7,12 +7,13 @@ import numpy as np
 
 from training.synthesize.difficulty import Difficulty
 from training.synthesize.renderer.camera import Crop
-from training.synthesize.renderer.effects import Grain, Shot, add_glow, add_rain, expose
+from training.synthesize.renderer.effects import Exposure, Grain, add_glow, add_rain, expose
 from training.synthesize.renderer.keypoint_labels import label_keypoints
 from training.synthesize.renderer.mesh import Mesh, Vehicle
-from training.synthesize.renderer.render import Light, Placed, render
+from training.synthesize.renderer.render import Placed, render
+from training.synthesize.renderer.shading import Light
 from training.synthesize.renderer.shadow import cast_shadow
-from training.synthesize.street.camera_site import Site
+from training.synthesize.street.camera_site import CameraSite
 from training.synthesize.street.ground import draw_environment, draw_surroundings
 from training.synthesize.street.occluders import draw_occluder
 
@@ -45,7 +46,7 @@ class Stage:
         traffic: meshes of other vehicles.
     """
 
-    def __init__(self, site: Site, difficulty: Difficulty, size: int, traffic: list[Mesh]) -> None:
+    def __init__(self, site: CameraSite, difficulty: Difficulty, size: int, traffic: list[Mesh]) -> None:
         self._site = site
         self._difficulty = difficulty
         self._size = size
@@ -95,8 +96,8 @@ class Stage:
             hidden = draw_occluder(picture, daylight, strength.occluder_share * rng.uniform(0.4, 1), rng)
         if weather.name == "rain":
             add_rain(picture, int(rng.integers(10, 50)), rng)
-        shot = self._shot(main, native, rng)
-        shown = expose(picture.astype(np.float32), site.sensor, shot, weather.gain, self._grain)
+        exposure = self._exposure(main, native, rng)
+        shown = expose(picture.astype(np.float32), site.sensor, exposure, weather.gain, self._grain)
         if shown.shape[:2] != (crop.height, crop.width):
             shown = cv2.resize(shown, (crop.width, crop.height), interpolation=cv2.INTER_CUBIC)
         keypoints = label_keypoints(vehicle, main, site.camera, native, canvas, hidden, rng)
@@ -173,7 +174,7 @@ class Stage:
             picture, crop.from_frame(pixels), color * np.float32(abs(toward) * night * 1.5 / gain), radius
         )
 
-    def _shot(self, main: Placed, crop: Crop, rng: np.random.Generator) -> Shot:
+    def _exposure(self, main: Placed, crop: Crop, rng: np.random.Generator) -> Exposure:
         strength = self._difficulty
         ahead = np.array([[0, 0, 0.8], [0.5, 0, 0.8]])
         pixels, _ = self._site.camera.project(main.to_site(ahead))
@@ -181,7 +182,7 @@ class Stage:
         direction /= max(float(np.hypot(*direction)), 1e-6)
         length = rng.uniform(0, strength.motion) * max(crop.width, crop.height) / 256
         warm = rng.normal(0, strength.white_balance * 0.35)
-        return Shot(
+        return Exposure(
             stops=float(rng.normal(0, strength.image_exposure)),
             gains=np.exp([warm, 0, -warm]).astype(np.float32),
             motion=(float(direction[0] * length), float(direction[1] * length)),

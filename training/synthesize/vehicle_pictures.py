@@ -1,4 +1,4 @@
-"""One vehicle's pictures and labels: the unit of work, which a process does by itself."""
+"""One vehicle's pictures and labels, which a process makes by itself."""
 
 import json
 import multiprocessing
@@ -10,19 +10,38 @@ from functools import lru_cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from training.synthesize.difficulty import DIFFICULTIES
-from training.synthesize.identity import FIRST_ID, make_vehicle
-from training.synthesize.pose_maps import write_heatmaps, write_segments
-from training.synthesize.randomness import stream
+from training.synthesize.randomness import seed_of, stream
 from training.synthesize.renderer.effects import encode_jpeg
 from training.synthesize.scene import Stage
-from training.synthesize.street.camera_site import draw_site
+from training.synthesize.street.camera_site import draw_camera_site
 from training.synthesize.street.tracks import choose_queries, draw_city, draw_track
+from training.synthesize.vehicle.build import Vehicle, build_vehicle
 from zoo.errors import UserError
 from zoo.files import write_text
+from zoo.labels import COLORS, TYPES
+from zoo.pose import SEGMENTS, visible_segments
 
 _JPEG_QUALITY = 92
 """Of the written files; the cameras' own compression comes before it."""
+
+_MAP_QUALITY = 90
+"""Of heatmaps and segments."""
+
+FIRST_ID = {"train": 1, "test": 5001}
+"""Vehicle ids of the two splits never meet, however many vehicles either has."""
+
+MAX_IDS = 4999
+"""Vehicles that a split can have: ids keep four digits."""
+
+_COLOR_DECK = {"white": 9, "black": 7, "gray": 6, "red": 4, "blue": 4, "golden": 3, "yellow": 2, "green": 2,
+               "brown": 2, "orange": 1}  # fmt: skip
+_TYPE_DECK = {"sedan": 11, "suv": 8, "hatchback": 5, "van": 4, "mpv": 3, "truck": 3, "pickup": 2, "bus": 2,
+              "estate": 2}  # fmt: skip
+"""Cards of a deck of 40: as uneven as a street, and everything occurs within 40 vehicles."""
 
 _TRAFFIC = 10
 """Other vehicles that stand in for the rest of the traffic."""
@@ -43,6 +62,21 @@ class Parameters:
     segments: bool
 
 
+def color_and_type(seed: int, split: str, number: int) -> tuple[int, int]:
+    """0-based colour and type of vehicle `number` of a split: dealt from shuffled decks of 40."""
+    deck, place = divmod(number, 40)
+    rng = stream(seed, "deck", split, deck)
+    colors = [COLORS.index(name) for name, count in _COLOR_DECK.items() for _ in range(count)]
+    types = [TYPES.index(name) for name, count in _TYPE_DECK.items() for _ in range(count)]
+    return colors[rng.permutation(40)[place]], types[rng.permutation(40)[place]]
+
+
+def make_vehicle(seed: int, split: str, number: int) -> Vehicle:
+    """Build vehicle `number` of a split; depends on nothing but the arguments."""
+    color, kind = color_and_type(seed, split, number)
+    return build_vehicle(seed_of(seed, "vehicle", split, number), color, kind)
+
+
 def journal_path(out: Path, split: str, number: int) -> Path:
     """Where a finished vehicle's labels wait for the end of the run."""
     return out / ".progress" / f"{split}_{number:05d}.json"
@@ -54,10 +88,13 @@ def _stages(seed: int, cameras: int, size: int, difficulty: str) -> dict[int, St
     strengths = DIFFICULTIES[difficulty]
     traffic = [make_vehicle(seed, "traffic", number).mesh for number in range(_TRAFFIC)]
     numbers = range(1, cameras + 1)
-    return {number: Stage(draw_site(seed, number, strengths), strengths, size, traffic) for number in numbers}
+    return {
+        number: Stage(draw_camera_site(seed, number, strengths), strengths, size, traffic)
+        for number in numbers
+    }
 
 
-def make_unit(out: Path, parameters: Parameters, split: str, number: int) -> int:
+def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int) -> int:
     """Write all pictures of vehicle `number` of "train" or "test", then its journal.
 
     Returns:
@@ -99,16 +136,39 @@ def make_unit(out: Path, parameters: Parameters, split: str, number: int) -> int
     return len(sightings)
 
 
+def write_heatmaps(folder: Path, keypoints: np.ndarray, shape: tuple[int, int]) -> None:
+    """Write one Gaussian a keypoint, as high as its confidence, as 00.jpg, 01.jpg, ... of (height, width)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = np.arange(shape[0], dtype=np.float32)
+    columns = np.arange(shape[1], dtype=np.float32)
+    sigma = max(shape) / 40
+    for index, (x, y, confidence) in enumerate(keypoints):
+        down = np.exp(-((rows - y) ** 2) / (2 * sigma**2))
+        across = np.exp(-((columns - x) ** 2) / (2 * sigma**2))
+        heat = np.outer(down, across) * (255 * min(1.0, float(confidence)))
+        (folder / f"{index:02d}.jpg").write_bytes(encode_jpeg(np.round(heat).astype(np.uint8), _MAP_QUALITY))
+
+
+def write_segments(folder: Path, keypoints: np.ndarray, shape: tuple[int, int]) -> None:
+    """Write one filled quad a surface, black where any of its corners has a confidence under 0.5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = visible_segments(keypoints)
+    for index, corners in enumerate(SEGMENTS):
+        mask = np.zeros(shape, np.uint8)
+        if shown[index]:
+            cv2.fillPoly(mask, [np.round(keypoints[list(corners), :2]).astype(np.int32)], 255)
+        (folder / f"{index:02d}.jpg").write_bytes(encode_jpeg(mask, _MAP_QUALITY))
+
+
 def compile_renderer() -> None:
     """Draw one small picture, so that everything numba compiles is compiled and cached."""
     strengths = DIFFICULTIES["normal"]
-    stage = Stage(draw_site(0, 1, strengths), strengths, 32, [])
+    stage = Stage(draw_camera_site(0, 1, strengths), strengths, 32, [])
     stage.photograph(make_vehicle(0, "traffic", 0), 0, 0.0, 0, stream(0, "compile"))
 
 
 def start_worker(parameters: Parameters) -> None:
     """Make a fresh process ready: one thread, no ear for Ctrl-C, and an end when its parent ends."""
-    import cv2
     import numba
 
     cv2.setNumThreads(1)

@@ -85,10 +85,10 @@ def cache_root() -> Path:
 
 
 def object_path(digest: Digest) -> Path:
-    """Name the file that holds the bytes of this digest, whether it is there or not."""
+    """Name the file that holds the bytes of this digest, whether or not it exists."""
     return cache_root() / "objects" / f"{digest.algorithm}-{digest.value}"
 
 
 def models_folder() -> Path:
-    """Name the folder of imported models, whether it is there or not."""
+    """Name the folder of imported models, whether or not it exists."""
     return cache_root() / "models"

@@ -37,7 +37,7 @@ def download(url: str, part: Path, timeout: float = 20) -> None:
         timeout: of silence, in seconds.
 
     Raises:
-        DownloadError: unreachable, refused, or broken off again and again.
+        DownloadError: unreachable, refused, or interrupted again and again.
         UserError: the disk is full, or another process fetches the same file.
     """
     try:

@@ -14,7 +14,7 @@ REMOTE = Path(__file__).with_name("remote.toml")
 
 
 @dataclass(frozen=True)
-class Source:
+class Repository:
     """A public repository at one commit.
 
     Attributes:
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RemoteFile:
     """A file that can be fetched.
 
     Attributes:
@@ -51,7 +51,7 @@ class Entry:
     """
 
     name: str
-    source: Source
+    source: Repository
     kind: Literal["checkpoint", "file"]
     path: str
     digest: Digest
@@ -104,10 +104,10 @@ class Entry:
         }
 
 
-def list_remote() -> list[Entry]:
+def list_remote() -> list[RemoteFile]:
     """Read the entries, in the order of the file."""
     data = tomllib.loads(REMOTE.read_text(encoding="utf-8"))
-    sources = {name: Source(**fields) for name, fields in data["sources"].items()}
+    sources = {name: Repository(**fields) for name, fields in data["sources"].items()}
     entries = []
     for name, fields in data["entries"].items():
         values = {
@@ -116,11 +116,11 @@ def list_remote() -> list[Entry]:
             "digest": Digest.parse(fields["digest"]),
             "input_size": tuple(fields.get("input_size", (256, 256))),
         }
-        entries.append(Entry(name=name, **values))
+        entries.append(RemoteFile(name=name, **values))
     return entries
 
 
-def find_remote(name: str) -> Entry:
+def find_remote(name: str) -> RemoteFile:
     """Find an entry by name.
 
     Raises:
@@ -134,7 +134,7 @@ def find_remote(name: str) -> Entry:
     raise UserError(f"{name}: nothing of that name can be fetched; {hint}")
 
 
-def recognise(path: Path) -> Entry | None:
+def recognise(path: Path) -> RemoteFile | None:
     """Find the entry whose bytes a file has, wherever it came from.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import DenseNet121_Weights, densenet121
 
 from zoo.models.layers import InstanceBatchNorm2d, widen
-from zoo.models.network import ImageNetTrunk, Options, VehicleNetwork
+from zoo.models.network import ImageNetTrunk, NetworkOptions, VehicleNetwork
 from zoo.registry import register
 
 POOLED_DIM = 1024
@@ -20,7 +20,7 @@ _IBN_BLOCKS = ("denseblock1", "denseblock2", "denseblock3")
 
 
 @dataclass(frozen=True)
-class DenseNet121Options(Options):
+class DenseNet121Options(NetworkOptions):
     """Attributes: `last_stride` 1 leaves out the last halving of the maps; `ibn` normalises half of each
     bottleneck's channels by instance in all blocks but the last (IBN-a)."""
 

@@ -19,7 +19,7 @@ from zoo.models.layers import Neck, Pool, bn_neck, make_pool
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS
 
 
-class Outputs(NamedTuple):
+class NetworkOutputs(NamedTuple):
     """What a forward pass gives; None where the variant has no such output.
 
     Attributes:
@@ -45,7 +45,7 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Options:
+class NetworkOptions:
     """How a network is built; an architecture adds its own.
 
     Attributes:
@@ -114,7 +114,7 @@ class VehicleNetwork(nn.Module):
     identity_classifier = "classifier_vid"
     imagenet: ImageNetTrunk | None = None
 
-    def __init__(self, trunk: nn.Module, pooled_dim: int, options: Options) -> None:
+    def __init__(self, trunk: nn.Module, pooled_dim: int, options: NetworkOptions) -> None:
         super().__init__()
         self.options: dict[str, Any] = dataclasses.asdict(options)
         self.base = trunk
@@ -167,7 +167,7 @@ class VehicleNetwork(nn.Module):
         keypoints: Tensor | None = None,
         heatmaps: Tensor | None = None,
         segments: Tensor | None = None,
-    ) -> Outputs:
+    ) -> NetworkOutputs:
         """Run the network on images of any one size of at least 32x32.
 
         Args:
@@ -209,4 +209,4 @@ class VehicleNetwork(nn.Module):
             type_logits = self.classifier_vtype(F.leaky_relu(self.fc_vtype(feature)))
         if self.training and self.options["num_ids"]:
             id_logits = self.classifier_vid(after_neck)
-        return Outputs(embedding, color_logits, type_logits, id_logits, before_neck)
+        return NetworkOutputs(embedding, color_logits, type_logits, id_logits, before_neck)

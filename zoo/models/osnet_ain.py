@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers import Neck, Pool
-from zoo.models.network import Options, VehicleNetwork
+from zoo.models.network import NetworkOptions, VehicleNetwork
 from zoo.registry import register
 
 _CHANNELS = (64, 256, 384, 512)
@@ -80,7 +80,7 @@ class OmniScaleBlock(nn.Module):
         middle = out_channels // 4
         self.reduce = _conv_norm(in_channels, middle)
         self.streams = nn.ModuleList(
-            nn.Sequential(*(_light_conv(middle) for _ in range(depth)))
+            nn.Sequential(*[_light_conv(middle) for _ in range(depth)])
             for depth in range(1, _NUM_STREAMS + 1)
         )
         self.gate = AggregationGate(middle)
@@ -103,7 +103,7 @@ class OmniScaleBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class OsnetAinOptions(Options):
+class OsnetAinOptions(NetworkOptions):
     """Attributes: `width` multiplies the channels of all layers."""
 
     embedding_dim: int = 256

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
 from zoo.models.layers import InstanceBatchNorm2d, Neck, Pool, widen
-from zoo.models.network import ImageNetTrunk, Options, VehicleNetwork
+from zoo.models.network import ImageNetTrunk, NetworkOptions, VehicleNetwork
 from zoo.registry import register
 
 POOLED_DIM = 2048
@@ -22,7 +22,7 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True)
-class ResNet50IbnOptions(Options):
+class ResNet50IbnOptions(NetworkOptions):
     """Attributes: `last_stride` 1 leaves out the last halving of the maps."""
 
     embedding_dim: int = 512

@@ -10,9 +10,8 @@ from torch.utils.data import DataLoader
 
 from tests.training.veri_layout import make_maps
 from training.data.batches import Batch, PoseInputs, TrainingSet, collate, raise_failures
-from training.data.dealing import rank_draws
 from training.data.pose_maps import MapSource
-from training.data.sampler import Draw, IdentitySampler
+from training.data.sampler import Draw, IdentitySampler, rank_draws
 from training.data.transforms import Augmentation
 from training.datasets import read_split
 from training.datasets.records import label_map

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.dealing import Dealing, deal, rank_draws
-from training.data.sampler import IdentitySampler
+from training.data.sampler import Dealing, IdentitySampler, deal, rank_draws
 
 IDENTITIES, INSTANCES, RANKS = 8, 4, 4
 

@@ -20,7 +20,7 @@ from training.data.pose_drawing import (
 from training.data.pose_maps import PoseInputs, PoseMaps
 from training.data.transforms import Geometry
 from training.datasets.records import Record
-from training.synthesize.pose_maps import write_heatmaps, write_segments
+from training.synthesize.vehicle_pictures import write_heatmaps, write_segments
 from zoo.pose import SEGMENTS, visible_segments
 
 CPU = torch.device("cpu")

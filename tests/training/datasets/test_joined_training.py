@@ -22,10 +22,8 @@ def test_two_data_sets_and_a_third_to_evaluate_on(veri_root: Path, own_root: Pat
     city = write_cityflow(tmp_path / "city")
     for path in (city / "image_train").iterdir():
         Image.new("RGB", (40, 30), "navy").save(path)
-    metrics = train(
-        *(tmp_path / "run", "--data-root", f"cityflow:{city}"),
-        *("--data-root", own_root, "--evaluate-on", veri_root),
-    )
+    data = ["--data-root", f"cityflow:{city}", "--data-root", own_root]
+    metrics = train(tmp_path / "run", *data, "--evaluate-on", veri_root)
     assert metrics["dataset"] == veri_root.name
     assert (metrics["num_queries"], metrics["num_gallery"]) == (5, 25)
     labels = json.loads((tmp_path / "run" / "labels.json").read_text())

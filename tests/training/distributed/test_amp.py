@@ -17,7 +17,7 @@ from training.run.recipe import LossOptions, Recipe
 from training.run.state import TrainState
 from training.run.step import train_step
 from zoo.card import Card
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 
 CPU = torch.device("cpu")
 
@@ -30,10 +30,10 @@ class Tiny(nn.Module):
         self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
         self.head = nn.Linear(4, 5)
 
-    def forward(self, image: Tensor, keypoints: Tensor, *maps: None) -> Outputs:
+    def forward(self, image: Tensor, keypoints: Tensor, *maps: None) -> NetworkOutputs:
         self.seen = image.dtype
         feature = self.trunk(image + keypoints[:, :1, None, None]).mean((2, 3))
-        return Outputs(feature, id_logits=self.head(feature))
+        return NetworkOutputs(feature, id_logits=self.head(feature))
 
 
 class Training:

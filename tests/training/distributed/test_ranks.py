@@ -13,7 +13,7 @@ from training.distributed.ranks import Ranks, joined
 from training.distributed.sync_bn import SyncBatchNorm, synchronise
 from training.run.recipe import LossOptions
 from training.run.step import loss_parts
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 
 CPU = torch.device("cpu")
 PER_RANK = 6
@@ -39,10 +39,10 @@ class Net(nn.Module):
         self.kind = nn.Linear(4, 9)
         self.double()
 
-    def forward(self, image: torch.Tensor) -> Outputs:
+    def forward(self, image: torch.Tensor) -> NetworkOutputs:
         feature = self.norm(self.conv(image)).relu().mean((2, 3))
         embedding = self.neck(self.embed(feature))
-        return Outputs(embedding, self.color(feature), self.kind(feature), self.identity(embedding))
+        return NetworkOutputs(embedding, self.color(feature), self.kind(feature), self.identity(embedding))
 
 
 def net() -> Net:

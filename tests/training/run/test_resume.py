@@ -1,4 +1,4 @@
-"""Training broken off by kill -9 and gone on with: the same weights, bit for bit, as if nothing had been."""
+"""Training interrupted by kill -9 and continued: bit for bit the weights of an uninterrupted run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import torch
 
 from tests.training.veri_layout import make_veri
 from training.launch import main as launch
-from training.run.checkpoint import LAST, PREVIOUS, decode, read_checkpoint
+from training.run.checkpoint import LAST, PREVIOUS, deserialise, read_checkpoint
 
 RECIPE = (
     'size = [32, 32]\nepochs = 2\nnum_identities = 2\nnum_instances = 2\ninit = "none"\ncache = true\n'
@@ -61,7 +61,7 @@ def broken_off(
 def position(run: Path) -> dict:
     payload = read_checkpoint(run)
     assert payload is not None
-    return decode(payload)["position"]
+    return deserialise(payload)["position"]
 
 
 def tensors(run: Path, name: str) -> dict[str, torch.Tensor]:
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_used(
     assert launch([*argv, "--cpus", "1", "--out", str(run), "--resume"]) == 0
     errors = capsys.readouterr().err
     assert f"warning: {run / LAST}: refused, it is damaged" in errors
-    assert f"going on from {run / PREVIOUS}" in errors
+    assert f"continuing from {run / PREVIOUS}" in errors
     assert lines(run) == lines(stopped)
     expected, found = tensors(stopped, "last"), tensors(run, "last")
     assert all(torch.equal(expected[key], found[key]) for key in expected)

@@ -8,7 +8,7 @@ import torch
 from training.data.batches import Batch
 from training.distributed.devices import KINDS
 from training.distributed.ranks import Ranks
-from training.run.checkpoint import decode, encode
+from training.run.checkpoint import deserialise, serialise
 from training.run.recipe import load_recipe
 from training.run.state import TrainState
 from training.run.step import train_step
@@ -38,7 +38,7 @@ def test_the_kernel_is_the_present_devices(monkeypatch: pytest.MonkeyPatch, fuse
     before = made_with(not fused)
     assert train_step(before, batch(), 0.1).taken
     after = made_with(fused)
-    after.load_state_dict(decode(encode(before.state_dict())))
+    after.load_state_dict(deserialise(serialise(before.state_dict())))
     assert [group["fused"] for group in after.optimizer.param_groups] == [fused]
     assert train_step(before, batch(), 0.2).taken
     assert train_step(after, batch(), 0.2).taken

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 
 from training.synthesize.difficulty import DIFFICULTIES
-from training.synthesize.pose_maps import write_heatmaps, write_segments
 from training.synthesize.renderer.camera import Camera, Crop
 from training.synthesize.renderer.keypoint_labels import OCCLUDED, OUTSIDE, VISIBLE, label_keypoints
 from training.synthesize.renderer.mesh import Mesh, MeshBuilder, Vehicle, box
-from training.synthesize.renderer.render import Light, Placed, render
+from training.synthesize.renderer.render import Placed, render
+from training.synthesize.renderer.shading import Light
 from training.synthesize.scene import Stage
-from training.synthesize.street.camera_site import draw_site
+from training.synthesize.street.camera_site import draw_camera_site
+from training.synthesize.vehicle_pictures import write_heatmaps, write_segments
 from zoo.pose import SEGMENTS
 
 LENGTH, WIDTH, HEIGHT = 4.0, 1.8, 1.5
@@ -101,7 +102,7 @@ def test_another_vehicle_or_a_pole_in_front_hides_points() -> None:
 def test_a_photograph_puts_its_keypoints_on_the_vehicle() -> None:
     """Through crop, resolution and resizing: the box is red where its visible points are said to be."""
     strengths = DIFFICULTIES["easy"]
-    stage = Stage(draw_site(0, 3, strengths), strengths, 128, [])
+    stage = Stage(draw_camera_site(0, 3, strengths), strengths, 128, [])
     checked = 0
     for seed in range(8):
         view = stage.photograph(box_vehicle(), 0, 0.0, 0, np.random.default_rng(seed))

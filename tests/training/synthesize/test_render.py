@@ -5,8 +5,8 @@ import pytest
 
 from training.synthesize.renderer.camera import Camera, Crop
 from training.synthesize.renderer.mesh import Mesh, MeshBuilder, box
-from training.synthesize.renderer.raster import cover, rasterize
-from training.synthesize.renderer.render import Light, Placed, render
+from training.synthesize.renderer.render import Placed, cover, rasterize, render
+from training.synthesize.renderer.shading import Light
 
 SIZE = 24
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from training.synthesize.identity import color_and_type
 from training.synthesize.street.tracks import FRAMES_PER_SECOND, choose_queries, draw_city, draw_track
+from training.synthesize.vehicle_pictures import color_and_type
 
 
 @pytest.mark.parametrize("images", [2, 3, 7, 16, 40])

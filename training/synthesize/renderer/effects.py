@@ -36,7 +36,7 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class Shot:
+class Exposure:
     """What differs from picture to picture of one camera.
 
     Attributes:
@@ -67,17 +67,17 @@ class Grain:
         return self._sheet[top : top + height, left : left + width]
 
 
-def expose(light: np.ndarray, sensor: Sensor, shot: Shot, gain: float, grain: Grain) -> np.ndarray:
+def expose(light: np.ndarray, sensor: Sensor, exposure: Exposure, gain: float, grain: Grain) -> np.ndarray:
     """Turn linear light float32 [H, W, 3] into the picture that the camera hands out, uint8 [H, W, 3] RGB."""
     scale = max(light.shape[:2]) / 256
-    length = float(np.hypot(*shot.motion))
+    length = float(np.hypot(*exposure.motion))
     if length > 1.2:
-        light = cv2.filter2D(light, -1, _streak(shot.motion))
+        light = cv2.filter2D(light, -1, _streak(exposure.motion))
     sigma = sensor.blur * scale
     if sigma > 0.25:
         light = cv2.GaussianBlur(light, (0, 0), sigma)
-    gains = sensor.gains * shot.gains * np.float32(gain * 2 ** (sensor.stops + shot.stops))
-    piece = grain.piece(light.shape[0], light.shape[1], shot.seed)
+    gains = sensor.gains * exposure.gains * np.float32(gain * 2 ** (sensor.stops + exposure.stops))
+    piece = grain.piece(light.shape[0], light.shape[1], exposure.seed)
     picture = np.empty(light.shape, np.uint8)
     _develop(
         np.ascontiguousarray(light),

@@ -1,6 +1,7 @@
 """What colour a sample has: the light that a surface sends to the camera."""
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -16,6 +17,61 @@ SRGB_TO_LINEAR = (
     )
 ).astype(np.float32)
 """sRGB byte to linear light."""
+
+
+class Light(NamedTuple):
+    """What falls on the scene, in linear light where a white sheet in full daylight is about 1.
+
+    Attributes:
+        sun: unit direction towards the sun, site coordinates, float32 [3].
+        sun_color: float32 [3]; zero on an overcast day.
+        sky_color: light from above, float32 [3].
+        ground_color: light from below, float32 [3].
+        environment: octahedral map of the surroundings, float32 [E, E, 3].
+        dapple: share of the sun that trees let through, float32 [S, S], a tile that repeats over the
+            ground; looked up where the line to the sun meets it.
+        dapple_metres: side of that tile.
+    """
+
+    sun: np.ndarray
+    sun_color: np.ndarray
+    sky_color: np.ndarray
+    ground_color: np.ndarray
+    environment: np.ndarray
+    dapple: np.ndarray
+    dapple_metres: float
+
+
+class Surface(NamedTuple):
+    """A mesh as it stands before the camera.
+
+    Attributes:
+        screen: float32 [V, 3], x and y in samples and 1 / depth.
+        placed: float32 [V, 3], site coordinates.
+        faces, uv, normals, gloss, texture: the mesh's.
+        turn: float32 [3, 3], from mesh to site axes.
+    """
+
+    screen: np.ndarray
+    placed: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    normals: np.ndarray
+    gloss: np.ndarray
+    texture: np.ndarray
+    turn: np.ndarray
+
+
+class Samples(NamedTuple):
+    """What each sample of the picture shows.
+
+    Attributes:
+        triangle: int32 [2H, 2W], of the object that is nearest.
+        owner: int16 [2H, 2W], that object's number; -1 for none.
+    """
+
+    triangle: np.ndarray
+    owner: np.ndarray
 
 
 def octahedral_directions(size: int) -> np.ndarray:
@@ -55,30 +111,28 @@ def sunlit(x: float, y: float, z: float, sun: np.ndarray, dapple: np.ndarray, me
 
 @numba.njit(cache=True, nogil=True)
 def shade(  # noqa: PLR0915 -- one kernel: a call per sample would cost more than it clarifies
-    screen: np.ndarray,
-    placed: np.ndarray,
-    faces: np.ndarray,
-    uv: np.ndarray,
-    normals: np.ndarray,
-    gloss: np.ndarray,
-    texture: np.ndarray,
-    turn: np.ndarray,
-    triangle: np.ndarray,
-    owner: np.ndarray,
-    number: int,
+    surface: Surface,
+    light: Light,
     eye: np.ndarray,
-    sun: np.ndarray,
-    sun_color: np.ndarray,
-    sky_color: np.ndarray,
-    ground_color: np.ndarray,
-    environment: np.ndarray,
-    dapple: np.ndarray,
-    dapple_metres: float,
-    linear: np.ndarray,
+    samples: Samples,
+    number: int,
     color: np.ndarray,
     coverage: np.ndarray,
 ) -> None:
-    """Add the light of every sample that object `number` won to its pixel."""
+    """Add the light of every sample that object `number` won to its pixel.
+
+    Args:
+        surface: of that object.
+        light: what falls on it.
+        eye: the camera's place, float32 [3], site coordinates.
+        samples: who won which.
+        number: of the object.
+        color: float32 [H, W, 3], changed.
+        coverage: float32 [H, W], changed.
+    """
+    screen, placed, faces, uv, normals, gloss, texture, turn = surface
+    sun, sun_color, sky_color, ground_color, environment, dapple, dapple_metres = light
+    triangle, owner = samples
     height, width = coverage.shape
     texels = texture.shape[0]
     share = np.float32(1.0 / (SAMPLES * SAMPLES))
@@ -161,17 +215,17 @@ def shade(  # noqa: PLR0915 -- one kernel: a call per sample would cost more tha
             up = 0.5 + 0.5 * nz
             for channel in range(3):
                 albedo = (
-                    w00 * linear[texture[tv, tu, channel]]
-                    + w01 * linear[texture[tv, tu + 1, channel]]
-                    + w10 * linear[texture[tv + 1, tu, channel]]
-                    + w11 * linear[texture[tv + 1, tu + 1, channel]]
+                    w00 * SRGB_TO_LINEAR[texture[tv, tu, channel]]
+                    + w01 * SRGB_TO_LINEAR[texture[tv, tu + 1, channel]]
+                    + w10 * SRGB_TO_LINEAR[texture[tv + 1, tu, channel]]
+                    + w11 * SRGB_TO_LINEAR[texture[tv + 1, tu + 1, channel]]
                 )
-                light = (
+                received = (
                     sun_color[channel] * toward_sun
                     + sky_color[channel] * up
                     + ground_color[channel] * (1.0 - up)
                 )
-                value = albedo * light * (1.0 - mirror) + sun_color[channel] * highlight
+                value = albedo * received * (1.0 - mirror) + sun_color[channel] * highlight
                 value += mirror * environment[cell_row, cell_column, channel]
                 color[row, column, channel] += share * value
             coverage[row, column] += share

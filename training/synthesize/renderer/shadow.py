@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.synthesize.renderer.raster import cover
-from training.synthesize.renderer.render import Placed
+from training.synthesize.renderer.render import Placed, cover
 
 _PIXELS = 160
 

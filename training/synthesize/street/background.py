@@ -162,13 +162,13 @@ def _draw_backdrop(rng: np.random.Generator) -> np.ndarray:
         green = np.array([rng.uniform(40, 80), rng.uniform(65, 110), rng.uniform(30, 55)])
         middle, size = int(rng.integers(0, _COLUMNS)), int(rng.integers(10, 40))
         height = _ROWS - int(rng.uniform(2.5, 8) * per_metre)
-        color = (*(int(value) for value in green), 255)
+        leaf = [int(value) for value in green]
         cv2.rectangle(ring, (middle - 1, height), (middle + 1, _ROWS), (62, 52, 44, 255), -1)
         for _ in range(9):
             shade = rng.uniform(0.7, 1.25)
             blob = (int(middle + rng.normal(0, size * 0.4)), int(height + rng.normal(0, size * 0.4)))
-            tone = (*(int(value * shade) for value in color[:3]), 255)
-            cv2.ellipse(ring, blob, (max(2, size // 2), max(2, size // 2)), 0, 0, 360, tone, -1)
+            tone = [int(value * shade) for value in leaf]
+            cv2.ellipse(ring, blob, (max(2, size // 2), max(2, size // 2)), 0, 0, 360, (*tone, 255), -1)
     hedge = rng.uniform(0.6, 2.2) * (1 + 0.15 * _noise((1, _COLUMNS), 20, rng)[0])
     color = [(70, 88, 52), (150, 146, 138), (110, 108, 106)][int(rng.integers(3))]
     rows = np.arange(_ROWS)[:, None]

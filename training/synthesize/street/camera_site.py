@@ -42,7 +42,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Site:
+class CameraSite:
     """Everything about one camera that no vehicle changes.
 
     Attributes:
@@ -59,7 +59,7 @@ class Site:
     dapple: np.ndarray
 
 
-def draw_site(seed: int, camera_id: int, difficulty: Difficulty) -> Site:
+def draw_camera_site(seed: int, camera_id: int, difficulty: Difficulty) -> CameraSite:
     """Draw camera `camera_id`; depends on nothing but the arguments."""
     rng = stream(seed, "site", camera_id)
     height = rng.uniform(*difficulty.camera_height)
@@ -89,7 +89,7 @@ def draw_site(seed: int, camera_id: int, difficulty: Difficulty) -> Site:
     backgrounds = tuple(
         draw_background(street, stream(seed, "street", camera_id, look)) for look in range(LOOKS)
     )
-    return Site(camera_id, camera, lanes, weather, sensor, backgrounds, dapple)
+    return CameraSite(camera_id, camera, lanes, weather, sensor, backgrounds, dapple)
 
 
 def _draw_lanes(

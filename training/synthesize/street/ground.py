@@ -6,8 +6,7 @@ import numba
 import numpy as np
 
 from training.synthesize.renderer.camera import Camera, Crop
-from training.synthesize.renderer.render import Light
-from training.synthesize.renderer.shading import SRGB_TO_LINEAR, octahedral_directions, sunlit
+from training.synthesize.renderer.shading import SRGB_TO_LINEAR, Light, octahedral_directions, sunlit
 from training.synthesize.renderer.shadow import GroundShadow
 from training.synthesize.street.background import BACKDROP_METRES, GROUND_METRES, Background
 from training.synthesize.street.weather import Weather

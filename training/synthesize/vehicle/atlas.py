@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from training.synthesize.renderer.mesh import MeshBuilder, box
+
 SIZE = 1024
 _PAD = 4
 _SHIFT = 4
 Paint = tuple[int, int, int, int]
 """sRGB red, green, blue and gloss, each 0..255."""
+
+Point = tuple[float, float, float]
+"""Of a vehicle, in metres."""
 
 # x, y, width, height in pixels of the atlas.
 _CAR = {"left": (0, 0, 1024, 300), "right": (0, 300, 1024, 300), "load_side": (790, 812, 234, 106),
@@ -169,6 +174,24 @@ class Atlas:
             x, y, width, height = _swatch_rect(index)
             texture[y : y + height, x : x + width] = self._swatches[name]
         return texture
+
+
+@dataclass(frozen=True)
+class PartBuilder:
+    """Adds parts to `builder` that wear plain colours of `atlas`."""
+
+    builder: MeshBuilder
+    atlas: Atlas
+
+    def box(self, low: Point, high: Point, swatch: str, taper: float = 0.0) -> None:
+        """Add a plain box; `taper` draws its top edges in by that many metres."""
+        quads = box(low, high)
+        if taper:
+            middle = (np.array(low) + np.array(high)) / 2
+            inset = np.sign(middle - quads) * taper
+            inset[..., 2] = 0
+            quads = quads + inset * (quads[..., 2:] > middle[2])
+        self.builder.add_quads(quads, self.atlas.swatch_uv(swatch, (6, 4)), None, 0.6)
 
 
 def _swatch_rect(index: int) -> tuple[int, int, int, int]:

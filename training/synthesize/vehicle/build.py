@@ -4,18 +4,16 @@ import numpy as np
 
 from training.synthesize.renderer.mesh import MeshBuilder, Vehicle
 from training.synthesize.vehicle import palette
-from training.synthesize.vehicle.atlas import Atlas
+from training.synthesize.vehicle.atlas import Atlas, PartBuilder
 from training.synthesize.vehicle.body import add_shell, region_ranges
-from training.synthesize.vehicle.cargo import add_cargo, cargo_ranges, draw_cargo
+from training.synthesize.vehicle.cargo import add_cargo, add_pickup_load, cargo_ranges, draw_cargo
 from training.synthesize.vehicle.keypoints import place_keypoints
-from training.synthesize.vehicle.kit import Kit
 from training.synthesize.vehicle.livery import paint_livery
 from training.synthesize.vehicle.marks import paint_marks
 from training.synthesize.vehicle.paint_ends import paint_front, paint_rear
 from training.synthesize.vehicle.paint_side import paint_sides
 from training.synthesize.vehicle.paint_tops import paint_tops
 from training.synthesize.vehicle.parts import add_parts
-from training.synthesize.vehicle.pickup_load import add_pickup_load
 from training.synthesize.vehicle.shape import draw_shape
 from training.synthesize.vehicle.style import CHROME, DARK, Style, draw_style
 from training.synthesize.vehicle.wheels import add_wheels, paint_wheel
@@ -57,14 +55,14 @@ def build_vehicle(
     builder = MeshBuilder()
     add_shell(builder, shape, atlas)
     add_wheels(builder, shape, atlas)
-    kit = Kit(builder, atlas)
-    add_parts(kit, shape, style)
+    parts = PartBuilder(builder, atlas)
+    add_parts(parts, shape, style)
     cargo = draw_cargo(rng, shape) if shape.kind == "truck" else None
     if cargo is not None:
-        add_cargo(kit, shape, style, cargo)
+        add_cargo(parts, shape, style, cargo)
         paint_livery(atlas, style, cargo)
     elif shape.kind == "pickup":
-        add_pickup_load(kit, shape, rng)
+        add_pickup_load(parts, shape, rng)
     paint_marks(atlas, shape, style)
     keypoints, normals = place_keypoints(shape, cargo)
     return Vehicle(

@@ -35,8 +35,7 @@ KEYPOINT_NAMES = tuple(f"{side}_{name}" for side in ("left", "right") for name i
 """Names in label order; index i and i + 18 are mirror images."""
 
 # Where each point looks, before normalising: a corner looks between its faces.
-_NORMALS = (
-    *((0.0, 1.0, 0.0),) * 10,
+_NORMALS = [(0.0, 1.0, 0.0)] * 10 + [
     (-0.7, 0.7, -0.1),
     (-0.7, 0.7, 0.2),
     (-0.6, 0.65, 0.45),
@@ -45,7 +44,7 @@ _NORMALS = (
     (0.5, 0.6, 0.6),
     (0.65, 0.65, 0.35),
     (0.7, 0.7, -0.1),
-)
+]
 
 
 def place_keypoints(shape: Shape, cargo: Cargo | None = None) -> tuple[np.ndarray, np.ndarray]:
