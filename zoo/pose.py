@@ -63,7 +63,7 @@ def scale_keypoints(
         raise ValueError(f"keypoints of shape [..., 36, 3] are expected, not {list(keypoints.shape)}")
     source = np.array([source_size[1], source_size[0], 1.0])
     resized = np.array([input_size[1], input_size[0], 1.0])
-    scaled = keypoints.astype(np.float64) * (resized / source) / resized - 0.5
+    scaled: np.ndarray = keypoints.astype(np.float64) * (resized / source) / resized - 0.5
     return scaled.reshape(*keypoints.shape[:-2], NUM_KEYPOINTS * 3).astype(np.float32)
 
 
@@ -84,4 +84,5 @@ def flip_keypoints(keypoints: np.ndarray, width: int) -> np.ndarray:
 
 def visible_segments(keypoints: np.ndarray) -> np.ndarray:
     """Tell which segments are shown: bool [..., 13], from keypoints [..., 36, 3]."""
-    return np.all(keypoints[..., 2][..., SEGMENTS] >= MIN_CONFIDENCE, axis=-1)
+    shown: np.ndarray = np.all(keypoints[..., 2][..., SEGMENTS] >= MIN_CONFIDENCE, axis=-1)
+    return shown

@@ -56,4 +56,5 @@ def _trunk(options: DenseNet121Options) -> nn.Module:
         for name in _IBN_BLOCKS:
             for layer in trunk.get_submodule(name).children():
                 layer.norm2 = InstanceBatchNorm2d(layer.norm2.num_features)
-    return trunk
+    built: nn.Module = trunk
+    return built

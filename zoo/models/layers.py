@@ -50,14 +50,14 @@ class InstanceBatchNorm2d(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise float [N, C, H, W]."""
-        first, second = maps.split(self.sizes, dim=1)
+        first, second = maps.split(self.sizes, dim=1)  # type: ignore[no-untyped-call]
         return torch.cat((self.instance(first), self.batch(second)), dim=1)
 
     def share_out(self, state: dict[str, Tensor], name: str) -> None:
         """Replace the values of `name`, a batch normalisation over all channels, by those of this module's
         two: so a network with instance normalisation starts from the weights of one without."""
         for key in ("weight", "bias", "running_mean", "running_var"):
-            first, second = state.pop(f"{name}.{key}").split(self.sizes)
+            first, second = state.pop(f"{name}.{key}").split(self.sizes)  # type: ignore[no-untyped-call]
             state[f"{name}.batch.{key}"] = second
             if key in ("weight", "bias"):
                 state[f"{name}.instance.{key}"] = first
