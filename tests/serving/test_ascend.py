@@ -26,7 +26,7 @@ from tests.serving.conftest import make_image, make_model
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 from zoo.onnx_model import OnnxModel
 
 CARDS = (
@@ -57,10 +57,10 @@ def prepared(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Recorder(nn.Module):
     """Keeps what the network is given after the project's own normalisation."""
 
-    def forward(self, image: Tensor, *_pose: Tensor | None) -> Outputs:
+    def forward(self, image: Tensor, *_pose: Tensor | None) -> NetworkOutputs:
         """Remember the pixels."""
         self.pixels = image
-        return Outputs(image.mean((2, 3)))
+        return NetworkOutputs(image.mean((2, 3)))
 
 
 def random_images(card: Card, count: int = 3) -> np.ndarray:

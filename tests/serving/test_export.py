@@ -17,7 +17,7 @@ from tests.serving.conftest import make_model
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.models.network import Outputs
+from zoo.models.network import NetworkOutputs
 from zoo.weights import save_weights
 
 
@@ -95,9 +95,9 @@ def test_variants_are_exported_with_their_own_inputs_and_outputs(
 class BatchBaker(nn.Module):
     """Has a common fault: a number taken from the batch's size as a Python value, which tracing freezes."""
 
-    def forward(self, image: Tensor, *_pose: Tensor | None) -> Outputs:
+    def forward(self, image: Tensor, *_pose: Tensor | None) -> NetworkOutputs:
         """Give a feature that depends on how many images come together."""
-        return Outputs(image.flatten(1)[:, :8] * (1.0 + int(image.shape[0])))
+        return NetworkOutputs(image.flatten(1)[:, :8] * (1.0 + int(image.shape[0])))
 
 
 def test_graph_that_differs_is_refused_and_nothing_left(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_graph_that_differs_is_refused_and_nothing_left(tmp_path: Path) -> None:
 class FixedBatch(nn.Module):
     """Loses the batch axis: the reshape holds the traced number of images."""
 
-    def forward(self, image: Tensor, *_pose: Tensor | None) -> Outputs:
+    def forward(self, image: Tensor, *_pose: Tensor | None) -> NetworkOutputs:
         """Give the first eight values of each image."""
-        return Outputs(image.reshape(int(image.shape[0]), -1)[:, :8])
+        return NetworkOutputs(image.reshape(int(image.shape[0]), -1)[:, :8])
 
 
 def test_graph_that_lost_its_batch_axis_is_refused(tmp_path: Path) -> None:

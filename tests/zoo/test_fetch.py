@@ -210,7 +210,7 @@ def test_without_a_network_the_steps_by_hand_lead_on(
 def test_a_hostile_checkpoint_with_the_right_digest_is_still_refused(
     repository: Repository, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.zoo.test_checkpoint import Hostile
+    from tests.zoo.test_foreign_checkpoint import Hostile
 
     torch.save({"state_dict": {}, "epoch": Hostile(tmp_path / "executed")}, repository.checkpoint)
     repository.list()
