@@ -163,13 +163,7 @@ def test_int8_without_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("write", "name"),
-    [
-        (write_cityflow, "cityflow:"),
-        (write_vehicleid, ""),
-        (write_vehicleid, "vehicleid:"),
-        (write_veri_wild, ""),
-    ],
+    ("write", "name"), [(write_cityflow, "cityflow:"), (write_vehicleid, ""), (write_veri_wild, "")]
 )
 def test_calibration_reads_no_test_image(
     write: Callable[[Path], Path], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
