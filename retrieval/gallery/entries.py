@@ -1,6 +1,6 @@
 """What goes into a gallery and what comes out of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -166,9 +166,47 @@ def _place(latitude: float | None, longitude: float | None) -> tuple[float, floa
     return None if latitude is None or longitude is None else (latitude, longitude)
 
 
-def camera_of(id: int | None, described: Mapping[int, Camera]) -> Camera | None:
-    """The camera of an id; one that nobody has described is called by its number."""
-    return None if id is None else described.get(id) or Camera.unnamed(id)
+PLAIN_FACTS = tuple(each.name for each in fields(Facts) if each.name != "box")
+SIDES = ("box_left", "box_top", "box_right", "box_bottom")
+LOOKS = ("color", "color_confidence", "type", "type_confidence")
+ROW = ("key", *PLAIN_FACTS, *SIDES, *LOOKS)
+"""What galleries keep of an image for its results, besides its embedding and picture, in columns."""
+
+
+def results_of(
+    rows: Sequence[Mapping[str, Any]],
+    described: Mapping[int, Camera],
+    scores: Iterable[float | None],
+    distances: Iterable[float | None],
+) -> list[Result]:
+    """Make an answer of rows in order.
+
+    Args:
+        rows: the values of `ROW` by name.
+        described: cameras by id; one that is not among them is called by its number.
+        scores, distances: one for each row, or no end of None.
+    """
+    results = []
+    for rank, (row, score, distance) in enumerate(zip(rows, scores, distances, strict=False), 1):
+        camera = row["camera"]
+        results.append(
+            Result(
+                row["key"],
+                rank,
+                score,
+                distance,
+                seen_by=None if camera is None else described.get(camera) or Camera.unnamed(camera),
+                box=box_of(row),
+                **{name: row[name] for name in (*PLAIN_FACTS, *LOOKS)},
+            )
+        )
+    return results
+
+
+def box_of(row: Mapping[str, Any]) -> Box | None:
+    """The box whose sides stand in a row."""
+    left, top, right, bottom = (row[side] for side in SIDES)
+    return None if left is None else (left, top, right, bottom)
 
 
 def likeliest(probabilities: np.ndarray) -> tuple[int, float] | None:

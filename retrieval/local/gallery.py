@@ -3,18 +3,18 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
 from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.masks import mask_of
-from retrieval.local.rows import result_of
 from retrieval.local.store import FILE_NAME, Store
 from retrieval.local.synchronizer import ReadTransaction, Synchronizer
 from retrieval.local.table import NO_ID
@@ -225,17 +225,11 @@ class LocalGallery(Gallery):
 def _results(
     state: ReadTransaction,
     ids: Sequence[int],
-    scores: Sequence[float | None] | None = None,
-    distances: Sequence[float | None] | None = None,
+    scores: Iterable[float | None] = repeat(None),
+    distances: Iterable[float | None] = repeat(None),
 ) -> list[Result]:
     """Results of images by their ids, all of them there, in that order."""
-    values, cameras = state.reader.result_values(ids), state.reader.cameras()
-    nothing = [None] * len(ids)
-    ranked = zip(ids, scores or nothing, distances or nothing, strict=True)
-    return [
-        result_of(values[id], cameras, rank, score, distance)
-        for rank, (id, score, distance) in enumerate(ranked, 1)
-    ]
+    return results_of(state.reader.rows(ids), state.reader.cameras(), scores, distances)
 
 
 def recorded_encoder(folder: Path) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.entries import Camera, Entry
-from retrieval.local.rows import CONTENT, RESULT, entry_of
+from retrieval.gallery.entries import ROW, Camera, Entry
+from retrieval.local.rows import CONTENT, entry_of
 from retrieval.local.table import UNKNOWN, Row
 from zoo.card import Card
 
@@ -107,9 +107,10 @@ class Reader:
         rows = self._all("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
         return {row[0]: Camera(*row) for row in rows}
 
-    def result_values(self, ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
-        """Id -> the values of `RESULT`."""
-        return {row[0]: row[1:] for row in self._among(f"id, {RESULT}", "id", ids)}
+    def rows(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+        """What results are made of: the values of `ROW` by name, in the order of the ids."""
+        found = {row[0]: row[1:] for row in self._among(f"id, {', '.join(ROW)}", "id", ids)}
+        return [dict(zip(ROW, found[id], strict=True)) for id in ids]
 
     def ids(self, keys: Sequence[str]) -> dict[str, int]:
         """Of those keys that are there, the ids."""

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
@@ -19,10 +20,10 @@ from retrieval.milvus.filters import expression_of
 from retrieval.milvus.rows import (
     SHOWN,
     are_equal,
+    as_result_row,
     entry_of,
     index_kind,
     picture_of,
-    result_of,
     row_id,
     row_of,
 )
@@ -178,16 +179,12 @@ class MilvusGallery(Gallery):
     def _results(
         self,
         rows: Sequence[Row],
-        scores: Sequence[float | None] | None = None,
-        distances: Sequence[float | None] | None = None,
+        scores: Iterable[float | None] = repeat(None),
+        distances: Iterable[float | None] = repeat(None),
     ) -> list[Result]:
         cameras = {camera.id: camera for camera in self.cameras()} if rows else {}
-        nothing = [None] * len(rows)
-        ranked = zip(rows, scores or nothing, distances or nothing, strict=True)
-        return [
-            result_of(row, self.model.card, cameras, rank, score, distance)
-            for rank, (row, score, distance) in enumerate(ranked, 1)
-        ]
+        shown = [as_result_row(row, self.model.card) for row in rows]
+        return results_of(shown, cameras, scores, distances)
 
     def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
         """The keys of `search` without the rest."""

@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.entries import Box, Camera, Entry, Facts, Result, camera_of, likeliest
+from retrieval.gallery.entries import LOOKS, PLAIN_FACTS, SIDES, Entry, Facts, box_of, likeliest
 from zoo.card import Card
 from zoo.errors import UserError
 
-FACTS = ("vehicle_id", "track_id", "camera", "time", "latitude", "longitude")
-SIDES = ("box_left", "box_top", "box_right", "box_bottom")
-SHOWN = ["name", *FACTS, *SIDES, "color", "type", "color_confidence", "type_confidence"]
+SHOWN = ["name", *PLAIN_FACTS, *SIDES, *LOOKS]
 """Fields that a search result is made of."""
 
 MAX_TEXT = 65_535
@@ -100,7 +97,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "id": row_id(entry.key),
         "name": entry.key,
         "embedding": entry.embedding.tolist(),
-        **{name: getattr(entry, name) for name in FACTS},
+        **{name: getattr(entry, name) for name in PLAIN_FACTS},
         **dict(zip(SIDES, entry.box or (None,) * 4, strict=True)),
         "color": None if color is None else color[0],
         "color_confidence": None if color is None else color[1],
@@ -129,8 +126,8 @@ def entry_of(row: dict[str, Any]) -> Entry:
         picture=picture_of(row),
         source=row["source"],
         digest=row["digest"],
-        box=_box(row),
-        **{name: row[name] for name in FACTS},
+        box=box_of(row),
+        **{name: row[name] for name in PLAIN_FACTS},
     )
 
 
@@ -144,31 +141,11 @@ def are_equal(first: Entry, second: Entry) -> bool:
     )
 
 
-def result_of(
-    row: dict[str, Any],
-    card: Card,
-    cameras: Mapping[int, Camera],
-    rank: int,
-    score: float | None = None,
-    distance: float | None = None,
-) -> Result:
-    """The result that a row with the fields `SHOWN` makes."""
+def as_result_row(row: dict[str, Any], card: Card) -> dict[str, Any]:
+    """A row with the fields `SHOWN`, as `results_of` takes it."""
     color, kind = row["color"], row["type"]
-    return Result(
-        row["name"],
-        rank,
-        score,
-        distance,
-        color=None if color is None else card.colors[color],
-        color_confidence=row["color_confidence"],
-        type=None if kind is None else card.types[kind],
-        type_confidence=row["type_confidence"],
-        seen_by=camera_of(row["camera"], cameras),
-        box=_box(row),
-        **{name: row[name] for name in FACTS},
-    )
-
-
-def _box(row: dict[str, Any]) -> Box | None:
-    left, top, right, bottom = (row[side] for side in SIDES)
-    return None if left is None else (left, top, right, bottom)
+    return row | {
+        "key": row["name"],
+        "color": None if color is None else card.colors[color],
+        "type": None if kind is None else card.types[kind],
+    }

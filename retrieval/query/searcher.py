@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Result
+from retrieval.gallery.entries import LOOKS, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
 from retrieval.query.reranking import HEAD, reranked_distances
@@ -22,20 +22,7 @@ Group = Literal["vehicle", "track"]
 QueryImage = str | Path | bytes | InputImage
 """An image to search with: a file's path, the bytes of one, or an image that may be decoded already."""
 
-_SHOWN = (
-    "key",
-    "score",
-    "distance",
-    "camera",
-    "camera_name",
-    "time",
-    "color",
-    "type",
-    "vehicle_id",
-    "track_id",
-    "color_confidence",
-    "type_confidence",
-)
+_SHOWN = ("key", "score", "distance", "camera", "camera_name", "time", "vehicle_id", "track_id", *LOOKS)
 """What a search's JSON tells of each result."""
 
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Literal, get_args
 
-from retrieval.gallery.entries import Camera, Result
+from retrieval.gallery.entries import LOOKS, Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
@@ -22,24 +22,8 @@ Format = Literal["csv", "zip", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip", "html": "text/html; charset=utf-8"}
 
-_COLUMNS = (
-    "rank",
-    "key",
-    "score",
-    "distance",
-    "camera",
-    "camera_name",
-    "time",
-    "latitude",
-    "longitude",
-    "color",
-    "color_confidence",
-    "type",
-    "type_confidence",
-    "vehicle_id",
-    "track_id",
-    "clock",
-)
+_SEEN = ("camera", "camera_name", "time", "latitude", "longitude")
+_COLUMNS = ("rank", "key", "score", "distance", *_SEEN, *LOOKS, "vehicle_id", "track_id", "clock")
 
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

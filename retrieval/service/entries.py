@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
+from retrieval.gallery.entries import LOOKS, PLAIN_FACTS
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
@@ -14,20 +15,7 @@ from retrieval.service.prometheus import Metrics
 
 MAX_LISTED = 1000
 
-LISTED = (
-    "key",
-    "vehicle_id",
-    "track_id",
-    "camera",
-    "time",
-    "latitude",
-    "longitude",
-    "box",
-    "color",
-    "color_confidence",
-    "type",
-    "type_confidence",
-)
+LISTED = ("key", *PLAIN_FACTS, "box", *LOOKS)
 """What the JSON of an image tells: neither its embedding nor its source, which may be a path."""
 
 

@@ -18,7 +18,6 @@ from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
 from retrieval.service.search import add_search_routes
-from retrieval.service.words import add_words_route
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
@@ -34,7 +33,6 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
         responses=EVERYWHERE,
     )
     add_search_routes(router, searcher, metrics, audit)
-    add_words_route(router, searcher)
     add_compare_route(router, searcher, audit)
     add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)

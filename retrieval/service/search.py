@@ -1,7 +1,7 @@
-"""Searching over REST: by one image or several, and by an image that the gallery has."""
+"""Searching over REST: by images, by an image that the gallery has, and what plain words ask for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
@@ -10,6 +10,7 @@ from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Group, Searcher
+from retrieval.query.words import MAX_TEXT
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
@@ -106,6 +107,20 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
         record(request, "similar", filters, found[1], key=key)
         metrics.searches.labels("key").inc()
         return searcher.answer(*found)
+
+    @router.get("/words")
+    def words(
+        text: Annotated[
+            str, Query(description="such as `white suv camera 3 after 8:00`", max_length=MAX_TEXT)
+        ],
+    ) -> dict[str, Any]:
+        """Filters that plain words, English or Chinese, mean; what was understood, and what was not."""
+        understood = searcher.understand(text)
+        return {
+            "filters": understood.filters.parameters(),
+            "understood": [asdict(phrase) for phrase in understood.phrases],
+            "not_understood": list(understood.unknown),
+        }
 
     def record(
         request: Request, endpoint: str, filters: Filters, results: Sequence[Result], **asked: Any
