@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
             "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --gallery build/gallery",
         ],
         description="Encode the images of a folder, a table, a stream or a video into a gallery. Run it "
-        "again to add what is new; what is there is skipped, and an interrupted run goes on where it was.",
+        "again to add what is new; images already there are skipped, and an interrupted run resumes.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")

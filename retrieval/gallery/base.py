@@ -67,7 +67,7 @@ class Gallery(ABC):
     def add(self, entries: Iterable[Entry]) -> int:
         """Add images; when this returns they are kept.
 
-        Idempotent by key: an entry equal to what is there changes nothing, a different one replaces it.
+        Idempotent by key: an entry equal to the stored one changes nothing, a different one replaces it.
 
         Returns:
             how many entries were new or replaced something.

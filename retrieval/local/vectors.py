@@ -49,7 +49,7 @@ class Vectors:
     """Embeddings by position, float32 [N, D].
 
     The file holds the first of them and is only ever appended to, so that several processes can share it.
-    An object never changes: adding and writing make another one, which shares what is there. Only the newest
+    An object never changes: adding and writing make another one, which shares its arrays. Only the newest
     may be added to, by one thread at a time.
 
     Args:

@@ -1,4 +1,4 @@
-"""The search page's layout: what stands where, and which event calls which handler of `PageEvents`."""
+"""The search page: which event of its layout calls which handler of `PageEvents`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,22 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from retrieval.gallery.filters import FIELDS, FilterField, Filters
-from retrieval.page import cards
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
-from retrieval.page.query_image import QueryImage
-from retrieval.page.state import QueryState, Shown
-from retrieval.page.texts import LANGUAGES, Say
-from retrieval.query.feedback import Feedback
+from retrieval.page.layout import ASSETS, Layout
 
-_IN_SIGHT = ("color", "type", "camera", "after", "before")
-"""Filters that always show; the others are in a part that opens."""
-
-DEFAULT_RESULTS = 20
-MAX_RESULTS = 100
-ASSETS = Path(__file__).parent / "assets"
 STREAM_SCRIPT = ASSETS / "stream.js"
 """What runs in the page's head, before Gradio's own scripts."""
 
@@ -43,6 +32,10 @@ _FETCH = """(file) => {
   link.download = file.orig_name || file.path.split("/").pop();
   link.click();
 }"""
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+_EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
+"""For events that carry something: one that waits for another would else be told as that one."""
+_COUNT = count(1)
 
 
 def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks:
@@ -55,293 +48,123 @@ def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks
     events = PageEvents(searcher)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
-        page = _Page(events, examples)
-        page.connect(blocks)
+        page = Layout(events, examples)
+        _connect(page, blocks)
     return blocks
 
 
-class _Page:
-    """The components of one page, and their wiring."""
-
-    def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
-        self.events = events
-        self.state = gr.State(QueryState())
-        self.feedback = gr.State(Feedback())
-        self.shown = gr.State(Shown())
-        self.words_before = gr.State(Filters())
-        self.compared = gr.State("")
-        self.asked = gr.State(0)
-        """Changes whenever a search is asked for."""
-        self.closely = gr.State(0)
-        """Changes whenever a comparison wants its regions."""
-        say = Say()
-        with gr.Row(elem_id="top"):
-            self.title = gr.HTML(events.header(say), elem_classes="vr-plain", elem_id="title", scale=5)
-            self.language = gr.Radio(
-                [(name, code) for code, name in LANGUAGES.items()],
-                value=say.language,
-                show_label=False,
-                container=False,
-                min_width=150,
-                scale=0,
-                elem_id="language",
-            )
-        with gr.Row(equal_height=False, elem_id="layout"):
-            with gr.Column(scale=1, min_width=300, elem_id="query-column"):
-                self._query_column(examples, say)
-            with gr.Column(scale=4, min_width=320, elem_id="result-column"):
-                self._filter_rows(say)
-                with gr.Tabs(elem_id="tabs"):
-                    with gr.Tab(say("tab.pictures"), id="pictures") as self.pictures_tab:
-                        empty = cards.notice(say("nothing"), say("nothing.text"))
-                        self.found = _html("results", ("actions", "results"), empty)
-                    with gr.Tab(say("tab.track"), id="track") as self.track_tab:
-                        self.drawn = _html("drawings", ("actions",))
-        self.comparison = _html("compare", ("actions", "compare"))
-        self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
-
-    def _query_column(self, examples: Sequence[Path], say: Say) -> None:
-        self.upload = QueryImage(
-            label=say("upload"),
-            sources=["upload", "clipboard", "webcam"],
-            type="filepath",
-            image_mode=None,
-            height=280,
-            buttons=[],
-            placeholder=say("drop"),
-            elem_id="query",
+def _connect(page: Layout, blocks: gr.Blocks) -> None:
+    """Say which event does what; whatever changes a search asks for one."""
+    on = page.events
+    encoded = ("state", "feedback", "scene")
+    _ask_after(page, page.upload.change, on.encode, encoded)
+    _ask_after(page, page.scene.select, on.draw, encoded, **_EACH)
+    _ask_after(page, page.scene.edit, on.whole, encoded)
+    _ask_after(page, page.scene.clear, on.empty, (*encoded, "upload"))
+    for component in (page.found, page.comparison):
+        _ask_after(page, component.submit, on.similar, (*encoded, "upload"), **_EACH)
+        _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
+    _ask_after(page, page.found.clear, on.forget, ("feedback",))
+    _ask_after(page, page.seen.select, on.choose, ("color", "type"), **_EACH)
+    read = ("words_before", "understood", *page.fields)
+    _ask_after(page, page.words.submit, on.read, read)
+    _ask_after(page, page.apply.click, on.read, read)
+    _ask_after(page, page.clear.click, on.clear_filters, (*read, "words"))
+    closely = _answer(page, page.closely.change, on.regions, ("comparison",), trigger_mode="always_last")
+    for component in (page.found, page.drawn, page.comparison):
+        # First, for events are answered in order: it must not end what this comparison starts.
+        component.select(None, cancels=closely, **_QUIET)
+        _answer(
+            page,
+            component.select,
+            on.compare,
+            ("comparison", "compared"),
+            counts="closely",
+            trigger_mode="multiple",
         )
-        self.scene = _html("scene", ("actions", "scene"))
-        self.seen = _html("prediction", ("actions",))
-        self.examples: gr.Dataset | None = None
-        if examples:
-            self.examples = gr.Examples(
-                [[str(path)] for path in examples],
-                inputs=[self.upload],
-                label=say("examples"),
-                examples_per_page=12,
-                cache_examples=False,
-                api_visibility="private",
-                elem_id="examples",
-            ).dataset
-
-    def _filter_rows(self, say: Say) -> None:
-        with gr.Row(elem_id="words-row"):
-            self.words = gr.Textbox(
-                label=say("words"), placeholder=say("words.example"), scale=6, max_lines=1, elem_id="words"
-            )
-            self.apply = gr.Button(say("words.apply"), scale=0, min_width=90, elem_id="apply")
-            self.clear = gr.Button(say("words.clear"), scale=0, min_width=160, elem_id="clear")
-        self.understood = _html("understood")
-        with gr.Accordion(say("filters"), open=True, elem_id="filters") as self.filters:
-            self.fields: dict[str, Any] = {}
-            with gr.Row():
-                self.fields |= {field.name: _field(field, say) for field in FIELDS if field.name in _IN_SIGHT}
-            with gr.Accordion(say("more"), open=False, elem_id="more") as self.more, gr.Row():
-                rest = [field for field in FIELDS if field.name not in _IN_SIGHT]
-                self.fields |= {field.name: _field(field, say) for field in rest}
-                self.group = gr.Dropdown(
-                    _groups(say), value="none", label=say("group"), min_width=130, elem_id="group"
-                )
-                self.k = gr.Slider(
-                    minimum=1,
-                    maximum=MAX_RESULTS,
-                    value=DEFAULT_RESULTS,
-                    step=1,
-                    label=say("k"),
-                    min_width=160,
-                    buttons=[],
-                    elem_id="k",
-                )
-                self.rerank = gr.Checkbox(False, label=say("rerank"), min_width=160, elem_id="rerank")
-
-    def connect(self, blocks: gr.Blocks) -> None:
-        """Say which event does what; whatever changes a search asks for one."""
-        on = self.events
-        encoded = ("state", "feedback", "scene")
-        self._ask_after(self.upload.change, on.encode, encoded)
-        self._ask_after(self.scene.select, on.draw, encoded, **_EACH)
-        self._ask_after(self.scene.edit, on.whole, encoded)
-        self._ask_after(self.scene.clear, on.empty, (*encoded, "upload"))
-        for component in (self.found, self.comparison):
-            self._ask_after(component.submit, on.similar, (*encoded, "upload"), **_EACH)
-            self._ask_after(component.like, on.mark, ("feedback",), **_EACH)
-        self._ask_after(self.found.clear, on.forget, ("feedback",))
-        self._ask_after(self.seen.select, on.choose, ("color", "type"), **_EACH)
-        read = ("words_before", "understood", *self.fields)
-        self._ask_after(self.words.submit, on.read, read)
-        self._ask_after(self.apply.click, on.read, read)
-        self._ask_after(self.clear.click, on.clear_filters, (*read, "words"))
-        closely = self._answer(self.closely.change, on.regions, ("comparison",), trigger_mode="always_last")
-        for component in (self.found, self.drawn, self.comparison):
-            # First, for events are answered in order: it must not end what this comparison starts.
-            component.select(None, cancels=closely, **_QUIET)
-            self._answer(
-                component.select,
-                on.compare,
-                ("comparison", "compared"),
-                counts="closely",
-                trigger_mode="multiple",
-            )
-        self._answer(self.found.download, on.download, ("file",)).then(None, [self.file], None, js=_FETCH)
-        said = tuple(self.translate("en"))
-        loaded = self._ask_after(blocks.load, self.translate, said, js=_REMEMBERED)
-        loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
-        translated = self._ask_after(self.language.input, self.translate, said, js=_REMEMBER)
-        self._answer(translated.then, on.scene, ("scene",))
-        self._search()
-
-    def _search(self) -> None:
-        """The one search of all causes: one follows another, so that what was asked last is shown last."""
-        # A number that is typed beside a slider is not released.
-        causes = [self.asked.change, self.group.input, self.rerank.input, self.k.change]
-        for component in self.fields.values():
-            if isinstance(component, gr.Slider):
-                causes.append(component.release)
-            elif isinstance(component, gr.Textbox):
-                causes += [component.submit, component.blur]
-            else:
-                causes.append(component.input)
-        self._answer(
-            partial(gr.on, causes),
-            self.events.search,
-            ("found", "drawn", "seen", "shown"),
-            trigger_mode="always_last",
-            concurrency_limit=4,
-        )
-
-    def _ask_after(
-        self,
-        event: Callable[..., Any],
-        handler: Callable[..., dict[str, Any]],
-        gives: Sequence[str],
-        **options: Any,
-    ) -> Any:
-        """Let a handler answer an event, and ask for a search afterwards."""
-        options = {"trigger_mode": "always_last", "concurrency_limit": 4, **options}
-        return self._answer(event, handler, gives, counts="asked", **options)
-
-    def _answer(
-        self,
-        event: Callable[..., Any],
-        handler: Callable[..., dict[str, Any]],
-        gives: Sequence[str],
-        counts: str | None = None,
-        **options: Any,
-    ) -> Any:
-        """Let a handler answer an event.
-
-        Args:
-            event: a component's.
-            handler: gets the values of those parts that its parameters name, and answers by name.
-            gives: names of the parts that it may answer with.
-            counts: a part that gets a number of its own, whose change starts what follows.
-            options: of the event.
-        """
-        names = [name for name in signature(handler).parameters if name != "event"]
-        fields = self.fields if "conditions" in names else {}
-        parts = {name: self._part(name) for name in names if name != "conditions"}
-
-        def answer(values: dict[Any, Any]) -> Any:
-            return answer_with(values)
-
-        def answer_event(values: dict[Any, Any], event: gr.EventData) -> Any:
-            return answer_with(values, event=event)
-
-        def answer_with(values: dict[Any, Any], **given: Any) -> Any:
-            given |= {name: values[part] for name, part in parts.items()}
-            if fields:
-                given["conditions"] = {name: values[field] for name, field in fields.items()}
-            answers = handler(**given)
-            if counts is not None:
-                answers = answers | {counts: next(_COUNT)}
-            return {self._part(name): value for name, value in answers.items()} or gr.skip()
-
-        return event(
-            answer_event if "event" in signature(handler).parameters else answer,
-            {*parts.values(), *fields.values()},
-            [self._part(name) for name in (*gives, *([counts] if counts else []))],
-            **_QUIET,
-            **options,
-        )
-
-    def _part(self, name: str) -> Any:
-        return self.fields[name] if name in self.fields else getattr(self, name)
-
-    def translate(self, language: str) -> dict[str, Any]:
-        """Everything that the page says, and what depends on the gallery's content, read anew."""
-        say = Say(language if language in LANGUAGES else "en")
-        texts: dict[str, Any] = {
-            "language": say.language,
-            "title": self.events.header(say),
-            "upload": gr.update(label=say("upload"), placeholder=say("drop")),
-            "words": gr.update(label=say("words"), placeholder=say("words.example")),
-            "apply": say("words.apply"),
-            "clear": say("words.clear"),
-            "group": gr.update(label=say("group"), choices=_groups(say)),
-            "pictures_tab": gr.update(label=say("tab.pictures")),
-            "track_tab": gr.update(label=say("tab.track")),
-        }
-        texts |= {name: gr.update(label=say(name)) for name in ("filters", "more", "k", "rerank")}
-        if self.examples is not None:
-            texts["examples"] = gr.update(label=say("examples"))
-        card = self.events.card
-        choices: dict[str, Any] = {
-            "color": _named(card.colors, say),
-            "type": _named(card.types, say),
-            "camera": self.events.cameras(say),
-        }
-        placeholders = self.events.placeholders()
-        for name in self.fields:
-            changes = {"choices": choices[name]} if name in choices else {}
-            if name in placeholders:
-                changes["placeholder"] = placeholders[name]
-            texts[name] = gr.update(label=say(name), **changes)
-        return texts
+    _answer(page, page.found.download, on.download, ("file",)).then(None, [page.file], None, js=_FETCH)
+    said = tuple(page.translate("en"))
+    loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)
+    loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
+    translated = _ask_after(page, page.language.input, page.translate, said, js=_REMEMBER)
+    _answer(page, translated.then, on.scene, ("scene",))
+    _search(page)
 
 
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
-_EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
-"""For events that carry something: one that waits for another would else be told as that one."""
-_COUNT = count(1)
+def _search(page: Layout) -> None:
+    """The one search of all causes: one follows another, so that what was asked last is shown last."""
+    # A number that is typed beside a slider is not released.
+    causes = [page.asked.change, page.group.input, page.rerank.input, page.k.change]
+    for component in page.fields.values():
+        if isinstance(component, gr.Slider):
+            causes.append(component.release)
+        elif isinstance(component, gr.Textbox):
+            causes += [component.submit, component.blur]
+        else:
+            causes.append(component.input)
+    _answer(
+        page,
+        partial(gr.on, causes),
+        page.events.search,
+        ("found", "drawn", "seen", "shown"),
+        trigger_mode="always_last",
+        concurrency_limit=4,
+    )
 
 
-def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:
-    script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in scripts)
-    return gr.HTML(value, elem_id=name, elem_classes="vr-plain", js_on_load=script or None)
+def _ask_after(
+    page: Layout,
+    event: Callable[..., Any],
+    handler: Callable[..., dict[str, Any]],
+    gives: Sequence[str],
+    **options: Any,
+) -> Any:
+    """Let a handler answer an event, and ask for a search afterwards."""
+    options = {"trigger_mode": "always_last", "concurrency_limit": 4, **options}
+    return _answer(page, event, handler, gives, counts="asked", **options)
 
 
-def _field(field: FilterField, say: Say) -> Any:
-    """The component in which a filter is given; what can be chosen comes with `translate`."""
-    elem_id = field.name.replace("_", "-")
-    if field.kind in ("class", "camera"):
-        return gr.Dropdown(
-            [],
-            value=[],
-            multiselect=True,
-            label=say(field.name),
-            min_width=150,
-            scale=2,
-            elem_id=f"filter-{elem_id}",
-        )
-    if field.kind == "probability":
-        return gr.Slider(
-            minimum=0,
-            maximum=1,
-            value=0,
-            step=0.05,
-            label=say(field.name),
-            min_width=160,
-            buttons=[],
-            elem_id=elem_id,
-        )
-    scale = 2 if field.kind == "place" else 1
-    return gr.Textbox(label=say(field.name), min_width=100, scale=scale, max_lines=1, elem_id=elem_id)
+def _answer(
+    page: Layout,
+    event: Callable[..., Any],
+    handler: Callable[..., dict[str, Any]],
+    gives: Sequence[str],
+    counts: str | None = None,
+    **options: Any,
+) -> Any:
+    """Let a handler answer an event.
 
+    Args:
+        page: where the parts are.
+        event: a component's.
+        handler: gets the values of those parts that its parameters name, and answers by name.
+        gives: names of the parts that it may answer with.
+        counts: a part that gets a number of its own, whose change starts what follows.
+        options: of the event.
+    """
+    names = [name for name in signature(handler).parameters if name != "event"]
+    fields = page.fields if "conditions" in names else {}
+    parts = {name: page.part(name) for name in names if name != "conditions"}
 
-def _named(values: Sequence[str], say: Say) -> list[tuple[str, str]]:
-    return [(say.label(value), value) for value in values]
+    def answer(values: dict[Any, Any]) -> Any:
+        return answer_with(values)
 
+    def answer_event(values: dict[Any, Any], event: gr.EventData) -> Any:
+        return answer_with(values, event=event)
 
-def _groups(say: Say) -> list[tuple[str, str]]:
-    return [(say(f"group.{name}"), name) for name in ("none", "track", "vehicle")]
+    def answer_with(values: dict[Any, Any], **given: Any) -> Any:
+        given |= {name: values[part] for name, part in parts.items()}
+        if fields:
+            given["conditions"] = {name: values[field] for name, field in fields.items()}
+        answers = handler(**given)
+        if counts is not None:
+            answers = answers | {counts: next(_COUNT)}
+        return {page.part(name): value for name, value in answers.items()} or gr.skip()
+
+    return event(
+        answer_event if "event" in signature(handler).parameters else answer,
+        {*parts.values(), *fields.values()},
+        [page.part(name) for name in (*gives, *([counts] if counts else []))],
+        **_QUIET,
+        **options,
+    )

@@ -1,4 +1,4 @@
-"""The page's HTML around the results: title, scene, predictions, what words meant, comparison, track."""
+"""The page's HTML around the results: title, scene, predictions, what words meant, comparison, trajectory."""
 
 import base64
 import io
@@ -142,7 +142,7 @@ def _value(condition: str, meaning: str, say: Say) -> str:
 
 
 def drawings(found: Sequence[Result], cameras: Sequence[Camera], marked: Collection[str], say: Say) -> str:
-    """The results as a track on a map, and by camera and time."""
+    """The results as a trajectory on a map, and by camera and time."""
     if not found:
         return ""
     drawn = trajectory_map(found, cameras, marked, say("map")) or f"<p>{escape(say('no.places'))}</p>"

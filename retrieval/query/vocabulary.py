@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "estate": ("estate", "estates", "estate car", "station wagon", "wagon", "旅行车", "瓦罐车"),
 }
 
-# What is left out without being told as not understood.
+# Left out without being reported as not understood.
 _FILLERS = """
 a an the this that those these of in at by on with and or but is was were are be been seen show find search
 look looking for me my i we want need please car cars vehicle vehicles any all some which who it its there

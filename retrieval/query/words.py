@@ -1,7 +1,7 @@
 """Plain words to filters: `white suv camera 3 after 8:00`, `白色 SUV 3号摄像头 8:00 之后`.
 
 Rules are tried one after another, those whose words could mean something else later; what a rule understands
-is taken out of the text, and what is left over at the end is told, never guessed.
+is taken out of the text, and what is left over at the end is reported, never guessed.
 """
 
 import re
@@ -67,7 +67,7 @@ def read_words(
     """Read conditions out of plain words, English or Chinese or both.
 
     Args:
-        text: what somebody typed; characters after the first 500 are told as not understood.
+        text: what somebody typed; characters after the first 500 are reported as not understood.
         card: what colours and types there are.
         cameras: what they are called and where they stand.
         last_known: the gallery's latest time; where it counts since 1970, `after 8:00` means that day.

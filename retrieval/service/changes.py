@@ -103,7 +103,7 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
     ) -> dict[str, Any]:
         """Add images, or replace those of these keys; once answered, they survive whatever happens.
 
-        An image that cannot be used is told in `errors`, by its key, and the others are added.
+        An image that cannot be used is reported in `errors`, by its key, and the others are added.
         """
         if len(entries) != len(image):
             raise HTTPException(422, f"{len(image)} images and {len(entries)} entries; one of each is needed")

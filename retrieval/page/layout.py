@@ -1,0 +1,194 @@
+"""The search page's layout: what stands where, and what it says in each language."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from retrieval.gallery.filters import FIELDS, FilterField, Filters
+from retrieval.page import cards
+from retrieval.page.events import PageEvents
+from retrieval.page.query_image import QueryImage
+from retrieval.page.state import QueryState, Shown
+from retrieval.page.texts import LANGUAGES, Say
+from retrieval.query.feedback import Feedback
+
+_IN_SIGHT = ("color", "type", "camera", "after", "before")
+"""Filters that always show; the others are in a part that opens."""
+
+DEFAULT_RESULTS = 20
+MAX_RESULTS = 100
+ASSETS = Path(__file__).parent / "assets"
+
+
+class Layout:
+    """The parts of one page: its components and states, by name."""
+
+    def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
+        self.events = events
+        self.state = gr.State(QueryState())
+        self.feedback = gr.State(Feedback())
+        self.shown = gr.State(Shown())
+        self.words_before = gr.State(Filters())
+        self.compared = gr.State("")
+        self.asked = gr.State(0)
+        """Changes whenever a search is asked for."""
+        self.closely = gr.State(0)
+        """Changes whenever a comparison wants its regions."""
+        say = Say()
+        with gr.Row(elem_id="top"):
+            self.title = gr.HTML(events.header(say), elem_classes="vr-plain", elem_id="title", scale=5)
+            self.language = gr.Radio(
+                [(name, code) for code, name in LANGUAGES.items()],
+                value=say.language,
+                show_label=False,
+                container=False,
+                min_width=150,
+                scale=0,
+                elem_id="language",
+            )
+        with gr.Row(equal_height=False, elem_id="layout"):
+            with gr.Column(scale=1, min_width=300, elem_id="query-column"):
+                self._query_column(examples, say)
+            with gr.Column(scale=4, min_width=320, elem_id="result-column"):
+                self._filter_rows(say)
+                with gr.Tabs(elem_id="tabs"):
+                    with gr.Tab(say("tab.pictures"), id="pictures") as self.pictures_tab:
+                        empty = cards.notice(say("nothing"), say("nothing.text"))
+                        self.found = _html("results", ("actions", "results"), empty)
+                    with gr.Tab(say("tab.track"), id="track") as self.track_tab:
+                        self.drawn = _html("drawings", ("actions",))
+        self.comparison = _html("compare", ("actions", "compare"))
+        self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
+
+    def _query_column(self, examples: Sequence[Path], say: Say) -> None:
+        self.upload = QueryImage(
+            label=say("upload"),
+            sources=["upload", "clipboard", "webcam"],
+            type="filepath",
+            image_mode=None,
+            height=280,
+            buttons=[],
+            placeholder=say("drop"),
+            elem_id="query",
+        )
+        self.scene = _html("scene", ("actions", "scene"))
+        self.seen = _html("prediction", ("actions",))
+        self.examples: gr.Dataset | None = None
+        if examples:
+            self.examples = gr.Examples(
+                [[str(path)] for path in examples],
+                inputs=[self.upload],
+                label=say("examples"),
+                examples_per_page=12,
+                cache_examples=False,
+                api_visibility="private",
+                elem_id="examples",
+            ).dataset
+
+    def _filter_rows(self, say: Say) -> None:
+        with gr.Row(elem_id="words-row"):
+            self.words = gr.Textbox(
+                label=say("words"), placeholder=say("words.example"), scale=6, max_lines=1, elem_id="words"
+            )
+            self.apply = gr.Button(say("words.apply"), scale=0, min_width=90, elem_id="apply")
+            self.clear = gr.Button(say("words.clear"), scale=0, min_width=160, elem_id="clear")
+        self.understood = _html("understood")
+        with gr.Accordion(say("filters"), open=True, elem_id="filters") as self.filters:
+            self.fields: dict[str, Any] = {}
+            with gr.Row():
+                self.fields |= {field.name: _field(field, say) for field in FIELDS if field.name in _IN_SIGHT}
+            with gr.Accordion(say("more"), open=False, elem_id="more") as self.more, gr.Row():
+                rest = [field for field in FIELDS if field.name not in _IN_SIGHT]
+                self.fields |= {field.name: _field(field, say) for field in rest}
+                self.group = gr.Dropdown(
+                    _groups(say), value="none", label=say("group"), min_width=130, elem_id="group"
+                )
+                self.k = gr.Slider(
+                    minimum=1,
+                    maximum=MAX_RESULTS,
+                    value=DEFAULT_RESULTS,
+                    step=1,
+                    label=say("k"),
+                    min_width=160,
+                    buttons=[],
+                    elem_id="k",
+                )
+                self.rerank = gr.Checkbox(False, label=say("rerank"), min_width=160, elem_id="rerank")
+
+    def part(self, name: str) -> Any:
+        """The component or state of a name; a filter's field goes by the filter's."""
+        return self.fields[name] if name in self.fields else getattr(self, name)
+
+    def translate(self, language: str) -> dict[str, Any]:
+        """Everything that the page says, and what depends on the gallery's content, read anew."""
+        say = Say(language if language in LANGUAGES else "en")
+        texts: dict[str, Any] = {
+            "language": say.language,
+            "title": self.events.header(say),
+            "upload": gr.update(label=say("upload"), placeholder=say("drop")),
+            "words": gr.update(label=say("words"), placeholder=say("words.example")),
+            "apply": say("words.apply"),
+            "clear": say("words.clear"),
+            "group": gr.update(label=say("group"), choices=_groups(say)),
+            "pictures_tab": gr.update(label=say("tab.pictures")),
+            "track_tab": gr.update(label=say("tab.track")),
+        }
+        texts |= {name: gr.update(label=say(name)) for name in ("filters", "more", "k", "rerank")}
+        if self.examples is not None:
+            texts["examples"] = gr.update(label=say("examples"))
+        card = self.events.card
+        choices: dict[str, Any] = {
+            "color": _named(card.colors, say),
+            "type": _named(card.types, say),
+            "camera": self.events.cameras(say),
+        }
+        placeholders = self.events.placeholders()
+        for name in self.fields:
+            changes = {"choices": choices[name]} if name in choices else {}
+            if name in placeholders:
+                changes["placeholder"] = placeholders[name]
+            texts[name] = gr.update(label=say(name), **changes)
+        return texts
+
+
+def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:
+    script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in scripts)
+    return gr.HTML(value, elem_id=name, elem_classes="vr-plain", js_on_load=script or None)
+
+
+def _field(field: FilterField, say: Say) -> Any:
+    """The component in which a filter is given; what can be chosen comes with `translate`."""
+    elem_id = field.name.replace("_", "-")
+    if field.kind in ("class", "camera"):
+        return gr.Dropdown(
+            [],
+            value=[],
+            multiselect=True,
+            label=say(field.name),
+            min_width=150,
+            scale=2,
+            elem_id=f"filter-{elem_id}",
+        )
+    if field.kind == "probability":
+        return gr.Slider(
+            minimum=0,
+            maximum=1,
+            value=0,
+            step=0.05,
+            label=say(field.name),
+            min_width=160,
+            buttons=[],
+            elem_id=elem_id,
+        )
+    scale = 2 if field.kind == "place" else 1
+    return gr.Textbox(label=say(field.name), min_width=100, scale=scale, max_lines=1, elem_id=elem_id)
+
+
+def _named(values: Sequence[str], say: Say) -> list[tuple[str, str]]:
+    return [(say.label(value), value) for value in values]
+
+
+def _groups(say: Say) -> list[tuple[str, str]]:
+    return [(say(f"group.{name}"), name) for name in ("none", "track", "vehicle")]
