@@ -96,7 +96,8 @@ with extra_imports(__name__, build_parser):
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Train; exit code 0 when the run is complete."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    arguments = build_parser().parse_args(given)
     _check(arguments)
     work = functools.partial(
         train,
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         data_roots=arguments.data_root,
         evaluate_on=arguments.evaluate_on,
         seed=arguments.seed,
-        command=shlex.join(["python", "-m", "training.launch", *(sys.argv[1:] if argv is None else argv)]),
+        command=shlex.join(["python", "-m", "training.launch", *given]),
         out=arguments.out,
         overwrite=arguments.overwrite,
         resume=arguments.resume,

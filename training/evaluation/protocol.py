@@ -13,7 +13,7 @@ from training.datasets.records import UNKNOWN, Record
 from training.distributed.devices import kind_of
 from training.evaluation.attributes import AttributeQuality, judge_attribute
 from training.evaluation.extract import EvaluationSet, Extracted, extract
-from training.evaluation.metrics import RankMetrics, evaluate_ranking
+from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking
 from training.options import RANKS
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
@@ -147,14 +147,15 @@ def evaluate_embeddings(
     def column(records: Sequence[Record], name: str) -> np.ndarray:
         return np.array([getattr(record, name) for record in records], np.int64)
 
+    labels = Labels.of(query_records, gallery_records)
     try:
         ranking = evaluate_ranking(
             query.embedding,
             gallery,
-            column(query_records, "vehicle_id"),
-            column(gallery_records, "vehicle_id"),
-            column(query_records, "camera_id"),
-            column(gallery_records, "camera_id"),
+            labels.query_ids,
+            labels.gallery_ids,
+            labels.query_cameras,
+            labels.gallery_cameras,
             metric,
         )
     except ValueError as error:

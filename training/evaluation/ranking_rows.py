@@ -86,7 +86,8 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[RankingRow]:
 def rows_table(rows: Sequence[RankingRow], ranks: Sequence[int] = RANKS) -> str:
     """The rows for a person to read, in percent; HIT@k of tracks stands under Rank-k."""
     width = max(len(row.name) for row in rows)
-    head = "".join(f"{name:>9}" for name in ("mAP", "mINP", *(f"Rank-{k}" for k in ranks), "seconds"))
+    names = ["mAP", "mINP"] + [f"Rank-{k}" for k in ranks] + ["seconds"]
+    head = "".join(f"{name:>9}" for name in names)
     lines = [" " * width + head]
     for row in rows:
         *shares, seconds = row.figures(ranks).values()

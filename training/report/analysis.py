@@ -101,22 +101,11 @@ def column(records: Sequence[Record], name: str) -> np.ndarray:
     return np.array([getattr(record, name) for record in records], np.int64)
 
 
-def labels_of(found: Embedded) -> Labels:
-    """Whose image is where."""
-    asked, known = found.query_records, found.gallery_records
-    return Labels(
-        column(asked, "vehicle_id"),
-        column(known, "vehicle_id"),
-        column(asked, "camera_id"),
-        column(known, "camera_id"),
-    )
-
-
 def analyse(found: Embedded) -> Analysis:
     """Look at every query's distances once."""
     asked = Embeddings(found.query.embedding, found.metric)
     known = Embeddings(found.gallery.embedding, found.metric)
-    labels = labels_of(found)
+    labels = Labels.of(found.query_records, found.gallery_records)
     farthest = np.sqrt(asked.squares.max(initial=0.0)) + np.sqrt(known.squares.max(initial=0.0))
     edges = np.linspace(0.0, max(float(farthest), 1e-12), FINE_BINS + 1)
     same, different = np.zeros(FINE_BINS, np.int64), np.zeros(FINE_BINS, np.int64)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.evaluation.distances import Embeddings, distance_rows
+from training.evaluation.metrics import Labels
 from training.evaluation.protocol import Embedded, Evaluation
-from training.report.analysis import labels_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def look_up(found: Embedded, evaluation: Evaluation, queries: list[int], count: 
         return []
     known = Embeddings(found.gallery.embedding, found.metric)
     asked = Embeddings(found.query.embedding[queries], found.metric)
-    labels = labels_of(found)
+    labels = Labels.of(found.query_records, found.gallery_records)
     examples = []
     for index, row, square in zip(queries, distance_rows(asked, known), asked.squares, strict=True):
         same = labels.gallery_ids == labels.query_ids[index]
@@ -83,7 +83,9 @@ def look_up(found: Embedded, evaluation: Evaluation, queries: list[int], count: 
         order = np.argsort(row, kind="stable")
         order = order[~junk[order]]
         first = int(np.flatnonzero(same[order])[0])
-        shown = [*range(min(count, len(order))), *([first] if first >= count else [])]
+        shown = list(range(min(count, len(order))))
+        if first >= count:
+            shown.append(first)
         results = tuple(
             RankedImage(
                 int(order[rank]),

@@ -106,7 +106,8 @@ class TrainState:
 
     def _own(self) -> list[Tensor]:
         """What each rank has for itself: BatchNorm's statistics and the state of torch's chance."""
-        return [*(buffer for model in self._models() for buffer in model.buffers()), torch.get_rng_state()]
+        buffers = [buffer for model in self._models() for buffer in model.buffers()]
+        return [*buffers, torch.get_rng_state()]
 
 
 def _bytes(tensor: Tensor) -> Tensor:
