@@ -161,8 +161,11 @@ def _answer(
             answers = answers | {counts: next(_COUNT)}
         return {page.part(name): value for name, value in answers.items()} or gr.skip()
 
+    wired = answer_event if "event" in signature(handler).parameters else answer
+    # Gradio names the event after its function.
+    wired.__name__ = handler.__name__
     return event(
-        answer_event if "event" in signature(handler).parameters else answer,
+        wired,
         {*parts.values(), *fields.values()},
         [page.part(name) for name in (*gives, *([counts] if counts else []))],
         **_QUIET,

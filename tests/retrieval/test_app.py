@@ -178,12 +178,15 @@ def test_page_takes_no_path_and_no_address(service: httpx.Client, images: Path, 
     if path == "SERVER_FILE":
         path = str(next((images / "image_query").iterdir()))
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    events = service.get("/config").json()["dependencies"]
-    for number, name in enumerate(("look", "search")):
-        event = next(item for item in events if item["api_name"] == name)
-        data: list = [file, None, None, "en"]
-        if name == "search":
-            data = [None, None, None, "en", 20, "none", False, [], [], [], file, "", "", "", 0, 0]
+    config = service.get("/config").json()
+    parts = {part["id"]: part["props"] for part in config["components"]}
+    for number, (name, place) in enumerate((("encode", "query"), ("search", "after"))):
+        event = next(item for item in config["dependencies"] if item["api_name"] == name)
+        data = [
+            file if parts[part].get("elem_id") == place else parts[part].get("value")
+            for part in event["inputs"]
+        ]
+        assert file in data
         answer = run_event(service, {"data": data, "fn_index": event["id"]}, f"{path}{number}")
         assert answer["success"] is False
         assert "Only uploaded images" in json.dumps(answer)

@@ -137,20 +137,21 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times) -> None:
 
     with running_service(own_gallery, encoder) as (_, searcher):
         events = PageEvents(AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)))
-        whole, *_ = answer(once(file), events.encode, upload(), QueryState(), Feedback(), "en")
+        whole = answer(once(file), events.encode, upload(), QueryState(), Feedback(), "en")["state"]
         shares = [BOX[0] / 640, BOX[1] / 480, BOX[2] / 640, BOX[3] / 480]
-        part, *_ = answer(once(file), events.draw, event(box=shares), upload(), "en")
+        part = answer(once(file), events.draw, event(box=shares), upload(), "en")["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
-            asked = (state, Feedback(), Shown(), "en", 10, "none", False, *EMPTY.values())
-            *_, shown = answer(once(), events.search, *asked)
-            page = (upload(), state, shown, Feedback(), "en")
+            asked = (state, Feedback(), Shown(), "en", 10, "none", False, EMPTY)
+            shown = answer(once(), events.search, *asked)["shown"]
+            page = (state, shown, Feedback(), "en")
             key = shown.results[0].key
-            html, _ = answer(once(), events.compare, event(key=key), *page)
-            assert "data:image/jpeg" in html
+            compared = answer(once(), events.compare, event(key=key), *page)
+            assert "data:image/jpeg" in compared["comparison"]
             result = searcher.gallery.picture(key) or b""
-            assert "vr-heat" in answer(once(file, result), events.regions, key, *page)
-        assert "vr-box" in answer(once(file), events.scene, upload(), part, "zh")
+            regions = answer(once(file, result), events.regions, key, upload(), *page)
+            assert "vr-heat" in regions["comparison"]
+        assert "vr-box" in answer(once(file), events.scene, upload(), part, "zh")["scene"]
 
 
 @pytest.mark.parametrize("size", [(96, 96), (640, 480)], ids=["shown as it is", "made small"])
