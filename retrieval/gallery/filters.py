@@ -47,7 +47,9 @@ class FilterField:
         Raises:
             UserError: it cannot be read.
         """
-        return _READ[self.kind](value) if isinstance(value, str) or self.kind in ("camera", "id") else value
+        if self.kind in ("camera", "id"):
+            return _id(value, self.name)
+        return _READ[self.kind](value) if isinstance(value, str) else value
 
     def write(self, value: Any) -> Any:
         """What `Filters` holds, as JSON; None where it does not filter."""
@@ -58,13 +60,13 @@ class FilterField:
         return value or None if self.kind == "probability" else value
 
 
-def _id(value: Any) -> int:
+def _id(value: Any, what: str) -> int:
     try:
         number = int(value)
     except ValueError:
-        raise UserError(f"{value!r} is not an id; write a whole number") from None
+        number = INT64["le"] + 1
     if not INT64["ge"] <= number <= INT64["le"]:
-        raise UserError(f"{number} is not an id; write a whole number of 64 bits")
+        raise UserError(f"{value} is not a {what} id; write a whole number of 64 bits")
     return number
 
 
@@ -77,8 +79,6 @@ def _probability(text: str) -> float:
 
 _READ: dict[Kind, Callable[[Any], Any]] = {
     "class": str,
-    "camera": _id,
-    "id": _id,
     "time": parse_time,
     "place": parse_near,
     "probability": _probability,
