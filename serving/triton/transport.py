@@ -16,6 +16,9 @@ from serving.triton.configs import ENTRY_MODEL
 from serving.triton.link import Link, TritonError
 from serving.triton.shared_region import SharedRegion
 
+_LAST_ANSWERS = 5.0
+"""Seconds that closing waits for answers that nobody wants any more."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -93,6 +96,7 @@ class StreamTransport(MessageTransport):
     def __init__(self, link: Link, outputs: dict[str, int]) -> None:
         super().__init__(link, outputs)
         self._idle: list[_Stream] = []
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def infer(self, images: list[bytes]) -> Answer:
         """See `Transport`."""
@@ -101,7 +105,7 @@ class StreamTransport(MessageTransport):
             result = await stream.ask({"model_name": ENTRY_MODEL, **self._request(images)})
         except BaseException:
             # Also when nobody waits any longer: the answer would be taken for that of the next request.
-            stream.cancel()
+            self._end(stream)
             raise
         self._idle.append(stream)
         return self._read(result, len(images))
@@ -109,13 +113,21 @@ class StreamTransport(MessageTransport):
     async def close(self) -> None:
         """See `Transport`."""
         while self._idle:
-            self._idle.pop().cancel()
+            self._end(self._idle.pop())
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_LAST_ANSWERS)
+
+    def _end(self, stream: "_Stream") -> None:
+        task = asyncio.ensure_future(stream.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
 class _Stream:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._requests: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._answer: asyncio.Future[Any] | None = None
         # Without the header, errors on a stream come as texts that do not tell a full queue from a bad image.
         self._answers = link.client.stream_infer(self._feed(), headers={"triton_grpc_error": "true"})
 
@@ -125,8 +137,10 @@ class _Stream:
 
     async def ask(self, request: dict[str, Any]) -> Any:
         self._requests.put_nowait(request)
+        self._answer = asyncio.ensure_future(self._next())
         try:
-            answer = await anext(self._answers, None)
+            # gRPC cancels a stream whose reader is cancelled; see `end`.
+            answer = await asyncio.shield(self._answer)
         except self._link.errors as error:
             self._link.fail(error)
         if answer is None:
@@ -136,9 +150,21 @@ class _Stream:
             self._link.fail(failure)
         return result
 
-    def cancel(self) -> None:
+    async def _next(self) -> Any:
+        return await anext(self._answers, None)
+
+    async def end(self) -> None:
+        """Ask nothing more, and throw away what is still answered.
+
+        A stream that is cancelled while the server has a request of it can crash Triton 2.51, which then
+        touches what the cancellation has freed.
+        """
         self._requests.put_nowait(None)
-        self._answers.cancel()
+        with contextlib.suppress(*self._link.errors, asyncio.CancelledError):
+            if self._answer is not None:
+                await self._answer
+            while await self._next() is not None:
+                pass
 
 
 class SharedMemoryTransport:
