@@ -60,6 +60,15 @@ def open_link(address: TritonAddress) -> Link:
     return GrpcLink(address) if address.protocol == "grpc" else HttpLink(address)
 
 
+_UNAVAILABLE = (
+    "Exceeds maximum queue size",
+    "Request timeout expired",
+    "has no available versions",
+    "not ready",
+)
+"""What Triton says where it refuses a request that may be asked again."""
+
+
 class GrpcLink:
     """Speaks gRPC."""
 
@@ -88,6 +97,8 @@ class GrpcLink:
         code = str(error.code()) if hasattr(error, "code") else str(error.status())
         text = error.details() if hasattr(error, "details") else error.message()
         code = code.removeprefix("StatusCode.")
+        if code == "None":  # an answer on a stream, which has a text alone
+            code = "UNAVAILABLE" if any(words in text for words in _UNAVAILABLE) else "FAILED"
         raise TritonError(f"{code}: {text}", transient=code == "UNAVAILABLE") from error
 
     def version(self, result: Any) -> str:

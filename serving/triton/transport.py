@@ -91,7 +91,7 @@ class MessageTransport:
 
 
 class StreamTransport(MessageTransport):
-    """Requests follow each other on gRPC streams; a stream carries one at a time, and a failure ends it."""
+    """Requests follow each other on gRPC streams; a stream carries one at a time."""
 
     def __init__(self, link: Link, outputs: dict[str, int]) -> None:
         super().__init__(link, outputs)
@@ -102,12 +102,14 @@ class StreamTransport(MessageTransport):
         """See `Transport`."""
         stream = self._idle.pop() if self._idle else _Stream(self._link)
         try:
-            result = await stream.ask({"model_name": ENTRY_MODEL, **self._request(images)})
+            result, failure = await stream.ask({"model_name": ENTRY_MODEL, **self._request(images)})
         except BaseException:
             # Also when nobody waits any longer: the answer would be taken for that of the next request.
             self._end(stream)
             raise
         self._idle.append(stream)
+        if failure is not None:
+            self._link.fail(failure)
         return self._read(result, len(images))
 
     async def close(self) -> None:
@@ -128,14 +130,15 @@ class _Stream:
         self._link = link
         self._requests: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._answer: asyncio.Future[Any] | None = None
-        # Without the header, errors on a stream come as texts that do not tell a full queue from a bad image.
-        self._answers = link.client.stream_infer(self._feed(), headers={"triton_grpc_error": "true"})
+        # Without the header `triton_grpc_error`: with it a request that fails ends its stream, and Triton 2.51
+        # can crash then (`HandleCancellation called even when the context was not cancelled`).
+        self._answers = link.client.stream_infer(self._feed())
 
     async def _feed(self) -> AsyncIterator[dict[str, Any]]:
         while (request := await self._requests.get()) is not None:
             yield request
 
-    async def ask(self, request: dict[str, Any]) -> Any:
+    async def ask(self, request: dict[str, Any]) -> tuple[Any, Exception | None]:
         self._requests.put_nowait(request)
         self._answer = asyncio.ensure_future(self._next())
         try:
@@ -145,10 +148,7 @@ class _Stream:
             self._link.fail(error)
         if answer is None:
             raise TritonError("the server ended the stream", transient=True)
-        result, failure = answer
-        if failure is not None:
-            self._link.fail(failure)
-        return result
+        return answer
 
     async def _next(self) -> Any:
         return await anext(self._answers, None)
