@@ -20,7 +20,7 @@ import pytest
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.entries import Entry
-from retrieval.local.index_policy import IndexPlan
+from retrieval.local.index_policy import IndexPolicy
 from serving.encoders.encoder import open_encoder
 from tests.retrieval.running_app import running_app
 from training.datasets import read_split
@@ -208,8 +208,8 @@ def test_figures_over_rest_with_the_automatic_index(made: Made, tmp_path: Path) 
     vectors = np.stack([entry.embedding for entry in real])
     base, one, other = (vectors[chance.integers(0, len(real), 6000)] for _ in range(3))
     others = base + np.float32(1.5) * (one - other)
-    plan = IndexPlan(exact_up_to=4000)
-    with open_gallery(tmp_path / "gallery", model=model, writable=True, plan=plan) as large:
+    policy = IndexPolicy(exact_up_to=4000)
+    with open_gallery(tmp_path / "gallery", model=model, writable=True, policy=policy) as large:
         large.add(real)
         large.add(Entry(f"other/{n}", vector) for n, vector in enumerate(others))
         held = [entry for batch in large.entries() for entry in batch]

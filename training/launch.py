@@ -101,14 +101,14 @@ def main(argv: list[str] | None = None) -> int:
     _check(arguments)
     work = functools.partial(
         train,
-        recipe=load_recipe(
+        load_recipe(
             arguments.recipe,
             epochs=arguments.epochs,
             init=arguments.init,
             amp=arguments.amp,
             loss_scale=arguments.loss_scale,
         ),
-        data_roots=arguments.data_root,
+        arguments.data_root,
         evaluate_on=arguments.evaluate_on,
         seed=arguments.seed,
         command=shlex.join(["python", "-m", "training.launch", *given]),

@@ -130,7 +130,7 @@ class _Stream:
         self._link = link
         self._requests: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._answer: asyncio.Future[Any] | None = None
-        # Without the header `triton_grpc_error`: with it a request that fails ends its stream, and Triton 2.51
+        # Without the header `triton_grpc_error`: with it a failing request ends its stream, and Triton 2.51
         # can crash then (`HandleCancellation called even when the context was not cancelled`).
         self._answers = link.client.stream_infer(self._feed())
 

@@ -33,14 +33,14 @@ from zoo.weights import save_weights
 
 
 def train(
-    ranks: Ranks,
     recipe: Recipe,
     data_roots: Sequence[str | Path],
+    ranks: Ranks | None = None,
     *,
-    evaluate_on: str | None,
-    seed: int,
-    command: str,
-    out: Path | None,
+    evaluate_on: str | None = None,
+    seed: int = 0,
+    command: str = "",
+    out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -48,6 +48,7 @@ def train(
     """Train on one rank, in a run's folder; see `Trainer` for what is not told here.
 
     Args:
+        ranks: this process's place among those that train together; None where it trains alone, on the CPU.
         out: the run's folder; None for a fresh one.
         overwrite: replace a run that it holds.
         resume: continue a run: that of `out`, or else the newest unfinished one.
@@ -55,6 +56,7 @@ def train(
     Returns:
         What metrics.json holds, and the run's folder as `run`; None but of the first rank.
     """
+    ranks, out = ranks or Ranks(), None if out is None else Path(out)
     trainer = Trainer(recipe, data_roots, ranks, seed, command, evaluate_on)
     if not ranks.is_first:
         trainer.run(None, resume, checkpoint_every)
