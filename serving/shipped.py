@@ -1,4 +1,4 @@
-"""The models that the package carries ready to run, by name. No torch.
+"""The models that run by their name: those the package carries, and networks that were fetched. No torch.
 
 Beside the weights `NAME.safetensors` lies `NAME.onnx`, a graph that holds no weights: they are ONNX external
 data, at their places in the weights file. `NAME.sha256` tells the hash of the bundle that `serving.export`
@@ -12,7 +12,7 @@ from serving.bundle import Bundle, ExportedModel
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.hub.cache import verify_weights
-from zoo.registry import PRETRAINED
+from zoo.registry import PRETRAINED, network_folder
 
 
 def shipped_names() -> list[str]:
@@ -25,14 +25,21 @@ def is_shipped(name: str) -> bool:
     return name in shipped_names() and not Path(name).exists()
 
 
+def is_name(name: str) -> bool:
+    """Tell the name of a shipped model or of a fetched network from a path."""
+    return is_shipped(name) or network_folder(name) is not None
+
+
 def open_exported(spec: str | Path) -> ExportedModel:
-    """Open a bundle by its path, or a shipped model by its name.
+    """Open a bundle by its path, a shipped model or a fetched network by its name.
 
     Raises:
         UserError: neither, or its files are missing or damaged.
     """
     name = str(spec)
     if not is_shipped(name):
+        if (folder := network_folder(name)) is not None:
+            return Bundle.open(folder)
         if not Path(name).exists() and "/" not in name:
             raise UserError(
                 f"{name}: no bundle there, and no model that is shipped ({', '.join(shipped_names())}); "

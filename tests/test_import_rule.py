@@ -72,6 +72,7 @@ package's root. What is not named here is the package's root, which may import e
 PROCESSES = {
     "serving.conversion.training_command": "training.evaluate",
     "training.acceptance": "serving.export",
+    "zoo.fetch": "serving.export",
 }
 """The modules that run another package's command, and the command."""
 

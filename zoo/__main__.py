@@ -10,9 +10,16 @@ from typing import Any
 from zoo.card import Card
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
-from zoo.hub.cache import models_folder, verify_weights
+from zoo.hub.cache import models_folder, object_path, verify_weights
 from zoo.hub.remote import RemoteFile, find_remote, list_remote, recognise
-from zoo.registry import PRETRAINED, list_models, read_card, weights_path
+from zoo.registry import (
+    PRETRAINED,
+    list_models,
+    list_networks,
+    network_folder,
+    read_card,
+    weights_path,
+)
 
 
 @exit_on_user_error
@@ -40,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser(
         "fetch",
-        examples=["densenet121.pamtri-veri-multitask --accept-licence"],
+        examples=[
+            "densenet121.pamtri-veri-multitask --accept-licence",
+            "osnet_ain.vehicle-reid-0001",
+        ],
         help="bring a published file into the cache, verified",
     )
     fetch.add_argument("name", help="as `zoo list` names it")
@@ -93,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(arguments: argparse.Namespace) -> dict[str, Any]:
-    shipped, cached, remote = list_models(), list_models(models_folder()), list_remote()
+    shipped, remote = list_models(), list_remote()
+    cached = [*list_models(models_folder()), *list_networks()]
     here = {card.name for card in (*shipped, *cached)}
     fetchable = [entry for entry in remote if entry.name not in here]
     if not arguments.json:
@@ -130,6 +141,8 @@ def _show(arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
         print(f"{name:<16} {text}")
+    if network_folder(arguments.name) is not None:
+        return card
     # Of the card alone one would think that the model is here.
     verify_weights(weights_path(arguments.name), found.weights_sha256)
     return card
@@ -144,6 +157,8 @@ def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
     for remark in remarks:
         print(remark)
     print(f"{entry.name}: {path}")
+    if entry.kind == "network":
+        print(f"its name is an encoder: vehicle-reid ingest --encoder {entry.name} ...")
     if entry.kind == "file":
         print(f"put it where it belongs with: python -m zoo push-to-folder {entry.name} FOLDER")
     return {"name": entry.name, "path": str(path), "remarks": remarks}
@@ -156,6 +171,11 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     fields = {"licence": arguments.licence} if arguments.licence else {}
     name, size = arguments.name, (256, 256)
     entry = recognise(arguments.file)
+    if entry is not None and entry.kind == "network":
+        raise UserError(
+            f"{arguments.file}: is {entry.origin}, a network in ONNX; put it at {object_path(entry.digest)} "
+            f"and run `python -m zoo fetch {entry.name}`"
+        )
     if entry is not None and entry.kind == "checkpoint":
         print(f"{arguments.file} is {entry.origin}")
         _show_licence(entry)

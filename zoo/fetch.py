@@ -1,18 +1,23 @@
 """From an entry of the registry to verified bytes in the cache, and from there to a model."""
 
 import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.hub.cache import models_folder, object_path, verify_weights
+from zoo.hub.cache import Digest, models_folder, networks_folder, object_path, verify_weights
 from zoo.hub.download import DownloadError, download
 from zoo.hub.remote import RemoteFile
 
 
 def fetch(entry: RemoteFile, accept_licence: bool = False, offline: bool = False) -> tuple[Path, list[str]]:
-    """Bring an entry into the cache: its bytes verified, a checkpoint imported as a model.
+    """Bring an entry into the cache: its bytes verified, a checkpoint a model, a network a bundle.
 
     Args:
         entry: from `zoo.hub.remote`.
@@ -20,15 +25,17 @@ def fetch(entry: RemoteFile, accept_licence: bool = False, offline: bool = False
         offline: takes what the cache holds and asks no network.
 
     Returns:
-        The model's weights, or the file itself, and remarks on what was done.
+        The model's weights, the bundle, or the file itself, and remarks on what was done.
 
     Raises:
         UserError: the licence is not accepted, the network refuses (with the steps by hand), the bytes are
-            wrong (they are removed), or the checkpoint does not fit.
+            wrong (they are removed), or the checkpoint or network does not fit.
     """
     entry.check_licence(accept_licence)
     if entry.kind == "file":
         return _fetch_object(entry, offline), []
+    if entry.kind == "network":
+        return _fetch_network(entry, offline)
     weights = models_folder() / f"{entry.name}.safetensors"
     if weights.exists() and weights.with_suffix(".json").exists():
         card = Card.read(weights.with_suffix(".json"))
@@ -51,6 +58,49 @@ def card_fields(entry: RemoteFile) -> dict[str, Any]:
         "source": f"{entry.origin}, {entry.digest}",
         "notes": entry.notes,
     }
+
+
+def _fetch_network(entry: RemoteFile, offline: bool) -> tuple[Path, list[str]]:
+    bundle = networks_folder() / entry.name
+    if _is_whole(bundle, entry):
+        return bundle, ["already made into a bundle"]
+    file = _fetch_object(entry, offline)
+    # Of another release or damaged, and the cache's own.
+    shutil.rmtree(bundle, ignore_errors=True)
+    height, width = map(str, entry.input_size)
+    fields = card_fields(entry)
+    command = [
+        *("serving.export", "--onnx", str(file), "--size", height, width, *entry.pixels.split()),
+        *("--name", entry.name, "--out", str(bundle)),
+        *(part for field, text in fields.items() for part in (f"--{field}", text)),
+    ]
+    # A process, because the zoo knows nothing of what is built on it. This project's own `serving`, not a
+    # folder of that name in the user's.
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UserError(
+            f"{entry.name}: serving.export made no bundle of {file} (exit code {done.returncode}); its "
+            "message stands above"
+        )
+    return bundle, done.stdout.splitlines()
+
+
+def _is_whole(bundle: Path, entry: RemoteFile) -> bool:
+    """Whether a bundle is there, of the entry's file, and its model what it was measured with."""
+    try:
+        report = json.loads((bundle / "parity.json").read_text(encoding="utf-8"))
+        card = Card.read(bundle / "card.json")
+        found = Digest("sha256", "").of(bundle / "model.onnx")
+    except (OSError, ValueError, UserError):
+        return False
+    return entry.digest.value in card.source and found.value == report.get("model_hash")
 
 
 def _fetch_object(entry: RemoteFile, offline: bool) -> Path:

@@ -25,7 +25,7 @@ def push_to_folder(name: str, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     for entry in list_remote():
-        if entry.name == name and entry.kind == "file":
+        if entry.name == name and entry.kind in ("file", "network"):
             source = object_path(entry.digest)
             if not source.exists():
                 raise UserError(f"{name}: not fetched yet; run `python -m zoo fetch {name}`")

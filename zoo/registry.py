@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import zoo.models
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.hub.cache import models_folder
+from zoo.hub.cache import models_folder, networks_folder
 from zoo.hub.remote import list_remote
 
 if TYPE_CHECKING:
@@ -133,6 +133,28 @@ def list_models(folder: Path | None = None) -> list[Card]:
     return sorted((Card.read(path) for path in paths), key=lambda card: card.name)
 
 
+def list_networks() -> list[Card]:
+    """Read the cards of others' networks that were fetched, sorted by name."""
+    cards = (Card.read(path) for path in networks_folder().glob("[!.]*/card.json"))
+    return sorted(cards, key=lambda card: card.name)
+
+
+def network_folder(name: str | Path) -> Path | None:
+    """Find the bundle of a fetched network by its name; None for any other name, and for what lies at a path.
+
+    Raises:
+        UserError: it can be fetched, and was not yet.
+    """
+    if Path(name).exists() or "/" in str(name):
+        return None
+    folder = networks_folder() / str(name)
+    if (folder / "card.json").exists():
+        return folder
+    if str(name) in (entry.name for entry in list_remote() if entry.kind == "network"):
+        raise UserError(f"{name}: not fetched yet; run `python -m zoo fetch {name}`")
+    return None
+
+
 def weights_path(name_or_path: str | Path) -> Path:
     """Find the weights of a shipped or cached model, or take the path of a `.safetensors` file as it is.
 
@@ -143,6 +165,11 @@ def weights_path(name_or_path: str | Path) -> Path:
     if path.suffix == ".safetensors" or path.exists():
         return path
     name = str(name_or_path)
+    if (bundle := network_folder(name)) is not None:
+        raise UserError(
+            f"{name}: a network in ONNX, without weights of ours; use its name as an encoder, or the file "
+            f"{bundle / 'model.onnx'}"
+        )
     folders = (PRETRAINED, models_folder())
     found = {card.name: folder for folder in reversed(folders) for card in list_models(folder)}
     if name not in found:
@@ -161,6 +188,8 @@ def read_card(name_or_path: str | Path) -> Card:
     Raises:
         UserError: no such model, or no card with the weights.
     """
+    if (bundle := network_folder(name_or_path)) is not None:
+        return Card.read(bundle / "card.json")
     path = weights_path(name_or_path)
     beside = path.with_suffix(".json")
     if beside.exists():

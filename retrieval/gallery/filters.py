@@ -152,9 +152,16 @@ class Filters:
         """Tell what is wrong with the conditions.
 
         Raises:
-            UserError: a colour or type that the card does not have, a time range that ends too early, no
+            UserError: a condition on what the model does not predict, which no image could meet; a colour or
+                type that the card does not have, a time range that ends too early, no
                 circle, or no probability.
         """
+        for what, output, asked in (
+            ("colour", "color_probs", self.colors or self.color_confidence),
+            ("type", "type_probs", self.types or self.type_confidence),
+        ):
+            if asked and output not in card.outputs:
+                raise UserError(f"{card.name} predicts no {what}; leave out the filter on it")
         class_indices("colour", self.colors, card.colors)
         class_indices("type", self.types, card.types)
         if self.after is not None and self.before is not None and self.after > self.before:

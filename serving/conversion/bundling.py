@@ -1,7 +1,9 @@
 """From a model and its card to a bundle: graph, proofs and Triton repository, whole or not at all."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,34 @@ def export_bundle(
     # The identity classifier is no part of what is deployed, so the card must not promise it either.
     card = card.replace(options={**card.options, "num_ids": 0}) if "num_ids" in card.options else card
     deployed = DeployedModel(model, card)
+
+    def write(onnx_file: Path) -> dict[str, Any]:
+        export_onnx(deployed, card, onnx_file)
+        return {"precision": "fp32", **check_parity(deployed, card, onnx_file, tolerance)}
+
+    return write_bundle(card, out, write, reduction)
+
+
+def write_bundle(
+    card: Card,
+    out: str | Path,
+    write: Callable[[Path], dict[str, Any]],
+    reduction: Reduction | None = None,
+) -> Bundle:
+    """Write a bundle around an ONNX file, whole or not at all.
+
+    Args:
+        card: of the model.
+        out: folder of the bundle; an earlier bundle there is replaced.
+        write: writes the file at the path it is given, proves it, and returns the parity report.
+        reduction: to what precision; as written where None is given.
+
+    Raises:
+        UserError: of `write`; the reduced file is too far from it; or `out` cannot be written.
+    """
     with writing(out) as folder:
         onnx_file = folder / "model.onnx"
-        export_onnx(deployed, card, onnx_file)
-        report = {"precision": "fp32", **check_parity(deployed, card, onnx_file, tolerance)}
+        report = write(onnx_file)
         if reduction is not None:
             report |= _reduce(onnx_file, card, reduction)
         model_hash = file_hash(onnx_file)
@@ -83,9 +109,9 @@ def _reduce(onnx_file: Path, card: Card, reduction: Reduction) -> dict[str, Any]
                 "int8 is calibrated on real images: name a folder with --calibration, or a data set with "
                 "--data-root, whose training images are then taken"
             )
-        to_int8(full, onnx_file, inputs)
+        _convert(card, "int8", partial(to_int8, full, onnx_file, inputs))
     else:
-        to_fp16(full, onnx_file)
+        _convert(card, "fp16", partial(to_fp16, full, onnx_file))
     if inputs is None:
         inputs = {name: value.numpy() for name, value in sample_inputs(card, batch=16).items()}
     report: dict[str, Any] = {
@@ -100,3 +126,14 @@ def _reduce(onnx_file: Path, card: Card, reduction: Reduction) -> dict[str, Any]
         )
     full.unlink()
     return report
+
+
+def _convert(card: Card, precision: Precision, convert: Callable[[], None]) -> None:
+    """Run a converter; those of onnxruntime fail in many ways on operators that they have not met."""
+    try:
+        convert()
+    except Exception as error:
+        raise UserError(
+            f"{card.name}: cannot be made {precision} ({' '.join(str(error).split())[:300]}); no bundle was "
+            "written. Leave out --precision"
+        ) from error

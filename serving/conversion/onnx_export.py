@@ -33,7 +33,7 @@ class DeployedModel(nn.Module):
 
     def __init__(self, model: nn.Module, card: Card) -> None:
         super().__init__()
-        self.inference = InferenceModel(model, card)
+        self.inference: nn.Module = InferenceModel(model, card)
         self.input_names = ["image", *card.pose_inputs]
         self.output_names = list(card.outputs)
 
@@ -43,7 +43,7 @@ class DeployedModel(nn.Module):
         return tuple(getattr(outputs, name) for name in self.output_names)
 
 
-def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True) -> None:
+def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True, opset: int = OPSET) -> None:
     """Write the model as ONNX.
 
     Args:
@@ -51,6 +51,7 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True)
         card: its card, which goes into the file.
         path: of the file.
         fold: BatchNorm into the convolution before it; without, every initializer is a parameter as it is.
+        opset: another one is for a graph that has to fit another.
 
     The TorchScript exporter is used on purpose. The one built on torch.export writes opset 18 and IR version
     10: its conversion of this graph to an older opset fails with a mere warning, and ATC reads neither. This
@@ -71,7 +72,7 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True)
             dynamo=False,
             training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=fold,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=model.input_names,
             output_names=model.output_names,
             dynamic_axes=axes,

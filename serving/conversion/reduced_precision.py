@@ -67,7 +67,7 @@ def to_int8(source: Path, target: Path, calibration: Inputs) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        first = next(node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv")
+        first = _first_convolutions(onnx.load(prepared).graph)
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # the quantizer advises pre-processing, which was just done
         try:
@@ -77,7 +77,7 @@ def to_int8(source: Path, target: Path, calibration: Inputs) -> None:
                 _Reader(calibration),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[first],
+                nodes_to_exclude=first,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -85,6 +85,27 @@ def to_int8(source: Path, target: Path, calibration: Inputs) -> None:
         finally:
             logging.root.setLevel(level)
     _save(onnx.load(target), source, target)
+
+
+def _first_convolutions(graph: onnx.GraphProto) -> list[str]:
+    """Name the convolutions that no other one comes before: one, or one for each network in the graph.
+
+    Raises:
+        ValueError: there are no others.
+    """
+    after_one: set[str] = set()
+    first, others = [], 0
+    for node in graph.node:
+        is_after = not after_one.isdisjoint(node.input)
+        is_convolution = node.op_type == "Conv"
+        if is_convolution and not is_after:
+            first.append(node.name)
+        others += is_convolution and is_after
+        if is_convolution or is_after:
+            after_one.update(node.output)
+    if not others:
+        raise ValueError("it has no convolutions after the first, which are what is quantised")
+    return first
 
 
 class _Reader(CalibrationDataReader):

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
-from serving.shipped import is_shipped
+from serving.shipped import is_name
 from serving.triton.address import PREFIX, TritonAddress
 from zoo.card import Card
 from zoo.errors import UserError
@@ -95,9 +95,9 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
     """Open an encoder.
 
     Args:
-        spec: name of a shipped model or path of a bundle; `openvino:` before it for OpenVINO to run it,
-            `auto:` for the faster of onnxruntime and OpenVINO here. Or `ascend:PATH` of an .om file, or a
-            server as `serving.triton.address` describes it.
+        spec: name of a shipped model or of a fetched network, or path of a bundle; `openvino:` before it for
+            OpenVINO to run it, `auto:` for the faster of onnxruntime and OpenVINO here. Or `ascend:PATH` of
+            an .om file, or a server as `serving.triton.address` describes it.
         threads: of the in-process model; every core where None is given. A server has its own.
 
     Raises:
@@ -134,4 +134,4 @@ def portable_spec(spec: str) -> str:
         return spec
     prefix = next((each for each in _PREFIXES if spec.startswith(each)), "")
     model = spec.removeprefix(prefix)
-    return spec if is_shipped(model) else f"{prefix}{Path(model).resolve()}"
+    return spec if is_name(model) else f"{prefix}{Path(model).resolve()}"

@@ -1,12 +1,19 @@
 """From a repository's address to a model that loads: verified, resumed, refused, offline."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from serving.conversion.foreign_options import read_foreign_options
+from serving.encoders.encoder import open_encoder
+from serving.export import build_parser
+from tests.serving.conversion.networks import TinyNet, write_onnx
 from tests.zoo.reference import reference_state, write_reference
 from tests.zoo.server import RangeServer, serving
 from zoo.__main__ import main
@@ -33,6 +40,15 @@ digest = "git:{checkpoint}"
 input_size = [64, 96]
 notes = "A model from far away."
 
+[entries."tiny.far"]
+source = "far"
+kind = "network"
+path = "networks/tiny.onnx"
+digest = "sha256:{network}"
+input_size = [64, 48]
+pixels = "--order BGR --values 0..255 --mean 0 0 0 --std 1 1 1 --metric cosine"
+notes = "A network from far away."
+
 [entries."labels.far"]
 source = "far"
 kind = "file"
@@ -49,8 +65,9 @@ class Repository:
         self.server = server
         self.checkpoint = folder / "raw" / COMMIT / "models" / "far%20away" / "model_best.pth.tar"
         self.labels = folder / "raw" / COMMIT / "data" / "label_query.csv"
+        self.network = folder / "raw" / COMMIT / "networks" / "tiny.onnx"
         self.listing = listing
-        for path in (self.checkpoint, self.labels):
+        for path in (self.checkpoint, self.labels, self.network):
             path.parent.mkdir(parents=True)
         self.labels.write_text("0002_c002_00030600_0.jpg,2,5,1\n")
 
@@ -60,6 +77,7 @@ class Repository:
             if self.checkpoint.exists()
             else "0" * 40,
             "labels": Digest("sha256", "").of(self.labels).value,
+            "network": Digest("sha256", "").of(self.network).value if self.network.exists() else "0" * 64,
         }
         text = REMOTE.format(
             home=self.server.url, commit=COMMIT, non_commercial=str(non_commercial).lower(), **digests
@@ -109,7 +127,11 @@ def test_a_checkpoint_becomes_a_model(repository: Repository, capsys: pytest.Cap
     assert len(repository.server.requests) == 1
     assert main(["list"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in rows if "far" in line] == [[MODEL, "cached"], ["labels.far", "to"]]
+    assert [line.split()[:2] for line in rows if "far" in line] == [
+        [MODEL, "cached"],
+        ["tiny.far", "to"],
+        ["labels.far", "to"],
+    ]
     # Weights that were damaged since are made anew, from the verified file that the cache still has.
     weights = Path(json.loads(out.splitlines()[-1])["path"])
     whole = weights.read_bytes()
@@ -218,3 +240,73 @@ def test_a_hostile_checkpoint_with_the_right_digest_is_still_refused(
     assert "nothing was executed" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
     assert not list(cache.rglob("*.safetensors"))
+
+
+def test_a_network_becomes_an_encoder(
+    repository: Repository, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = TinyNet()
+    write_onnx(repository.network, model)
+    repository.list(non_commercial=False)
+    with pytest.raises(UserError, match=r"not fetched yet; run `python -m zoo fetch tiny\.far`"):
+        open_encoder("tiny.far")
+    assert fetch("tiny.far", "--json") == 0
+    bundle = Path(json.loads(capfd.readouterr().out.splitlines()[-1])["path"])
+    encoder = open_encoder("tiny.far")
+    card = encoder.card
+    assert (card.name, card.channels, card.metric, card.colors) == ("tiny.far", "BGR", "cosine", ())
+    assert card.licence == "Far Licence, non-commercial"
+    assert remote.find_remote("tiny.far").digest.value in card.source
+    assert card == read_card("tiny.far")
+    assert encoder.spec == "tiny.far", "a gallery would know it in this folder alone"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    with torch.no_grad():
+        planes = torch.from_numpy(pixels[..., ::-1].transpose(2, 0, 1).copy()).float()[None]
+        expected = model(planes).numpy()
+    found = encoder.encode([buffer.getvalue()]).embedding
+    encoder.close()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    # A second time costs nothing; damage since then is mended from the file that the cache still has.
+    assert fetch("tiny.far", "--offline") == 0
+    assert "already made into a bundle" in capfd.readouterr().out
+    whole = (bundle / "model.onnx").read_bytes()
+    (bundle / "model.onnx").write_bytes(whole[:-1])
+    assert fetch("tiny.far", "--offline") == 0
+    assert (bundle / "model.onnx").read_bytes() == whole
+    assert len(repository.server.requests) == 1
+    assert main(["list"]) == 0
+    assert ["tiny.far", "cached"] in [line.split()[:2] for line in capfd.readouterr().out.splitlines()]
+    assert main(["show", "tiny.far"]) == 0
+    with pytest.raises(UserError, match="a network in ONNX, without weights of ours"):
+        load_model("tiny.far")
+    assert main(["push-to-folder", "tiny.far", str(tmp_path / "copies")]) == 0
+    assert (tmp_path / "copies" / "tiny.onnx").read_bytes() == repository.network.read_bytes()
+    assert main(["import", str(repository.network)]) == 2
+    assert "run `python -m zoo fetch tiny.far`" in capfd.readouterr().err
+
+
+def test_a_network_that_is_none_leaves_no_bundle(
+    repository: Repository, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repository.network.write_text("not a network, but the right bytes")
+    repository.list(non_commercial=False)
+    assert fetch("tiny.far") == 2
+    message = capfd.readouterr().err
+    assert "not an ONNX file" in message and "serving.export made no bundle" in message
+    assert not (cache / "networks").exists() or not list((cache / "networks").iterdir())
+
+
+def test_the_published_network_is_as_it_is_documented() -> None:
+    entry = remote.find_remote("osnet_ain.vehicle-reid-0001")
+    assert entry.url == (
+        "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/vehicle-reid-0001/"
+        "osnet_ain_x1_0_vehicle_reid.onnx"
+    )
+    assert entry.source.url(entry.source.licence_path) == entry.source.licence_path
+    options = build_parser().parse_args(["--onnx", "f", *entry.pixels.split()])
+    pixels = read_foreign_options(options)
+    assert pixels is not None
+    image = np.full((1, 2, 2, 3), 200, np.uint8)
+    np.testing.assert_allclose(pixels.apply(image), 200, rtol=1e-6)

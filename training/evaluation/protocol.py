@@ -18,7 +18,7 @@ from training.options import RANKS
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
 from zoo.labels import COLORS, TYPES
-from zoo.registry import load_model
+from zoo.registry import load_model, network_folder
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,8 @@ def embed_with_weights(
 ) -> Embedded:
     """Run a weights file, a model of the zoo or an exported ONNX file, with the pose inputs of its card."""
     deployed: InferenceModel | OnnxInference
+    if (network := network_folder(weights)) is not None:
+        weights = network / "model.onnx"
     if str(weights).endswith(".onnx"):
         deployed = OnnxInference(weights)
         card = deployed.card

@@ -1,7 +1,8 @@
 """Where fetched files and imported models are kept, and how their contents are told apart.
 
 `objects/` is content-addressed: a file's name is its digest, so two entries of the same bytes are one file,
-and a file that is not what its name says is damaged. `models/` holds what `load_model` finds by name.
+and a file that is not what its name says is damaged. `models/` holds what `load_model` finds by name,
+`networks/` the bundles that `open_encoder` finds by name.
 """
 
 import hashlib
@@ -87,6 +88,11 @@ def cache_root() -> Path:
 def object_path(digest: Digest) -> Path:
     """Name the file that holds the bytes of this digest, whether or not it exists."""
     return cache_root() / "objects" / f"{digest.algorithm}-{digest.value}"
+
+
+def networks_folder() -> Path:
+    """Name the folder of bundles of others' networks, whether it is there or not."""
+    return cache_root() / "networks"
 
 
 def models_folder() -> Path:

@@ -15,13 +15,13 @@ REMOTE = Path(__file__).with_name("remote.toml")
 
 @dataclass(frozen=True)
 class Repository:
-    """A public repository at one commit.
+    """A public repository at one commit, or a place that files are downloaded from.
 
     Attributes:
         home: its address, as one opens it in a browser.
-        commit: 40 hexadecimal digits.
+        commit: 40 hexadecimal digits; empty for a place whose paths tell the release.
         licence: name of the licence of all that is taken from there.
-        licence_path: of the licence's text in the repository.
+        licence_path: of the licence's text in the repository, or its whole address.
         non_commercial: the licence forbids commercial use, so the user has to accept it in so many words.
     """
 
@@ -33,7 +33,9 @@ class Repository:
 
     def url(self, path: str) -> str:
         """Build the address of a file's bytes."""
-        return f"{self.home}/raw/{self.commit}/{quote(path)}"
+        if path.startswith("https://"):
+            return path
+        return f"{self.home}/raw/{self.commit}/{quote(path)}" if self.commit else f"{self.home}/{quote(path)}"
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,24 @@ class RemoteFile:
     """A file that can be fetched.
 
     Attributes:
-        name: of a checkpoint `arch.tag`: the name of the model that it becomes.
+        name: of a checkpoint or network `arch.tag`: the name of the model that it becomes.
         source: where it is published.
-        kind: a `checkpoint` is imported after fetching, a `file` is kept as it is.
+        kind: a `checkpoint` is imported after fetching, a `network` in ONNX becomes a bundle, a `file` is
+            kept as it is.
         path: in the repository.
         digest: of its bytes.
-        input_size: (height, width) of a checkpoint's model.
+        input_size: (height, width) of a checkpoint's or network's images.
+        pixels: how a network wants them, as options of `serving.export --onnx`.
         notes: one sentence on what it is.
     """
 
     name: str
     source: Repository
-    kind: Literal["checkpoint", "file"]
+    kind: Literal["checkpoint", "network", "file"]
     path: str
     digest: Digest
     input_size: tuple[int, int] = (256, 256)
+    pixels: str = ""
     notes: str = ""
 
     @property
@@ -66,7 +71,8 @@ class RemoteFile:
     @property
     def origin(self) -> str:
         """Where it comes from, in one phrase."""
-        return f"{self.path} of {self.source.home} at commit {self.source.commit}"
+        commit = f" at commit {self.source.commit}" if self.source.commit else ""
+        return f"{self.path} of {self.source.home}{commit}"
 
     def manual_steps(self) -> str:
         """Tell how to go on where the network refuses."""

@@ -12,13 +12,19 @@ from zoo.importing import ARCH
 
 @pytest.mark.parametrize("entry", list_remote(), ids=lambda entry: entry.name)
 def test_every_entry_is_complete(entry) -> None:
-    assert re.fullmatch(r"[0-9a-f]{40}", entry.source.commit)
-    assert entry.url.startswith(f"{entry.source.home}/raw/{entry.source.commit}/")
+    if entry.source.commit:
+        assert re.fullmatch(r"[0-9a-f]{40}", entry.source.commit)
+        assert entry.url.startswith(f"{entry.source.home}/raw/{entry.source.commit}/")
+    else:
+        # Nothing but the digest holds such an address to one file.
+        assert entry.digest.algorithm == "sha256"
+        assert entry.url == f"{entry.source.home}/{entry.path}"
     assert entry.url.startswith("https://")
     assert entry.url.endswith(entry.path)
     assert entry.source.licence
     assert entry.notes
-    assert entry.kind in ("checkpoint", "file")
+    assert entry.kind in ("checkpoint", "network", "file")
+    assert bool(entry.pixels) == (entry.kind == "network")
     if entry.kind == "checkpoint":
         assert entry.name.partition(".")[0] == ARCH
         assert entry.path.endswith(".pth.tar")
@@ -32,8 +38,9 @@ def test_every_entry_is_complete(entry) -> None:
         assert part in entry.manual_steps()
 
 
-def test_the_host_is_named_once() -> None:
-    assert REMOTE.read_text(encoding="utf-8").count("://") == 1
+def test_each_host_is_named_once() -> None:
+    text = REMOTE.read_text(encoding="utf-8")
+    assert all(text.count(home) == 1 for home in {entry.source.home for entry in list_remote()})
 
 
 def test_no_two_entries_are_the_same_file() -> None:
