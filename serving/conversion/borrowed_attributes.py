@@ -11,7 +11,7 @@ from serving.conversion.foreign_graph import add_prefix
 from serving.conversion.onnx_export import DeployedModel, export_onnx
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.inference import InferenceModel, Predictions
+from zoo.inference import InferenceModel, InferenceOutputs
 
 OUTPUTS = ("color_probs", "type_probs")
 
@@ -39,12 +39,12 @@ class _Attributes(nn.Module):
         self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
         self.register_buffer("columns", torch.from_numpy(columns.T.copy()), persistent=False)
 
-    def forward(self, image: Tensor) -> Predictions:
+    def forward(self, image: Tensor) -> InferenceOutputs:
         """Predict; see `zoo.inference.InferenceModel.forward`."""
         if self.is_resized:
             planes = image.permute(0, 3, 1, 2).float()
             image = torch.matmul(torch.matmul(self.rows, planes), self.columns).permute(0, 2, 3, 1)
-        answer: Predictions = self.model(image)
+        answer: InferenceOutputs = self.model(image)
         return answer
 
 
