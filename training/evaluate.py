@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 with extra_imports(__name__, build_parser):
     import torch
 
-    from training.datasets import Split, UnknownDataSetError, dataset_name, read_split
+    from training.datasets import Split, UnknownDataSetError, dataset_name, read_split, vehicles_aside
     from training.distributed.devices import choose_device, device_name
     from training.evaluation.protocol import (
         Embedded,
@@ -101,6 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     options = _row_options(arguments)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
+    if (aside := vehicles_aside(arguments.data_root)) is not None:
+        print(f"{dataset_name(arguments.data_root)}: {aside.sentence()}", file=sys.stderr)
     rows: list[RankingRow] = []
     if arguments.rankings is not None:
         if options.wanted or arguments.report is not None:

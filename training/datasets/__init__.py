@@ -13,6 +13,7 @@ from training.datasets.layout import (
     list_layouts,
     read_split,
     read_training,
+    vehicles_aside,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "list_layouts",
     "read_split",
     "read_training",
+    "vehicles_aside",
 ]

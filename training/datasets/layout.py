@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import training.datasets as package
 from training.datasets.records import Record
+from training.datasets.set_aside import SetAside, set_aside
 from zoo.errors import UserError
 
 Split = Literal["train", "query", "test"]
@@ -32,12 +33,15 @@ class Layout:
         read: reads a split of the data set at a path, in a fixed order, opening no image. Raises `UserError`.
         recognises: tells whether a path holds this data set; None where the name has to be given, as for
             all but one of several test sets.
+        is_undivided: tells whether the data set at a path is of training images alone, of which a share of
+            the vehicles may be set aside to evaluate on; None where it never is.
     """
 
     name: str
     title: str
     read: Callable[[Path, Split], list[Record]]
     recognises: Callable[[Path], bool] | None = None
+    is_undivided: Callable[[Path], bool] | None = None
 
 
 class UnknownDataSetError(UserError):
@@ -57,7 +61,8 @@ def read_split(dataset: str | Path, split: Split) -> list[Record]:
     """Read one split of a data set, in the order of its label file.
 
     Only labels and folders' listings are read: no image is opened, and heatmap or segment folders are not
-    needed.
+    needed. A data set without a query split has all its images in the training split, and some of them as
+    queries and gallery too: see `vehicles_aside`.
 
     Args:
         dataset: a path, or `name:path`.
@@ -70,10 +75,12 @@ def read_split(dataset: str | Path, split: Split) -> list[Record]:
     if split not in get_args(Split):
         raise ValueError(f"split {split!r}: expected one of {get_args(Split)}")
     layout, path = find_layout(dataset)
+    if split != "train" and (aside := vehicles_aside(dataset)) is not None:
+        return aside.query if split == "query" else aside.gallery
     return layout.read(path, split)
 
 
-def read_training(datasets: Sequence[str | Path]) -> list[Record]:
+def read_training(datasets: Sequence[str | Path], evaluate_on: str | Path | None = None) -> list[Record]:
     """Read the training splits of several data sets, one after the other.
 
     Vehicles, cameras and tracks of different data sets are kept apart: those of the first keep their
@@ -81,13 +88,16 @@ def read_training(datasets: Sequence[str | Path]) -> list[Record]:
 
     Args:
         datasets: paths, or `name:path`, at least one.
+        evaluate_on: the data set to evaluate on; where it is one of them and has no query split, the vehicles
+            that are set aside for that are left out.
 
     Raises:
         UserError: see `read_split`.
     """
     joined: list[Record] = []
     for dataset in datasets:
-        records = read_split(dataset, "train")
+        aside = vehicles_aside(dataset) if evaluate_on is not None and is_same(dataset, evaluate_on) else None
+        records = read_split(dataset, "train") if aside is None else aside.train
         if joined:
             vehicles = _offset(joined, lambda record: record.vehicle_id, VEHICLES)
             cameras = _offset(joined, lambda record: record.camera_id, CAMERAS)
@@ -103,6 +113,24 @@ def read_training(datasets: Sequence[str | Path]) -> list[Record]:
             ]
         joined += records
     return joined
+
+
+def vehicles_aside(dataset: str | Path) -> SetAside | None:
+    """Take a data set without a query split apart; None for one that has such a split.
+
+    Raises:
+        UserError: see `read_split` and `set_aside`.
+    """
+    layout, path = find_layout(dataset)
+    if layout.is_undivided is None or not layout.is_undivided(path):
+        return None
+    return set_aside(layout.read(path, "train"), path)
+
+
+def is_same(dataset: str | Path, other: str | Path) -> bool:
+    """Whether two names are of one data set."""
+    (layout, path), (other_layout, other_path) = find_layout(dataset), find_layout(other)
+    return layout.name == other_layout.name and path.resolve() == other_path.resolve()
 
 
 def dataset_name(dataset: str | Path) -> str:
@@ -136,11 +164,12 @@ def find_layout(dataset: str | Path) -> tuple[Layout, Path]:
     if len(found) == 1:
         return found[0], path
     if found:
-        names = " and ".join(layout.name for layout in found)
+        names = " and ".join(sorted(layout.name for layout in found))
         raise UserError(f"{path}: could be {names}; say which, as in {found[0].name}:{path}")
     raise UnknownDataSetError(
         f"{path}: holds none of the data sets known here ({', '.join(layouts)}): is its root another folder? "
-        "Pictures of your own need a table, see docs/datasets.md"
+        "Pictures of your own may lie in a folder for each vehicle, or come with a table: see "
+        "docs/datasets.md"
     )
 
 

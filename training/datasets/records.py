@@ -1,5 +1,6 @@
 """What training and evaluation know of one image."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from zoo.errors import UserError
 
 UNKNOWN = -1
 """The class index of a colour or type that nobody labelled."""
+
+_MAX_DIGITS = 15
+"""Of an id that is kept as a number; longer ones would not fit into 64 bits after joining."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,14 @@ def label_map(records: list[Record]) -> dict[int, int]:
     Sorted, so that every process and every run over the same data agrees.
     """
     return {vehicle: index for index, vehicle in enumerate(sorted({r.vehicle_id for r in records}))}
+
+
+def number_ids(texts: Iterable[str]) -> dict[str, int]:
+    """Number ids that may be any text: whole numbers as they are, else all by order; empty ones not."""
+    ids = sorted({text for text in texts if text})
+    if all(text.removeprefix("-").isdecimal() and len(text) <= _MAX_DIGITS for text in ids):
+        return {text: int(text) for text in ids}
+    return {text: number for number, text in enumerate(ids, start=1)}
 
 
 def keypoints_of(record: Record) -> np.ndarray:

@@ -3,7 +3,7 @@
 | column | what it holds |
 |---|---|
 | path | of the image, from the table's folder |
-| split | train, query or test (the gallery) |
+| split | train, query or test (the gallery); all are train where there is no such column |
 | vehicle_id | which vehicle; a number or any text |
 | camera_id | which camera; a number or any text |
 | color, type | names that the zoo knows (zoo.labels), empty where unknown |
@@ -12,13 +12,13 @@
 | orientation | degrees, empty where unknown |
 | keypoints | 36 x (x, y, confidence) in pixels of the image: 108 numbers with spaces between, or empty |
 
-The first four are needed. A column of ids that is not all whole numbers is numbered from 1, in sorted order,
+The path and both ids are needed. Where all rows are of the training split, a share of the vehicles is set
+aside to evaluate on. A column of ids that is not all whole numbers is numbered from 1, in sorted order,
 over all splits; empty tracks aside.
 """
 
 import csv
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -27,13 +27,13 @@ import numpy as np
 
 from training.datasets.files import check_images, whole_number
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Record, number_ids
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 from zoo.pose import NUM_KEYPOINTS
 
-NEEDED = ("path", "split", "vehicle_id", "camera_id")
-OPTIONAL = ("color", "type", "track", "frame", "orientation", "keypoints")
+NEEDED = ("path", "vehicle_id", "camera_id")
+OPTIONAL = ("split", "color", "type", "track", "frame", "orientation", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,23 @@ class _Row:
     def get(self, column: str) -> str:
         return self.fields.get(column, "")
 
+    @property
+    def split(self) -> str:
+        return self.fields.get("split", "train")
+
 
 def recognises(path: Path) -> bool:
     """Tell a table: any file that ends so."""
     return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def is_undivided(path: Path) -> bool:
+    """Whether all rows are of the training split.
+
+    Raises:
+        UserError: see `read`.
+    """
+    return all(row.split == "train" for row in _read_rows(path))
 
 
 def read(path: Path, split: Split) -> list[Record]:
@@ -58,7 +71,7 @@ def read(path: Path, split: Split) -> list[Record]:
     """
     rows = _read_rows(path)
     vehicles, cameras, tracks = (
-        _numbering(row.get(column) for row in rows) for column in ("vehicle_id", "camera_id", "track")
+        number_ids(row.get(column) for row in rows) for column in ("vehicle_id", "camera_id", "track")
     )
     records = [
         Record(
@@ -73,7 +86,7 @@ def read(path: Path, split: Split) -> list[Record]:
             _keypoints(row),
         )
         for row in rows
-        if row.get("split") == split
+        if row.split == split
     ]
     if not records:
         raise UserError(f"{path}: has no rows with split {split}; add some, or name another data set for it")
@@ -123,22 +136,14 @@ def _check_row(row: _Row, seen: dict[str, str]) -> None:
     for column in NEEDED:
         if not row.get(column):
             raise UserError(f"{row.where}: {column} is empty; fill it in")
-    if row.get("split") not in get_args(Split):
-        raise UserError(f"{row.where}: split {row.get('split')!r} is not one of {', '.join(get_args(Split))}")
-    image = f"{row.get('split')} {row.get('path')}"
+    if row.split not in get_args(Split):
+        raise UserError(f"{row.where}: split {row.split!r} is not one of {', '.join(get_args(Split))}")
+    image = f"{row.split} {row.get('path')}"
     if image in seen:
         raise UserError(
             f"{row.where}: {row.get('path')} is there twice (first in {seen[image]}); delete one row"
         )
     seen[image] = row.where
-
-
-def _numbering(texts: Iterable[str]) -> dict[str, int]:
-    """Number ids: whole numbers as they are, else by order; empty ones not."""
-    ids = sorted({text for text in texts if text})
-    if all(text.removeprefix("-").isdecimal() for text in ids):
-        return {text: int(text) for text in ids}
-    return {text: number for number, text in enumerate(ids, start=1)}
 
 
 def _class(row: _Row, column: str, names: tuple[str, ...]) -> int:
@@ -178,4 +183,4 @@ def _keypoints(row: _Row) -> np.ndarray | None:
     return keypoints
 
 
-LAYOUTS = (Layout("table", "a CSV file of one's own, see docs/datasets.md", read, recognises),)
+LAYOUTS = (Layout("table", "a CSV file of one's own, see docs/datasets.md", read, recognises, is_undivided),)

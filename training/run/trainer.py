@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from training.data.batches import PoseInputs, TrainingSet
 from training.data.sampler import make_sampler
-from training.datasets import dataset_name, read_split, read_training
+from training.datasets import dataset_name, read_split, read_training, vehicles_aside
 from training.datasets.records import label_map
 from training.distributed.devices import device_name
 from training.distributed.ranks import Ranks
@@ -65,6 +65,8 @@ def train(
     name = recipe.name
     folder = RunFolder.resume(out, name) if resume else RunFolder.create(out, name, overwrite)
     places = f"{ranks.world_size} x {ranks.device.type}" if ranks.world_size > 1 else str(ranks.device)
+    if trainer.aside is not None:
+        print(f"{trainer.dataset}: {trainer.aside.sentence()}", file=sys.stderr)
     print(
         f"{recipe.name}: {len(trainer.train)} images of {len(trainer.labels)} vehicles, "
         f"{len(trainer.sampler)} batches of {trainer.sampler.batch_size} an epoch, on {places}; run "
@@ -105,9 +107,10 @@ class Trainer:
         self.recipe, self.ranks, self.seed = recipe, ranks, seed
         evaluate_on = evaluate_on or data_roots[0]
         self.dataset = dataset_name(evaluate_on)
-        train = read_training(data_roots)
+        train = read_training(data_roots, evaluate_on)
         self.query_records = read_split(evaluate_on, "query")
         self.gallery_records = read_split(evaluate_on, "test")
+        self.aside = vehicles_aside(evaluate_on)
         self.labels = label_map(train)
         self.label_names = {str(vehicle): label for vehicle, label in self.labels.items()}
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)

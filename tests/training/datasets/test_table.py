@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.datasets.layouts import touch
-from training.datasets import read_split
+from training.datasets import read_split, table, vehicles_aside
 from training.datasets.records import Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
@@ -86,7 +86,22 @@ def test_a_missing_column_and_a_missing_split(tmp_path: Path) -> None:
         read_split(path, "train")
     path = write(tmp_path, "path,split,vehicle_id,camera_id", ("a/1.jpg,train,1,1",))
     with pytest.raises(UserError, match=r"has no rows with split query"):
+        table.read(path, "query")
+    with pytest.raises(UserError, match=r"no query split, and too few vehicles.*--evaluate-on"):
         read_split(path, "query")
     path.write_bytes(b"path\xff")
     with pytest.raises(UserError, match="not a table that can be read"):
         read_split(path, "query")
+
+
+def test_without_splits_vehicles_are_set_aside(tmp_path: Path) -> None:
+    names = [f"{vehicle}-{camera}.jpg" for vehicle in "abcdefghij" for camera in (1, 2)]
+    touch(tmp_path, names)
+    path = tmp_path / "cars.csv"
+    rows = [f"{name},{name[0]},{name[2]}" for name in names]
+    path.write_text("\n".join(["path,vehicle_id,camera_id", *rows]))
+    aside = vehicles_aside(path)
+    assert aside is not None
+    assert (len(aside.train), len(aside.query), len(aside.gallery)) == (16, 4, 4)
+    assert len(read_split(path, "train")) == 20
+    assert read_split(path, "query") == aside.query
