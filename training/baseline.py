@@ -35,7 +35,7 @@ with extra_imports(__name__, build_parser):
 
     from training.data.images import load_pixels
     from training.datasets import read_split
-    from training.datasets.records import Record
+    from training.datasets.records import NO_CLASSES, Record
     from training.evaluation.extract import Extracted
     from training.evaluation.protocol import evaluate_embeddings
     from zoo.preprocess import resize
@@ -82,7 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     query, gallery = read_split(arguments.data_root, "query"), read_split(arguments.data_root, "test")
     found = Extracted(describe(query, "query"))
-    evaluation = evaluate_embeddings(found, describe(gallery, "gallery"), query, gallery)
+    evaluation = evaluate_embeddings(
+        found, describe(gallery, "gallery"), query, gallery, "euclidean", NO_CLASSES
+    )
     print(evaluation.table("colour histogram"))
     if arguments.json:
         print(json.dumps(evaluation.figures()))

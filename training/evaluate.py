@@ -1,6 +1,7 @@
 """`python -m training.evaluate`: a model's figures by VeRi's protocol, or those of rankings from a file."""
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -57,6 +58,7 @@ with extra_imports(__name__, build_parser):
     import torch
 
     from training.datasets import Split, UnknownDataSetError, dataset_name, read_split, vehicles_aside
+    from training.datasets.records import VERI, Classes, Record
     from training.distributed.devices import choose_device, device_name
     from training.evaluation.protocol import (
         Embedded,
@@ -110,7 +112,9 @@ def main(argv: list[str] | None = None) -> int:
                 "--query-expansion, --rerank, --tracks and --report need embeddings: give --weights, not "
                 "--rankings"
             )
-        evaluation = evaluate_rankings(arguments.rankings, query, gallery)
+        evaluation = evaluate_rankings(
+            arguments.rankings, query, gallery, _known_classes(arguments.data_root, [*query, *gallery])
+        )
         title = arguments.rankings.name
     else:
         device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
@@ -118,6 +122,11 @@ def main(argv: list[str] | None = None) -> int:
             arguments.weights, query, gallery, device, arguments.batch_size, arguments.workers
         )
         evaluation = evaluate_embedded(found)
+        for attribute, labels in found.unknown_labels().items():
+            print(
+                f"{attribute} labels that the model does not know do not count: {', '.join(labels)}",
+                file=sys.stderr,
+            )
         if options.wanted:
             rows = rank_in_rows(found, options)
         title = (
@@ -137,6 +146,13 @@ def main(argv: list[str] | None = None) -> int:
         others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows}
         print(json.dumps({**evaluation.figures(arguments.ranks), **others, "attributes": attributes}))
     return 0
+
+
+def _known_classes(data_root: str, records: list[Record]) -> Classes:
+    """What another system may say: VeRi's classes and those of all the data set's splits."""
+    with contextlib.suppress(UserError):
+        records = [*records, *read_split(data_root, "train")]
+    return VERI.extended(records)
 
 
 def _list_images(data_root: str, split: Split) -> list[str] | None:

@@ -28,8 +28,8 @@ class Card:
         pose_inputs: name of each pose input -> its shape without the batch axis; empty for an RGB-only model.
         outputs: name of each output -> its dimension.
         metric: how embeddings are compared; `cosine` for models that give normalised embeddings.
-        colors: colour names in class order.
-        types: type names in class order.
+        colors: colour names in class order; none where the model tells no colours.
+        types: type names in class order, likewise.
         temperature: what `color` and `type` logits are divided by before softmax, so that a probability says
             how often it is right (Guo et al., ICML 2017); `training.calibrate` fits it.
         options: what the architecture's builder was called with.
@@ -105,9 +105,16 @@ class Card:
                 f"not {values['temperature']!r}"
             )
         try:
-            return cls(**values)
+            card = cls(**values)
         except TypeError as error:
             raise UserError(f"{source}: the card is incomplete ({error})") from error
+        for output, names in (("color_probs", card.colors), ("type_probs", card.types)):
+            if card.outputs.get(output, len(names)) != len(names):
+                raise UserError(
+                    f"{source}: the card names {len(names)} classes for the {card.outputs[output]} of "
+                    f"{output}; each needs its own name"
+                )
+        return card
 
     def write(self, path: str | Path) -> None:
         """Write the card as JSON, whole or not at all."""

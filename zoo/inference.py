@@ -32,8 +32,8 @@ class InferenceOutputs(NamedTuple):
 
     Attributes:
         embedding: float32 [N, D].
-        color_probs: float32 [N, 10], rows sum to 1.
-        type_probs: float32 [N, 9], rows sum to 1.
+        color_probs: float32 [N, colours], rows sum to 1.
+        type_probs: float32 [N, types], rows sum to 1.
     """
 
     embedding: Tensor

@@ -4,13 +4,14 @@ import os
 import pickle
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import UserError
+from zoo.labels import COLORS, TYPES
 from zoo.models.layers import InstanceBatchNorm2d
 from zoo.models.network import ImageNetTrunk
 from zoo.weights import apply_weights, load_weights
@@ -18,11 +19,16 @@ from zoo.weights import apply_weights, load_weights
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
-def initialize(model: nn.Module, init: str) -> None:
+def initialize(
+    model: nn.Module, init: str, colors: Sequence[str] = COLORS, types: Sequence[str] = TYPES
+) -> None:
     """Give a fresh model its first weights.
+
+    An earlier model's colours and types are taken over by name; the others start from chance.
 
     Args:
         model: from `zoo.registry.create_model`; changed in place.
+        colors, types: the names of its classes, in order.
         init: `imagenet`, `none`, the name of a model of the zoo, a `.safetensors` file of ours (its identity
             classifier is left out where the identities differ in number), or torchvision's `.pth` file.
 
@@ -36,7 +42,7 @@ def initialize(model: nn.Module, init: str) -> None:
     elif Path(init).suffix in {".pth", ".pt"}:
         load_imagenet_trunk(model, init)
     else:
-        _load_earlier_model(model, init)
+        _load_earlier_model(model, init, colors, types)
 
 
 def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> None:
@@ -113,12 +119,16 @@ def _download(url: str, target: Path) -> None:
         socket.setdefaulttimeout(timeout)
 
 
-def _load_earlier_model(model: nn.Module, name_or_path: str) -> None:
+def _load_earlier_model(
+    model: nn.Module, name_or_path: str, colors: Sequence[str], types: Sequence[str]
+) -> None:
     from zoo.registry import weights_path
 
     path = weights_path(name_or_path)
-    state, _ = load_weights(path)
+    state, card = load_weights(path)
     own = model.state_dict()
+    for branch, names, earlier in (("vcolor", colors, card.colors), ("vtype", types, card.types)):
+        _fit_branch(state, own, branch, names, earlier)
     classifier = f"{getattr(model, 'identity_classifier', None)}."
 
     def same_identities(key: str, value: Tensor) -> bool:
@@ -127,3 +137,38 @@ def _load_earlier_model(model: nn.Module, name_or_path: str) -> None:
     kept = {k: v for k, v in state.items() if not k.startswith(classifier) or same_identities(k, v)}
     fresh = {k: v for k, v in own.items() if k.startswith(classifier) and k not in kept}
     apply_weights(model, {**kept, **fresh}, str(path))
+
+
+def _fit_branch(
+    state: dict[str, Tensor],
+    own: Mapping[str, Tensor],
+    branch: str,
+    names: Sequence[str],
+    earlier: Sequence[str],
+) -> None:
+    """Fit an earlier model's branch of colour or type to the classes of a new one.
+
+    Args:
+        state: the earlier weights; changed in place.
+        own: the new model's.
+        branch: of the keys.
+        names: the new classes, in order.
+        earlier: the earlier ones.
+    """
+    parts = (f"fc_{branch}.", f"classifier_{branch}.")
+    have, had = ({key for key in keys if key.startswith(parts)} for keys in (own, state))
+    if not have or not had:
+        for key in had:
+            del state[key]
+        state.update({key: own[key] for key in have})
+        return
+    if tuple(names) == tuple(earlier):
+        return
+    for key in (f"classifier_{branch}.weight", f"classifier_{branch}.bias"):
+        rows = own[key].clone()
+        if rows.shape[1:] != state[key].shape[1:]:
+            continue  # Of another width: the comparison of all keys will name it.
+        for index, name in enumerate(names):
+            if name in earlier:
+                rows[index] = state[key][earlier.index(name)]
+        state[key] = rows

@@ -19,6 +19,7 @@ from zoo.card import Card
 from zoo.errors import UserError
 from zoo.hub.cache import models_folder, networks_folder
 from zoo.hub.remote import list_remote
+from zoo.labels import COLORS, TYPES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,13 +115,23 @@ def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any)
         model: the model; it tells its options, pose inputs, outputs and metric.
         name: `arch.tag`.
         input_size: (height, width).
-        fields: any others of the card's, e.g. `recipe`, `command`, `metrics`, `licence`.
+        fields: any others of the card's, e.g. `recipe`, `command`, `metrics`, `licence`; `colors` and `types`
+            where the model tells others than VeRi's.
+
+    Raises:
+        ValueError: there are more or fewer names than classes.
     """
-    fields = {"options": dict(model.options), **fields}
+    outputs = model.outputs()
+    fields = {"options": dict(model.options), "colors": COLORS, "types": TYPES, **fields}
+    for names, output in (("colors", "color_probs"), ("types", "type_probs")):
+        if output not in outputs:
+            fields[names] = ()
+        elif len(fields[names]) != outputs[output]:
+            raise ValueError(f"{name}: {len(fields[names])} {names} for {outputs[output]} classes")
     return Card(
         name=name,
         input_size=input_size,
-        outputs=model.outputs(),
+        outputs=outputs,
         pose_inputs=model.pose_inputs(input_size),
         metric=model.metric,
         **fields,

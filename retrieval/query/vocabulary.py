@@ -1,5 +1,7 @@
 """What people call colours and body types, in English and Chinese, and the words that say nothing."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from zoo.card import Card
@@ -25,6 +27,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "pickup": ("pickup", "pickups", "pick-up", "pickup truck", "皮卡车", "皮卡"),
     "bus": ("bus", "buses", "coach", "公交车", "公交", "公共汽车", "大巴车", "大巴", "客车", "巴士"),
     "truck": ("truck", "trucks", "lorry", "lorries", "卡车", "货车"),
+    "motorcycle": ("motorcycle", "motorcycles", "motorbike", "motorbikes", "摩托车", "摩托"),
     "estate": ("estate", "estates", "estate car", "station wagon", "wagon", "旅行车", "瓦罐车"),
 }
 
@@ -53,4 +56,12 @@ def type_words(card: Card) -> dict[str, str]:
 
 
 def _words(names: Iterable[str], synonyms: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    return {word: name for name in names for word in (name.lower(), *synonyms.get(name, ()))}
+    spoken = {word: name for name in names for word in synonyms.get(name, ())}
+    # After them: a model that tells silver from gray means silver by it.
+    return spoken | {word: name for name in names for word in _own_words(name)}
+
+
+def _own_words(name: str) -> set[str]:
+    """A class's name as it is, and as it is spoken: light_truck, light truck."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).lower().split())
+    return {plain, " ".join(re.split(r"[\s_-]+", plain))} - {""}

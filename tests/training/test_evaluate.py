@@ -11,7 +11,7 @@ from training.baseline import color_histogram, describe
 from training.baseline import main as baseline
 from training.datasets import read_split
 from training.evaluate import main as evaluate
-from zoo.labels import COLORS, TYPES
+from zoo.labels import COLORS
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def rankings(veri_root: Path, tmp_path: Path) -> Path:
             order = np.argsort(distances[i], kind="stable")
             entry = {
                 "query": record.path.name,
-                "color": COLORS[(record.color + i % 2) % len(COLORS)],
-                "type": TYPES[record.type],
+                "color": COLORS[(COLORS.index(record.color) + i % 2) % len(COLORS)],
+                "type": record.type,
                 "results": [gallery[g].path.name for g in order],
             }
             file.write(json.dumps(entry) + "\n")

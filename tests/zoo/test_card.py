@@ -36,6 +36,10 @@ def test_round_trip(card: Card, tmp_path: Path) -> None:
         ("{", "broken JSON"),
         ("[]", "a JSON object is expected"),
         ('{"name": "a.b"}', "incomplete"),
+        (
+            '{"name": "a.b", "input_size": [1, 1], "outputs": {"type_probs": 2}, "types": ["car"]}',
+            "names 1 classes for the 2 of type_probs",
+        ),
         ('{"name": "a.b", "input_size": [1, 1], "outputs": {}, "colour": 1}', r"unknown fields \['colour'\]"),
         (
             '{"name": "a.b", "input_size": [1, 1], "outputs": {}, "temperature": {"color": 0, "type": 1}}',

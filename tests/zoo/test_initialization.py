@@ -121,6 +121,28 @@ def test_an_earlier_model_with_other_identities(tmp_path: Path) -> None:
         initialize(create_model("densenet121", keypoints=True), str(path))
 
 
+def test_an_earlier_model_with_other_classes(tmp_path: Path) -> None:
+    earlier = create_model("densenet121", num_colors=2, num_types=3)
+    path = tmp_path / "earlier.safetensors"
+    names = {"colors": ("red", "teal"), "types": ("sedan", "bus", "van")}
+    save_weights(earlier, make_card(earlier, "densenet121.earlier", (64, 64), **names), path)
+    model = create_model("densenet121", num_colors=0, num_types=4)
+    fresh = model.classifier_vtype.weight.clone()
+    initialize(model, str(path), (), ("van", "motorcycle", "sedan", "truck"))
+    weight = earlier.classifier_vtype.weight
+    assert torch.equal(model.fc_vtype.weight, earlier.fc_vtype.weight)
+    assert torch.equal(model.classifier_vtype.weight, torch.stack((weight[2], fresh[1], weight[0], fresh[3])))
+    assert model.classifier_vtype.bias[0] == earlier.classifier_vtype.bias[2]
+    # A branch that the earlier model lacks starts from chance.
+    bare = tmp_path / "bare.safetensors"
+    save_weights(model, make_card(model, "densenet121.bare", (64, 64), types=("a", "b", "c", "d")), bare)
+    colorful = create_model("densenet121", num_types=0)
+    before = colorful.classifier_vcolor.weight.clone()
+    initialize(colorful, str(bare), types=())
+    assert torch.equal(colorful.classifier_vcolor.weight, before)
+    assert torch.equal(colorful.base.conv0.weight, earlier.base.conv0.weight)
+
+
 def test_none_changes_nothing() -> None:
     model = create_model("densenet121")
     before = model.base.conv0.weight.clone()

@@ -14,6 +14,7 @@ from zoo.card import Card
 from zoo.errors import UserError
 from zoo.hub.cache import models_folder
 from zoo.hub.remote import list_remote
+from zoo.labels import COLORS, TYPES
 from zoo.models.network import NetworkOptions
 from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
 from zoo.weights import save_weights
@@ -55,6 +56,29 @@ def test_a_card_rebuilds_its_model() -> None:
         (k, v.shape) for k, v in model.state_dict().items()
     ]
     assert create_model(card, num_ids=9).classifier_vid.out_features == 9
+
+
+@pytest.mark.parametrize(
+    ("colors", "types", "outputs"),
+    [
+        ((), ("car", "motorcycle"), {"type_probs": 2}),
+        (("red",), (), {"color_probs": 1}),
+        ((), (), {}),
+        (COLORS, TYPES, {"color_probs": 10, "type_probs": 9}),
+    ],
+)
+def test_any_number_of_classes(
+    colors: tuple[str, ...], types: tuple[str, ...], outputs: dict[str, int]
+) -> None:
+    model = create_model("osnet_ain", num_colors=len(colors), num_types=len(types)).eval()
+    card = make_card(model, "osnet_ain.own", (32, 32), colors=colors, types=types)
+    assert (card.colors, card.types) == (colors, types)
+    assert {name: size for name, size in card.outputs.items() if name != "embedding"} == outputs
+    with torch.no_grad():
+        found = create_model(card).eval()(torch.zeros(1, 3, 32, 32))
+    assert (found.color_logits is None, found.type_logits is None) == (not colors, not types)
+    with pytest.raises(ValueError, match="classes"):
+        make_card(create_model("osnet_ain"), "osnet_ain.own", (32, 32), types=("car",))
 
 
 def test_load_by_name_and_by_path(shipped: Card, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from training.data.pose_drawing import draw_heatmaps, draw_segments
 from training.data.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.data.sampler import Draw
 from training.data.transforms import Augmentation, Size, draw_geometry, vary_pixels
-from training.datasets.records import Record, keypoints_of
+from training.datasets.records import VERI, Classes, Record, keypoints_of
 from zoo.errors import UserError
 from zoo.pose import scale_keypoints
 
@@ -94,6 +94,7 @@ class TrainingSet(Dataset[Sample | Failure]):
         seed: int,
         pose: PoseInputs | None = None,
         map_source: MapSource = "auto",
+        classes: Classes = VERI,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -105,8 +106,10 @@ class TrainingSet(Dataset[Sample | Failure]):
             seed: the run's seed.
             pose: the pose inputs wanted.
             map_source: where heatmaps and segments come from.
+            classes: the colours and types that the model learns.
         """
         self.records, self.labels = list(records), labels
+        self.colors, self.types = (classes.indices(self.records, name) for name in ("color", "type"))
         self.size, self.augmentation, self.seed = size, augmentation, seed
         self.pose = pose or PoseInputs()
         self.images = ImageStore([record.path for record in self.records], quick=True)
@@ -136,8 +139,8 @@ class TrainingSet(Dataset[Sample | Failure]):
         sample: Sample = {
             "image": vary_pixels(geometry.apply(pixels), rng, self.augmentation),
             "label": self.labels[record.vehicle_id],
-            "color": record.color,
-            "type": record.type,
+            "color": int(self.colors[draw.index]),
+            "type": int(self.types[draw.index]),
         }
         if self.pose.keypoints:
             keypoints = geometry.apply_to_keypoints(keypoints_of(record), source_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import training.datasets as package
-from training.datasets.records import Record
+from training.datasets.records import NO_CLASSES, Classes, Record
 from training.datasets.set_aside import SetAside, set_aside
 from zoo.errors import UserError
 
@@ -35,6 +35,7 @@ class Layout:
             all but one of several test sets.
         is_undivided: tells whether the data set at a path is of training images alone, of which a share of
             the vehicles may be set aside to evaluate on; None where it never is.
+        classes: the colours and types that it tells apart whether or not they occur; those that do are added.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Layout:
     read: Callable[[Path, Split], list[Record]]
     recognises: Callable[[Path], bool] | None = None
     is_undivided: Callable[[Path], bool] | None = None
+    classes: Classes = NO_CLASSES
 
 
 class UnknownDataSetError(UserError):
@@ -113,6 +115,24 @@ def read_training(datasets: Sequence[str | Path], evaluate_on: str | Path | None
             ]
         joined += records
     return joined
+
+
+def read_classes(datasets: Sequence[str | Path], records: Sequence[Record]) -> Classes:
+    """Name the colours and types that records of some data sets tell apart, joined by name.
+
+    The classes that the data sets always have come first, those of the first one before all; the others
+    follow as `Classes.extended` orders them.
+    """
+    classes = NO_CLASSES
+    for dataset in datasets:
+        known = find_layout(dataset)[0].classes
+        classes = Classes(
+            *(
+                tuple(dict.fromkeys((*a, *b)))
+                for a, b in ((classes.colors, known.colors), (classes.types, known.types))
+            )
+        )
+    return classes.extended(records)
 
 
 def vehicles_aside(dataset: str | Path) -> SetAside | None:

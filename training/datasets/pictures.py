@@ -190,6 +190,7 @@ def as_records(splits: Mapping[str, Sequence[Picture]], split: str) -> list[Reco
             picture.path,
             vehicles[picture.vehicle],
             cameras.get(picture.camera, untold_camera),
+            type=picture.kind,
             frame=picture.frame,
         )
         for picture in splits[split]

@@ -1,15 +1,19 @@
 """What training and evaluation know of one image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from zoo.errors import UserError
+from zoo.labels import COLORS, TYPES
+
+Attribute = Literal["color", "type"]
 
 UNKNOWN = -1
-"""The class index of a colour or type that nobody labelled."""
+"""The class index of a colour or type that nobody labelled, or that the classes do not have."""
 
 _MAX_DIGITS = 15
 """Of an id that is kept as a number; longer ones would not fit into 64 bits after joining."""
@@ -23,8 +27,8 @@ class Record:
         path: the image file.
         vehicle_id: as the data set numbers its vehicles; not a class index.
         camera_id: as the data set numbers its cameras.
-        color: index into the colour names, `UNKNOWN` where not labelled.
-        type: index into the type names, `UNKNOWN` where not labelled.
+        color: the colour's name, empty where not labelled.
+        type: the type's name, likewise.
         frame: frame number in its camera's video; 0 where the data set has none.
         track: number of the drive past one camera that the image is of, where the data set numbers them.
         orientation: of the vehicle in degrees, where the data set tells it.
@@ -35,12 +39,41 @@ class Record:
     path: Path
     vehicle_id: int
     camera_id: int
-    color: int = UNKNOWN
-    type: int = UNKNOWN
+    color: str = ""
+    type: str = ""
     frame: int = 0
     track: int | None = None
     orientation: float | None = None
     keypoints: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The colours and types that a model or a data set tells apart, in class order; any number, or none."""
+
+    colors: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def indices(self, records: Sequence[Record], attribute: Attribute) -> np.ndarray:
+        """The class index of each record's `color` or `type`, int64 [N]; `UNKNOWN` where it has none."""
+        names = self.colors if attribute == "color" else self.types
+        index = {name: number for number, name in enumerate(names)}
+        return np.array([index.get(getattr(record, attribute), UNKNOWN) for record in records], np.int64)
+
+    def extended(self, records: Iterable[Record]) -> "Classes":
+        """These, and behind them those of records: VeRi's in VeRi's order, then others by name."""
+        found = {(record.color, record.type) for record in records}
+        colors, types = ({pair[position] for pair in found} - {""} for position in (0, 1))
+        return Classes(_joined(self.colors, colors, COLORS), _joined(self.types, types, TYPES))
+
+
+VERI = Classes(COLORS, TYPES)
+NO_CLASSES = Classes((), ())
+
+
+def _joined(first: tuple[str, ...], others: set[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    more = others - set(first)
+    return (*first, *(name for name in known if name in more), *sorted(more - set(known)))
 
 
 def label_map(records: list[Record]) -> dict[int, int]:

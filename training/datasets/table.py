@@ -6,7 +6,7 @@
 | split | train, query or test (the gallery); all are train where there is no such column |
 | vehicle_id | which vehicle; a number or any text |
 | camera_id | which camera; a number or any text |
-| color, type | names that the zoo knows (zoo.labels), empty where unknown |
+| color, type | any names, empty where unknown; those of the training rows are the classes to learn |
 | track | which drive past the camera; a number or any text, empty where unknown |
 | frame | a whole number, empty for 0 |
 | orientation | degrees, empty where unknown |
@@ -27,9 +27,8 @@ import numpy as np
 
 from training.datasets.files import check_images, whole_number
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record, number_ids
+from training.datasets.records import Record, number_ids
 from zoo.errors import UserError
-from zoo.labels import COLORS, TYPES
 from zoo.pose import NUM_KEYPOINTS
 
 NEEDED = ("path", "vehicle_id", "camera_id")
@@ -78,8 +77,8 @@ def read(path: Path, split: Split) -> list[Record]:
             path.parent / row.get("path"),
             vehicles[row.get("vehicle_id")],
             cameras[row.get("camera_id")],
-            _class(row, "color", COLORS),
-            _class(row, "type", TYPES),
+            row.get("color").lower(),
+            row.get("type").lower(),
             whole_number(row.get("frame") or "0", "frame", row.where),
             tracks.get(row.get("track")),
             _orientation(row),
@@ -144,17 +143,6 @@ def _check_row(row: _Row, seen: dict[str, str]) -> None:
             f"{row.where}: {row.get('path')} is there twice (first in {seen[image]}); delete one row"
         )
     seen[image] = row.where
-
-
-def _class(row: _Row, column: str, names: tuple[str, ...]) -> int:
-    name = row.get(column).lower()
-    if not name:
-        return UNKNOWN
-    if name not in names:
-        raise UserError(
-            f"{row.where}: {column} {name!r} is not one of {', '.join(names)}; leave it empty if none fits"
-        )
-    return names.index(name)
 
 
 def _orientation(row: _Row) -> float | None:

@@ -29,7 +29,7 @@ import numpy as np
 
 from training.datasets.files import check_images, read_rows, whole_number
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import Classes, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS
 
@@ -37,6 +37,8 @@ TEST_SIZES = (800, 1600, 2400)
 
 COLOR_NAMES = ("black", "blue", "gray", "red", "silver", "white", "yellow")
 """In the order of VehicleID's ids, which count from 0. VeRi has no silver."""
+
+_CLASSES = Classes(COLORS, ())
 
 QUERY_CAMERA, GALLERY_CAMERA = 0, 1
 
@@ -68,7 +70,7 @@ def read(root: Path, split: Split, test_size: int = TEST_SIZES[0], seed: int = 0
         vehicle = whole_number(fields[1], "vehicle", where)
         path = root / "image" / f"{fields[0].removesuffix('.jpg')}.jpg"
         camera = GALLERY_CAMERA if split == "test" else QUERY_CAMERA
-        records.append(Record(path, vehicle, camera, colors.get(vehicle, UNKNOWN)))
+        records.append(Record(path, vehicle, camera, colors.get(vehicle, "")))
     if split != "train":
         chosen = _draw_gallery(records, seed)
         records = [record for i, record in enumerate(records) if (i in chosen) == (split == "test")]
@@ -85,8 +87,8 @@ def _draw_gallery(records: list[Record], seed: int) -> set[int]:
     return {int(rng.choice(images[vehicle])) for vehicle in sorted(images)}
 
 
-def _read_colors(path: Path) -> dict[int, int]:
-    """Vehicle -> colour's class index, where the data set tells it and VeRi has such a colour."""
+def _read_colors(path: Path) -> dict[int, str]:
+    """Vehicle -> colour's name, where the data set tells it and VeRi has such a colour."""
     if not path.is_file():
         return {}
     colors = {}
@@ -97,11 +99,16 @@ def _read_colors(path: Path) -> dict[int, int]:
         if not 0 <= color < len(COLOR_NAMES):
             raise UserError(f"{where}: colour {color} is not in 0..{len(COLOR_NAMES) - 1}; mend the line")
         name = COLOR_NAMES[color]
-        colors[vehicle] = COLORS.index(name) if name in COLORS else UNKNOWN
+        colors[vehicle] = name if name in COLORS else ""
     return colors
 
 
-LAYOUTS = [Layout("vehicleid", "PKU VehicleID, smallest test set", read, recognises)] + [
-    Layout(f"vehicleid-{size}", f"PKU VehicleID, {size} test vehicles", partial(read, test_size=size))
+LAYOUTS = [Layout("vehicleid", "PKU VehicleID, smallest test set", read, recognises, classes=_CLASSES)] + [
+    Layout(
+        f"vehicleid-{size}",
+        f"PKU VehicleID, {size} test vehicles",
+        partial(read, test_size=size),
+        classes=_CLASSES,
+    )
     for size in TEST_SIZES
 ]

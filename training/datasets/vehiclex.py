@@ -17,7 +17,7 @@ from pathlib import Path
 
 from training.datasets.files import XmlItem, attribute_names, check_images, read_items
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import VERI, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
 
@@ -44,8 +44,8 @@ def read(root: Path, split: Split) -> list[Record]:
             root / "image_train" / item.text("imageName"),
             item.number("vehicleID"),
             item.number("cameraID"),
-            _class(item, "colorID", len(COLORS)),
-            _class(item, "typeID", len(TYPES)),
+            _class(item, "colorID", COLORS),
+            _class(item, "typeID", TYPES),
             orientation=_degrees(item),
         )
         for item in read_items(labels)
@@ -54,9 +54,9 @@ def read(root: Path, split: Split) -> list[Record]:
     return records
 
 
-def _class(item: XmlItem, name: str, count: int) -> int:
+def _class(item: XmlItem, name: str, names: tuple[str, ...]) -> str:
     number = item.number(name)
-    return number if 0 <= number < count else UNKNOWN
+    return names[number] if 0 <= number < len(names) else ""
 
 
 def _degrees(item: XmlItem) -> float:
@@ -67,4 +67,4 @@ def _degrees(item: XmlItem) -> float:
         raise UserError(f"{item.where}: orientation {text!r} is not a number; mend the line") from None
 
 
-LAYOUTS = (Layout("vehiclex", "VehicleX (synthetic)", read, recognises),)
+LAYOUTS = (Layout("vehiclex", "VehicleX (synthetic)", read, recognises, classes=VERI),)

@@ -34,13 +34,12 @@ from training.datasets.files import (
     read_tracks,
 )
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import VERI, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES, parse_veri_name
 from zoo.pose import NUM_KEYPOINTS
 
 ROW_LENGTH = 4 + 3 * NUM_KEYPOINTS
-_SUV = TYPES.index("suv")
 _UNTYPED_SUVS = {3, 7, 41}
 """Training vehicles that some releases label with type 0; all three are SUVs."""
 
@@ -121,21 +120,21 @@ def _read_release(root: Path, split: Split, labels: Path, tracks: dict[str, int]
     return records
 
 
-def _attributes(item: XmlItem) -> tuple[int, int]:
+def _attributes(item: XmlItem) -> tuple[str, str]:
     if "colorID" not in item.attributes and "typeID" not in item.attributes:
-        return UNKNOWN, UNKNOWN
+        return "", ""
     return _classes(item.number("vehicleID"), item.number("colorID"), item.number("typeID"), item.where)
 
 
-def _classes(vehicle: int, color: int, kind: int, where: str) -> tuple[int, int]:
-    """Turn VeRi's ids of colour and type into class indices."""
+def _classes(vehicle: int, color: int, kind: int, where: str) -> tuple[str, str]:
+    """Turn VeRi's ids of colour and type into names."""
     if kind == 0 and vehicle in _UNTYPED_SUVS:
-        kind = _SUV + 1
+        kind = TYPES.index("suv") + 1
     if not 1 <= color <= len(COLORS):
         raise UserError(f"{where}: colour {color} is not in 1..{len(COLORS)}; mend the row")
     if not 1 <= kind <= len(TYPES):
         raise UserError(f"{where}: type {kind} is not in 1..{len(TYPES)}; mend the row")
-    return color - 1, kind - 1
+    return COLORS[color - 1], TYPES[kind - 1]
 
 
 def _not_a_name(where: str, name: str) -> UserError:
@@ -198,4 +197,4 @@ def _parse_row(row: list[str], folder: Path, tracks: dict[str, int], where: str)
     )
 
 
-LAYOUTS = (Layout("veri", "VeRi-776, with PAMTRI's label files or its own", read, recognises),)
+LAYOUTS = (Layout("veri", "VeRi-776, with PAMTRI's label files or its own", read, recognises, classes=VERI),)

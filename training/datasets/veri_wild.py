@@ -19,15 +19,14 @@ with or without the suffix; vehicle_info.txt has a heading and
 `<vehicle>/<image>;camera;time;model;type;colour` lines.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from training.datasets.files import check_images, read_rows, whole_number
 from training.datasets.layout import Layout, Split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import VERI, Record
 from zoo.errors import UserError
-from zoo.labels import COLORS, TYPES
+from zoo.labels import COLORS
 
 TEST_SIZES = (3000, 5000, 10000)
 
@@ -97,8 +96,8 @@ def _list_path(folder: Path, split: Split, test_size: int) -> Path:
     raise UserError(f"{folder}: holds neither {' nor '.join(names)}; is the data set half-copied?")
 
 
-def _read_info(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Image -> camera, colour's and type's class index."""
+def _read_info(path: Path) -> dict[str, tuple[int, str, str]]:
+    """Image -> camera, colour's and type's name."""
     rows = read_rows(path, ";")
     next(rows, None)
     info = {}
@@ -108,18 +107,15 @@ def _read_info(path: Path) -> dict[str, tuple[int, int, int]]:
         image, camera, _, _, kind, color = fields
         info[image.removesuffix(".jpg")] = (
             whole_number(camera, "camera", where),
-            _class(COLOR_OF, color, COLORS),
-            _class(TYPE_OF, kind, TYPES),
+            COLOR_OF.get(color.lower(), ""),
+            TYPE_OF.get(kind.lower(), ""),
         )
     return info
 
 
-def _class(names: Mapping[str, str], name: str, classes: tuple[str, ...]) -> int:
-    known = names.get(name.lower())
-    return UNKNOWN if known is None else classes.index(known)
-
-
-LAYOUTS = [Layout("veri-wild", "VERI-Wild, smallest test set", read, recognises)] + [
-    Layout(f"veri-wild-{size}", f"VERI-Wild, {size} test vehicles", partial(read, test_size=size))
+LAYOUTS = [Layout("veri-wild", "VERI-Wild, smallest test set", read, recognises, classes=VERI)] + [
+    Layout(
+        f"veri-wild-{size}", f"VERI-Wild, {size} test vehicles", partial(read, test_size=size), classes=VERI
+    )
     for size in TEST_SIZES
 ]

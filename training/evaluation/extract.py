@@ -26,8 +26,8 @@ class Extracted:
 
     Attributes:
         embedding: float32 [N, D].
-        color_probs: float32 [N, 10], or None where the model tells no colours.
-        type_probs: float32 [N, 9], likewise.
+        color_probs: float32 [N, colours], or None where the model tells no colours.
+        type_probs: float32 [N, types], likewise.
     """
 
     embedding: np.ndarray
@@ -74,7 +74,8 @@ class EvaluationSet(Dataset[Sample | Failure]):
         try:
             record = self.records[index]
             pixels, source_size = self.images.get(index, self.size)
-            sample: Sample = {"image": pixels, "label": index, "color": record.color, "type": record.type}
+            # What is labelled is compared by name, when all is told.
+            sample: Sample = {"image": pixels, "label": index, "color": UNKNOWN, "type": UNKNOWN}
             if self.pose.keypoints:
                 sample["keypoints"] = scale_keypoints(keypoints_of(record), source_size, self.size)
             return sample | self.maps.sample(record, Geometry(self.size, self.size), source_size)

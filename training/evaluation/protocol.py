@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from training.data.batches import PoseInputs
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, VERI, Attribute, Classes, Record
 from training.distributed.devices import kind_of
 from training.evaluation.attributes import AttributeQuality, judge_attribute
 from training.evaluation.extract import EvaluationSet, Extracted, extract
@@ -17,19 +17,31 @@ from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking
 from training.options import RANKS
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
-from zoo.labels import COLORS, TYPES
 from zoo.registry import load_model, network_folder
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a model says of a data set's queries and gallery; `metric` is the one to compare embeddings by."""
+    """What a model says of a data set's queries and gallery; `metric` is the one to compare embeddings by,
+    `classes` are those that the model tells."""
 
     query: Extracted
     gallery: Extracted
     query_records: Sequence[Record]
     gallery_records: Sequence[Record]
     metric: str
+    classes: Classes
+
+    def unknown_labels(self) -> dict[Attribute, list[str]]:
+        """What queries are labelled with and the model does not know, for each attribute that it tells."""
+        unknown: dict[Attribute, list[str]] = {}
+        colors = {record.color for record in self.query_records} - {"", *self.classes.colors}
+        types = {record.type for record in self.query_records} - {"", *self.classes.types}
+        if colors and self.query.color_probs is not None:
+            unknown["color"] = sorted(colors)
+        if types and self.query.type_probs is not None:
+            unknown["type"] = sorted(types)
+        return unknown
 
 
 def ranking_figures(ranking: RankMetrics, ranks: Sequence[int] = RANKS) -> dict[str, float | None]:
@@ -140,9 +152,13 @@ def evaluate_embeddings(
     gallery: np.ndarray,
     query_records: Sequence[Record],
     gallery_records: Sequence[Record],
-    metric: str = "euclidean",
+    metric: str,
+    classes: Classes,
 ) -> Evaluation:
-    """Judge queries' predictions, ranked by the distance of their embeddings to the gallery's, [G, D]."""
+    """Judge queries' predictions, ranked by the distance of their embeddings to the gallery's, [G, D].
+
+    Colours and types are compared by name: a label that is none of the model's `classes` does not count.
+    """
 
     def column(records: Sequence[Record], name: str) -> np.ndarray:
         return np.array([getattr(record, name) for record in records], np.int64)
@@ -163,13 +179,14 @@ def evaluate_embeddings(
             f"the embeddings cannot be compared ({error}): are the weights damaged, or did "
             "the training diverge? Copy them again, or train with a lower [optimizer] lr"
         ) from error
+    colors, types = (classes.indices(query_records, name) for name in ("color", "type"))
     return Evaluation(
         ranking,
-        told_right(query.color, column(query_records, "color")),
-        told_right(query.type, column(query_records, "type")),
+        told_right(query.color, colors),
+        told_right(query.type, types),
         len(gallery_records),
-        judge_attribute(COLORS, column(query_records, "color"), query.color, query.color_probs),
-        judge_attribute(TYPES, column(query_records, "type"), query.type, query.type_probs),
+        judge_attribute(classes.colors, colors, query.color, query.color_probs),
+        judge_attribute(classes.types, types, query.type, query.type_probs),
     )
 
 
@@ -178,13 +195,14 @@ def evaluate_model(
     query: EvaluationSet,
     gallery: EvaluationSet,
     metric: str = "euclidean",
+    classes: Classes = VERI,
     batch_size: int = 64,
     workers: int = 0,
 ) -> Evaluation:
     """Extract and judge."""
     found = extract(model, query, batch_size, workers, "query")
     embeddings = extract(model, gallery, batch_size, workers, "gallery").embedding
-    return evaluate_embeddings(found, embeddings, query.records, gallery.records, metric)
+    return evaluate_embeddings(found, embeddings, query.records, gallery.records, metric, classes)
 
 
 def embed_with_weights(
@@ -212,7 +230,7 @@ def embed_with_weights(
         extract(deployed, EvaluationSet(records, card.input_size, pose), batch_size, workers, name)
         for records, name in ((query, "query"), (gallery, "gallery"))
     )
-    return Embedded(asked, known, query, gallery, card.metric)
+    return Embedded(asked, known, query, gallery, card.metric, Classes(card.colors, card.types))
 
 
 def evaluate_weights(
@@ -231,5 +249,10 @@ def evaluate_weights(
 def evaluate_embedded(found: Embedded) -> Evaluation:
     """Judge what a model says of a data set."""
     return evaluate_embeddings(
-        found.query, found.gallery.embedding, found.query_records, found.gallery_records, found.metric
+        found.query,
+        found.gallery.embedding,
+        found.query_records,
+        found.gallery_records,
+        found.metric,
+        found.classes,
     )

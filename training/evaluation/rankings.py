@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, VERI, Classes, Record
 from training.evaluation.attributes import judge_attribute
 from training.evaluation.metrics import match_ranks_of_order, rank_metrics
 from training.evaluation.protocol import Evaluation, told_right
 from zoo.errors import UserError
-from zoo.labels import COLORS, TYPES
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,22 @@ class RankedQuery:
     order: np.ndarray
 
 
-def evaluate_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[Record]) -> Evaluation:
+def evaluate_rankings(
+    path: str | Path, query: Sequence[Record], gallery: Sequence[Record], classes: Classes = VERI
+) -> Evaluation:
     """Judge a rankings file by the labels of a data set.
+
+    Args:
+        path: the file.
+        query: the data set's queries.
+        gallery: its gallery.
+        classes: what the file may call a colour or type.
 
     Raises:
         UserError: the file is not of the form above, lacks a query, or does not rank every gallery image
         once.
     """
-    ranked = read_rankings(path, query, gallery)
+    ranked = read_rankings(path, query, gallery, classes)
     vehicles = np.array([record.vehicle_id for record in gallery])
     cameras = np.array([record.camera_id for record in gallery])
 
@@ -46,22 +53,21 @@ def evaluate_rankings(path: str | Path, query: Sequence[Record], gallery: Sequen
             own_camera = cameras == record.camera_id
             yield match_ranks_of_order(answer.order, same & ~own_camera, same & own_camera)
 
-    def told(name: str) -> tuple[np.ndarray, np.ndarray]:
-        labelled = np.array([getattr(record, name) for record in query])
-        return np.array([getattr(answer, name) for answer in ranked]), labelled
-
-    (color, labelled_color), (kind, labelled_kind) = told("color"), told("type")
+    color, kind = (np.array([getattr(answer, name) for answer in ranked]) for name in ("color", "type"))
+    labelled_color, labelled_kind = classes.indices(query, "color"), classes.indices(query, "type")
     return Evaluation(
         rank_metrics(match_ranks()),
         told_right(color, labelled_color),
         told_right(kind, labelled_kind),
         len(gallery),
-        judge_attribute(COLORS, labelled_color, color),
-        judge_attribute(TYPES, labelled_kind, kind),
+        judge_attribute(classes.colors, labelled_color, color),
+        judge_attribute(classes.types, labelled_kind, kind),
     )
 
 
-def read_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[Record]) -> list[RankedQuery]:
+def read_rankings(
+    path: str | Path, query: Sequence[Record], gallery: Sequence[Record], classes: Classes = VERI
+) -> list[RankedQuery]:
     """Read a rankings file; the answers come in the order of `query`.
 
     Raises:
@@ -74,7 +80,7 @@ def read_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[R
         with Path(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    name, answer = _parse(line, indices, f"{path}:{number}")
+                    name, answer = _parse(line, indices, f"{path}:{number}", classes)
                     if name not in wanted:
                         raise UserError(
                             f"{path}:{number}: {name!r} is not a query of this data set; is it another's "
@@ -95,7 +101,7 @@ def read_rankings(path: str | Path, query: Sequence[Record], gallery: Sequence[R
     return [answers[record.path.name] for record in query]
 
 
-def _parse(line: str, indices: dict[str, int], where: str) -> tuple[str, RankedQuery]:
+def _parse(line: str, indices: dict[str, int], where: str, classes: Classes) -> tuple[str, RankedQuery]:
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
@@ -123,8 +129,8 @@ def _parse(line: str, indices: dict[str, int], where: str) -> tuple[str, RankedQ
             f"all of them, "
             "in a gallery that holds all of image_test"
         )
-    color = _class_index(entry.get("color"), COLORS, f"{where}: color")
-    kind = _class_index(entry.get("type"), TYPES, f"{where}: type")
+    color = _class_index(entry.get("color"), classes.colors, f"{where}: color")
+    kind = _class_index(entry.get("type"), classes.types, f"{where}: type")
     return entry["query"], RankedQuery(color, kind, order)
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.pose_maps import PoseInputs
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import UNKNOWN, Attribute, Classes, Record
 from training.evaluation.attributes import AttributeQuality, judge_attribute
 from training.evaluation.extract import EvaluationSet, Extracted, extract
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 
-ATTRIBUTES = ("color", "type")
+ATTRIBUTES: tuple[Attribute, ...] = ("color", "type")
 LIMITS = (0.05, 20.0)
 """Of a temperature: a network that makes no mistake would ask for 0."""
 
@@ -84,10 +84,11 @@ def fit_attributes(card: Card, found: Extracted, records: Sequence[Record]) -> d
     Raises:
         UserError: there is no such attribute.
     """
-    fits = {}
+    fits: dict[str, Fit] = {}
+    classes = Classes(card.colors, card.types)
     for attribute, names in zip(ATTRIBUTES, (card.colors, card.types), strict=True):
         probabilities = getattr(found, f"{attribute}_probs")
-        labels = np.array([getattr(record, attribute) for record in records], np.int64)
+        labels = classes.indices(records, attribute)
         if probabilities is None or not (labels != UNKNOWN).any():
             continue
         known = labels != UNKNOWN

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import Record
 from training.evaluation.distances import Embeddings, distance_rows
 from training.evaluation.metrics import Labels, match_ranks_of_distances
 from training.evaluation.protocol import Embedded
@@ -168,12 +168,12 @@ class _CameraPairs:
         return CameraPairs(self.cameras, precision, self.counts, self.num_left_out)
 
 
-def groups_by_class(precision: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> list[Group]:
-    """mAP by labelled class, for the classes that queries with a match have."""
-    judged = ~np.isnan(precision)
-    found = np.unique(classes[judged & (classes != UNKNOWN)])
-    members = {int(index): precision[judged & (classes == index)] for index in found}
-    return [Group(names[index], float(values.mean()), len(values)) for index, values in members.items()]
+def groups_by_class(precision: np.ndarray, labels: Sequence[str]) -> list[Group]:
+    """mAP by labelled class, for the classes that queries with a match have; an empty label is none."""
+    classes = np.array(labels, object)
+    judged = ~np.isnan(precision) & (classes != "")
+    members = {name: precision[judged & (classes == name)] for name in sorted(set(classes[judged]))}
+    return [Group(name, float(values.mean()), len(values)) for name, values in members.items()]
 
 
 def groups_by_look_alike(precision: np.ndarray, nearest: np.ndarray, bins: int = 5) -> list[Group]:

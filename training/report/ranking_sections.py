@@ -3,10 +3,9 @@
 import numpy as np
 
 from training.evaluation.protocol import Embedded, Evaluation
-from training.report.analysis import Analysis, Group, column, groups_by_class, groups_by_look_alike
+from training.report.analysis import Analysis, Group, groups_by_class, groups_by_look_alike
 from training.report.charts import cmc_chart, distance_chart, precision_chart
 from training.report.markup import bars, figure, matrix, percent, plain_table, section, text
-from zoo.labels import COLORS, TYPES
 
 RANKS_SHOWN = 30
 DISTANCE_BINS = 60
@@ -96,13 +95,11 @@ def groups_section(found: Embedded, evaluation: Evaluation) -> str:
     """mAP by colour and by type."""
     precision = evaluation.ranking.average_precision
     parts = []
-    for name, field, names in (
-        ("colour", "color", COLORS),
-        ("type", "type", TYPES),
+    for name, labels in (
+        ("colour", [record.color for record in found.query_records]),
+        ("type", [record.type for record in found.query_records]),
     ):
-        groups = sorted(
-            groups_by_class(precision, column(found.query_records, field), names), key=lambda g: g.precision
-        )
+        groups = sorted(groups_by_class(precision, labels), key=lambda g: g.precision)
         if groups:
             parts.append(figure(bars(groups), f"mAP by {name}", _hardest(groups, name)))
     if not parts:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import Record
 from training.evaluation.distances import Embeddings
 from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import column
@@ -145,6 +145,6 @@ def _told(found: Embedded, query: int, record: Record, card: Card) -> str:
         if probabilities is None:
             continue
         best = int(probabilities[query].argmax())
-        labelled = "" if label in (best, UNKNOWN) else f" (is {names[label]})"
+        labelled = "" if label in (names[best], "") else f" (is {label})"
         words.append(text(f"{names[best]} {100 * probabilities[query, best]:.0f} %{labelled}"))
     return "<br>".join(words)

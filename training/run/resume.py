@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from training.datasets.records import Record
+from training.datasets.records import UNKNOWN, Record
 from training.run.checkpoint import deserialise, read_checkpoint, serialise, write_checkpoint
 from training.run.epoch import EpochSums
 from training.run.recipe import Recipe
 from training.run.state import TrainState
 from zoo.errors import UserError
+from zoo.labels import COLORS, TYPES
 
 MINUTES = 10
 """Between checkpoints within an epoch, where nothing else is asked for."""
@@ -140,6 +141,12 @@ def _flat(table: dict[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _fingerprint(records: Iterable[Record]) -> str:
-    lines = [f"{r.path.name} {r.vehicle_id} {r.camera_id} {r.color} {r.type}" for r in records]
+    # VeRi's classes by number, as they were when older runs began: those can be resumed.
+    colors, types = ({name: number for number, name in enumerate(names)} for names in (COLORS, TYPES))
+    lines = [
+        f"{r.path.name} {r.vehicle_id} {r.camera_id} "
+        f"{colors.get(r.color, r.color or UNKNOWN)} {types.get(r.type, r.type or UNKNOWN)}"
+        for r in records
+    ]
     digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return f"{len(lines)} images ({digest[:12]})"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.datasets.records import Classes
 from training.distributed.amp import Amp
 from training.distributed.devices import kind_of
 from training.distributed.ranks import Ranks
@@ -114,22 +115,26 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
-def load_first_weights(model: nn.Module, init: str, labels: Mapping[str, int], ranks: Ranks) -> None:
+def load_first_weights(
+    model: nn.Module, init: str, labels: Mapping[str, int], classes: Classes, ranks: Ranks
+) -> None:
     """Load the weights that a training starts from into a model.
 
     The identity classifier starts afresh, unless it was trained on the very vehicles of this run. An equal
-    number of vehicles does not make them the same: the labels.json beside the weights tells.
+    number of vehicles does not make them the same: the labels.json beside the weights tells. Colours and
+    types are taken over by name.
 
     Args:
         model: changed in place.
         init: the recipe's: `imagenet`, `none`, or weights.
         labels: vehicle id -> class, of this run.
+        classes: the model's colours and types.
         ranks: the first one says what was done.
 
     Raises:
         UserError: the weights cannot be used.
     """
-    initialize(model, init)
+    initialize(model, init, classes.colors, classes.types)
     if init in ("imagenet", "none") or Path(init).suffix in (".pth", ".pt"):
         return
     known = weights_path(init).with_name("labels.json")

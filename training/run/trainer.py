@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from training.data.batches import PoseInputs, TrainingSet
 from training.data.sampler import make_sampler
-from training.datasets import dataset_name, read_split, read_training, vehicles_aside
-from training.datasets.records import label_map
+from training.datasets import dataset_name, read_classes, read_split, read_training, vehicles_aside
+from training.datasets.records import NO_CLASSES, label_map
 from training.distributed.devices import device_name
 from training.distributed.ranks import Ranks
 from training.evaluation.extract import EvaluationSet, extract_shared, own_share
@@ -115,8 +115,9 @@ class Trainer:
         self.label_names = {str(vehicle): label for vehicle, label in self.labels.items()}
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
         source = recipe.pose_maps
+        self.classes = read_classes(data_roots, train) if recipe.model.multitask else NO_CLASSES
         self.train = TrainingSet(
-            train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose, source
+            train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose, source, self.classes
         )
         self.query, self.gallery = (
             EvaluationSet(own_share(records, ranks), recipe.size, pose, map_source=source)
@@ -131,10 +132,22 @@ class Trainer:
         )
 
         torch.manual_seed(seed)
-        model = create_model(recipe.model.arch, num_ids=len(self.labels), **recipe.model.options())
-        load_first_weights(model, recipe.init, self.label_names, ranks)
+        model = create_model(
+            recipe.model.arch,
+            num_ids=len(self.labels),
+            num_colors=len(self.classes.colors),
+            num_types=len(self.classes.types),
+            **recipe.model.options(),
+        )
+        load_first_weights(model, recipe.init, self.label_names, self.classes, ranks)
         self.card = make_card(
-            model, f"{recipe.model.arch}.{recipe.name}", recipe.size, recipe=recipe.name, command=command
+            model,
+            f"{recipe.model.arch}.{recipe.name}",
+            recipe.size,
+            colors=self.classes.colors,
+            types=self.classes.types,
+            recipe=recipe.name,
+            command=command,
         )
         self.state = TrainState(model, self.card, recipe.over_ranks(ranks.world_size), ranks)
 
@@ -215,7 +228,12 @@ class Trainer:
         if not self.ranks.is_first:
             return None
         return evaluate_embeddings(
-            found, known.embedding, self.query_records, self.gallery_records, self.card.metric
+            found,
+            known.embedding,
+            self.query_records,
+            self.gallery_records,
+            self.card.metric,
+            self.classes,
         )
 
     def _conclude(

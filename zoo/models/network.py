@@ -25,8 +25,8 @@ class NetworkOutputs(NamedTuple):
     Attributes:
         embedding: float [N, D], compared by the model's `metric`: of any length for `euclidean`, of unit
             length for `cosine`.
-        color_logits: float [N, 10].
-        type_logits: float [N, 9].
+        color_logits: float [N, num_colors].
+        type_logits: float [N, num_types].
         id_logits: float [N, num_ids], in training mode only.
         before_neck: float [N, D], in training mode and with a neck only: the feature that goes into it.
     """
@@ -53,6 +53,7 @@ class NetworkOptions:
         keypoints: takes 36 keypoints, joined to the pooled feature.
         heatmaps: takes 36 heatmaps as more channels of the first convolution.
         segments: takes 13 segment masks as more channels of the first convolution.
+        num_colors, num_types: classes that the colour and type branches tell apart; 0 leaves a branch out.
         num_ids: identities that the training classifier tells apart; 0 leaves it out.
         embedding_dim: of the identity branch. Without multitask and keypoints there is no such branch: the
             pooled feature is the embedding.
@@ -66,6 +67,8 @@ class NetworkOptions:
     keypoints: bool = False
     heatmaps: bool = False
     segments: bool = False
+    num_colors: int = len(COLORS)
+    num_types: int = len(TYPES)
     num_ids: int = 0
     embedding_dim: int = 1024
     attribute_dim: int = 512
@@ -129,11 +132,16 @@ class VehicleNetwork(nn.Module):
         self.embedding_dim = options.embedding_dim if self.has_id_branch else pooled_dim
         if self.has_id_branch:
             self.fc_vid = nn.Linear(feature_dim, options.embedding_dim)
-        if options.multitask:
+        self.num_colors = options.num_colors if options.multitask else 0
+        self.num_types = options.num_types if options.multitask else 0
+        if self.num_colors:
             self.fc_vcolor = nn.Linear(feature_dim, options.attribute_dim)
+        if self.num_types:
             self.fc_vtype = nn.Linear(feature_dim, options.attribute_dim)
-            self.classifier_vcolor = nn.Linear(options.attribute_dim, len(COLORS))
-            self.classifier_vtype = nn.Linear(options.attribute_dim, len(TYPES))
+        if self.num_colors:
+            self.classifier_vcolor = nn.Linear(options.attribute_dim, self.num_colors)
+        if self.num_types:
+            self.classifier_vtype = nn.Linear(options.attribute_dim, self.num_types)
         self.neck = bn_neck(self.embedding_dim) if options.neck == "bn" else None
         if options.num_ids:
             self.classifier_vid = nn.Linear(self.embedding_dim, options.num_ids, bias=self.neck is None)
@@ -157,8 +165,10 @@ class VehicleNetwork(nn.Module):
     def outputs(self) -> dict[str, int]:
         """Name each output of the deployed model, with its dimension."""
         outputs = {"embedding": self.embedding_dim}
-        if self.multitask:
-            outputs |= {"color_probs": len(COLORS), "type_probs": len(TYPES)}
+        if self.num_colors:
+            outputs["color_probs"] = self.num_colors
+        if self.num_types:
+            outputs["type_probs"] = self.num_types
         return outputs
 
     def forward(
@@ -204,8 +214,9 @@ class VehicleNetwork(nn.Module):
             before_neck = identity if self.training else None
         else:
             after_neck = embedding = F.leaky_relu(identity) if self.has_id_branch else identity
-        if self.multitask:
+        if self.num_colors:
             color_logits = self.classifier_vcolor(F.leaky_relu(self.fc_vcolor(feature)))
+        if self.num_types:
             type_logits = self.classifier_vtype(F.leaky_relu(self.fc_vtype(feature)))
         if self.training and self.options["num_ids"]:
             id_logits = self.classifier_vid(after_neck)

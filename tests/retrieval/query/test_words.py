@@ -23,6 +23,26 @@ H = 3600.0
 MAY_1 = 1714521600.0
 
 
+def test_classes_of_the_model_go_by_their_own_names() -> None:
+    card = Card(
+        "own.one",
+        (32, 32),
+        {"embedding": 4, "color_probs": 3, "type_probs": 4},
+        colors=("silver", "gray", "RAL 5002"),
+        types=("motorcycle", "light_truck", "Tuk-Tuk", "三轮车"),
+    )
+    for text, expected in (
+        ("silver motorcycles", Filters(("silver",), ("motorcycle",))),
+        ("grey or ral 5002 light truck", Filters(("gray", "RAL 5002"), ("light_truck",))),
+        ("light_truck or tuk-tuk", Filters((), ("light_truck", "Tuk-Tuk"))),
+        ("tuk tuk, not silver", Filters(("gray", "RAL 5002"), ("Tuk-Tuk",))),
+        ("灰色三轮车", Filters(("gray",), ("三轮车",))),
+    ):
+        found = read_words(text, card, ())
+        assert (found.filters, found.unknown) == (expected, ()), text
+    assert read_words("white truck", card, ()).unknown == ("white", "truck")
+
+
 def read(text: str, last_known: float | None = None):
     return read_words(text, CARD, CAMERAS, last_known)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.datasets import read_split
+from zoo.labels import COLORS, TYPES
 
 
 def write_items(path: Path, items: Sequence[str]) -> None:
@@ -38,7 +39,7 @@ def write_release(pamtri: Path, root: Path) -> Path:
         (root / f"name_{split}.txt").write_text("".join(f"{record.path.name}\r\n" for record in records))
         items["train" if split == "train" else "test"] += [
             f'imageName="{r.path.name}" vehicleID="{r.vehicle_id:04d}" cameraID="c{r.camera_id:03d}" '
-            f'colorID="{r.color + 1}" typeID="{r.type + 1}"'
+            f'colorID="{COLORS.index(r.color) + 1}" typeID="{TYPES.index(r.type) + 1}"'
             for r in records
         ]
     for name, lines in items.items():

@@ -13,7 +13,7 @@ from tests.training.veri_layout import label_row, make_veri, read_rows, write_la
 from training.datasets import read_split
 from training.datasets.records import label_map
 from zoo.errors import UserError
-from zoo.labels import TYPES
+from zoo.labels import COLORS, TYPES
 
 REAL_LABELS = Path(os.environ.get("VERI_QUERY_LABELS", ""))
 """VeRi's own label_query.csv, which cannot be committed here."""
@@ -40,7 +40,7 @@ def test_reads_every_split(veri_root: Path) -> None:
     )
     assert first.path.is_file()
     row = read_rows(veri_root / "label_train.csv")[0]
-    assert (first.color, first.type) == (int(row[2]) - 1, int(row[3]) - 1)
+    assert (first.color, first.type) == (COLORS[int(row[2]) - 1], TYPES[int(row[3]) - 1])
     assert first.keypoints is not None
     assert first.keypoints.dtype == np.float32
     assert first.keypoints[35].tolist() == pytest.approx([float(value) for value in row[-3:]])
@@ -54,7 +54,7 @@ def test_rows_like_the_real_ones(tmp_path: Path) -> None:
     (record,) = read_split(tmp_path, "query")
     assert record.keypoints is not None
     assert record.keypoints[0].tolist() == pytest.approx([-12.5, -0.001, 1.123])
-    assert (record.camera_id, record.color, record.type) == (19, 9, 8)
+    assert (record.camera_id, record.color, record.type) == (19, "black", "estate")
 
 
 @pytest.mark.skipif(
@@ -79,7 +79,7 @@ def test_the_three_untyped_suvs(own_root: Path) -> None:
             row[3] = "0"
     write_labels(own_root / "label_train.csv", rows)
     types = {record.type for record in read_split(own_root, "train") if record.vehicle_id == 3}
-    assert types == {TYPES.index("suv")}
+    assert types == {"suv"}
 
 
 def test_label_map_is_sorted(veri_root: Path) -> None:

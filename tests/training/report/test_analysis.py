@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.datasets.records import Record
+from training.datasets.records import NO_CLASSES, Record
 from training.evaluation.extract import Extracted
 from training.evaluation.protocol import Embedded, evaluate_embedded
 from training.report.analysis import analyse, groups_by_class, groups_by_look_alike
@@ -29,6 +29,7 @@ def make(metric: str = "euclidean") -> Embedded:
         query,
         gallery,
         metric,
+        NO_CLASSES,
     )
 
 
@@ -76,7 +77,7 @@ def test_the_equal_error_lies_between_two_heaps() -> None:
 
 def test_groups_hold_each_judged_query_once() -> None:
     precision = np.array([0.5, np.nan, 1.0, 0.0])
-    (one, two) = groups_by_class(precision, np.array([0, 0, 1, 1]), ["a", "b"])
+    (one, two) = groups_by_class(precision, ["a", "a", "b", "b"])
     assert (one.name, one.precision, one.count) == ("a", 0.5, 1)
     assert (two.name, two.precision, two.count) == ("b", 0.5, 2)
     groups = groups_by_look_alike(precision, np.array([3.0, 1.0, 2.0, np.nan]), 5)

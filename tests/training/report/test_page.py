@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from training.datasets import read_split
-from training.datasets.records import UNKNOWN, Record
+from training.datasets.records import NO_CLASSES, Record
 from training.evaluate import main as evaluate
 from training.evaluation.extract import Extracted
 from training.evaluation.protocol import Embedded, evaluate_embedded
@@ -85,7 +85,7 @@ def test_nothing_points_outside(report: Path) -> None:
 
 
 def bare(records: list[Record]) -> list[Record]:
-    return [Record(r.path, r.vehicle_id, r.camera_id, UNKNOWN, UNKNOWN) for r in records]
+    return [Record(r.path, r.vehicle_id, r.camera_id) for r in records]
 
 
 @pytest.mark.parametrize("matches", [True, False])
@@ -94,7 +94,7 @@ def test_no_attributes_no_regions_no_matches(veri_root: Path, tmp_path: Path, ma
     gallery = bare(read_split(veri_root, "test" if matches else "train"))
     rng = np.random.default_rng(0)
     embedded = (Extracted(rng.normal(size=(len(part), 8)).astype(np.float32)) for part in (query, gallery))
-    found = Embedded(*embedded, query, gallery, "euclidean")
+    found = Embedded(*embedded, query, gallery, "euclidean", NO_CLASSES)
     card = Card("plain.test", (32, 32), {"embedding": 8})
     path = tmp_path / "r.html"
     write_report(path, found, evaluate_embedded(found), None, Subject("<b>data</b>", card, "CPU", "x"))
