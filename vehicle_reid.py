@@ -19,6 +19,7 @@ COMMANDS = {
     "calibrate": ("training.calibrate", "fit the temperatures of colour and type"),
     "baseline": ("training.baseline", "retrieve by colour histograms"),
     "acceptance": ("training.acceptance", "run the reference's six acceptance checks"),
+    "dataset": ("training.dataset", "check a data set: counts, duplicates, suspicious labels"),
     "synthesize": ("training.synthesize.__main__", "draw a data set of synthetic vehicles"),
     "release": ("training.release", "make a run's weights fit to be shipped"),
     "zoo": ("zoo.__main__", "list, show, fetch and import models"),
