@@ -146,7 +146,10 @@ class Layout:
         }
         placeholders = self.events.placeholders()
         for name in self.fields:
-            changes = {"choices": choices[name]} if name in choices else {}
+            changes: dict[str, Any] = {}
+            if name in choices:
+                # Nothing can be chosen where the model tells no colours or no types.
+                changes = {"choices": choices[name], "visible": name == "camera" or bool(choices[name])}
             if name in placeholders:
                 changes["placeholder"] = placeholders[name]
             texts[name] = gr.update(label=say(name), **changes)

@@ -93,6 +93,12 @@ def _holds_pictures(folder: Path) -> bool:
     return bool(pictures) or (bool(folders) and all(list_folder(inner)[0] for inner in folders))
 
 
+def tells_vehicles(folder: Path) -> bool:
+    """Whether a folder holds folders, or a picture whose name tells a vehicle."""
+    pictures, folders = list_folder(folder)
+    return bool(folders) or any(read_two_camera_name(path) or read_market_name(path) for path in pictures[:1])
+
+
 def read_pictures(folder: Path) -> list[Picture]:
     """Read a folder of vehicles' folders, or of pictures whose names tell the vehicle.
 

@@ -7,7 +7,7 @@ Each holds a folder for each vehicle, or pictures whose names tell vehicle and c
 from pathlib import Path
 
 from training.datasets.layout import Layout, Split
-from training.datasets.pictures import as_records, read_pictures
+from training.datasets.pictures import as_records, read_pictures, tells_vehicles
 from training.datasets.records import Record
 from zoo.errors import UserError
 
@@ -17,7 +17,8 @@ FOLDERS = {"train": "train", "query": "query", "test": "gallery"}
 def recognises(root: Path) -> bool:
     """Tell the layout: query/ and gallery/ side by side, or train/."""
     there = {name for name in FOLDERS.values() if (root / name).is_dir()}
-    return there >= {"query", "gallery"} or ("train" in there and not (root / "test").is_dir())
+    complete = there >= {"query", "gallery"} or ("train" in there and not (root / "test").is_dir())
+    return complete and any(tells_vehicles(root / name) for name in there)
 
 
 def is_undivided(root: Path) -> bool:

@@ -104,6 +104,7 @@ def test_two_cameras_with_its_test_part(tmp_path: Path) -> None:
         (["bounding_box_train/car.jpg"], "car.jpg: the name tells no vehicle and camera"),
         (["bounding_box_train/1_c1.jpg", "query/1_c1.jpg"], "bounding_box_test: missing"),
         (["a/1.jpg", "b/notes.txt"], "holds none of the data sets known here"),
+        (["train/1.jpg", "train/2.jpg"], "holds none of the data sets known here"),
         (["a/1.jpg"], "holds none of the data sets known here"),
     ],
 )
