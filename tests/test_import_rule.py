@@ -12,7 +12,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # The leaves of the zoo need no torch; a search node may know these and no more.
 ZOO_LEAVES = frozenset(
     f"zoo.{leaf}"
-    for leaf in ("card", "command_line", "errors", "files", "labels", "line_chart", "preprocess")
+    for leaf in (
+        "camera_means",
+        "card",
+        "command_line",
+        "errors",
+        "files",
+        "labels",
+        "line_chart",
+        "preprocess",
+    )
 )
 PACKAGES = {
     "zoo": frozenset[str](),

@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--report", type=Path, metavar="FILE.html", help="write a page that explains them too"
     )
     rows = parser.add_argument_group("other ways to search, in rows of their own")
+    rows.add_argument("--camera-centring", action="store_true", help="take each camera's mean embedding away")
     rows.add_argument("--query-expansion", action="store_true", help="search with queries and first results")
     rows.add_argument("--results", type=int, default=5, help="that a query is expanded by [%(default)s]")
     rows.add_argument(
@@ -109,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rankings is not None:
         if options.wanted or arguments.report is not None:
             raise UserError(
-                "--query-expansion, --rerank, --tracks and --report need embeddings: give --weights, not "
-                "--rankings"
+                "--camera-centring, --query-expansion, --rerank, --tracks and --report need embeddings: give "
+                "--weights, not --rankings"
             )
         evaluation = evaluate_rankings(
             arguments.rankings, query, gallery, _known_classes(arguments.data_root, [*query, *gallery])
@@ -176,6 +177,7 @@ def _row_options(arguments: argparse.Namespace) -> RowOptions:
     """What the command line wants beside the plain figures."""
     try:
         return RowOptions(
+            arguments.camera_centring,
             Expansion(arguments.results, arguments.alpha) if arguments.query_expansion else None,
             Reranking(arguments.k1, arguments.k2, vars(arguments)["lambda"]) if arguments.rerank else None,
             arguments.tracks,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from training.evaluation.camera_centring import centre_cameras
 from training.evaluation.image_to_track import evaluate_tracks
 from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking, judge_rows
 from training.evaluation.protocol import Embedded, ranking_figures
@@ -19,6 +20,7 @@ from training.options import RANKS
 class RowOptions:
     """Which rows are wanted; None for one that is not."""
 
+    camera_centring: bool = False
     expansion: Expansion | None = None
     reranking: Reranking | None = None
     tracks: bool = False
@@ -26,7 +28,7 @@ class RowOptions:
     @property
     def wanted(self) -> bool:
         """Whether there is any row but the plain one."""
-        return self.tracks or self.expansion is not None or self.reranking is not None
+        return self.camera_centring or self.tracks or self.expansion is not None or self.reranking is not None
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[RankingRow]:
     query, gallery = found.query.embedding, found.gallery.embedding
     labels = Labels.of(found.query_records, found.gallery_records)
 
-    def plain(asked: np.ndarray) -> RankMetrics:
+    def plain(asked: np.ndarray, searched: np.ndarray = gallery) -> RankMetrics:
         return evaluate_ranking(
             asked,
-            gallery,
+            searched,
             labels.query_ids,
             labels.gallery_ids,
             labels.query_cameras,
@@ -63,6 +65,10 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[RankingRow]:
         )
 
     ways: dict[str, Callable[[], RankMetrics]] = {"plain": lambda: plain(query)}
+    if options.camera_centring:
+        ways["camera centring"] = lambda: plain(
+            *centre_cameras(query, gallery, labels.query_cameras, labels.gallery_cameras, found.metric)
+        )
     if options.expansion is not None:
         ways["query expansion"] = lambda: plain(
             expand_queries(query, gallery, found.metric, options.expansion)

@@ -3,10 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from training.datasets.records import Record
 from training.evaluate import main as evaluate
+from training.evaluation.extract import Extracted
+from training.evaluation.metrics import evaluate_ranking
+from training.evaluation.protocol import Embedded
 from training.evaluation.query_results import read_query_results
+from training.evaluation.ranking_rows import RowOptions, rank_in_rows
+from zoo.camera_means import CameraSums
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
 
@@ -27,11 +34,21 @@ def test_rows_stand_beside_the_plain_figures(
     assert evaluate(command) == 0
     plain = json.loads(capsys.readouterr().out.splitlines()[-1])
     saved = tmp_path / "run" / "queries.jsonl"
-    more = ["--rerank", "--k1", "4", "--query-expansion", "--tracks", "--ranks", "1", "3"]
+    more = [
+        "--camera-centring",
+        "--rerank",
+        "--k1",
+        "4",
+        "--query-expansion",
+        "--tracks",
+        "--ranks",
+        "1",
+        "3",
+    ]
     assert evaluate([*command, *more, "--save-queries", str(saved)]) == 0
     out = capsys.readouterr().out
     told = json.loads(out.splitlines()[-1])
-    names = ("plain", "query_expansion", "re_ranking", "image_to_track")
+    names = ("plain", "camera_centring", "query_expansion", "re_ranking", "image_to_track")
     for name in names:
         assert told[name].keys() == {"mAP", "mINP", "rank1", "rank3", "seconds"}
         assert name.replace("_", " ") in out.replace("re-ranking", "re ranking")
@@ -40,6 +57,26 @@ def test_rows_stand_beside_the_plain_figures(
     found = read_query_results(saved.parent)
     assert found.values["average_precision"].mean() == pytest.approx(plain["mAP"], abs=1e-12)
     assert found.values["color_right"].mean() == pytest.approx(plain["color_accuracy"])
+
+
+def test_the_centred_row_is_that_of_embeddings_centred_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    camera_shift = 3 * rng.standard_normal((3, 8))
+    vehicles, cameras = np.repeat(np.arange(20), 3), np.tile(np.arange(3), 20)
+    looks = rng.standard_normal((20, 8))[vehicles] + 0.3 * rng.standard_normal((60, 8))
+    gallery = (looks + camera_shift[cameras]).astype(np.float32)
+    records = [
+        Record(Path(f"{n}.jpg"), int(vehicle), int(camera))
+        for n, (vehicle, camera) in enumerate(zip(vehicles, cameras, strict=True))
+    ]
+    found = Embedded(Extracted(gallery), Extracted(gallery), records, records, "euclidean")
+    plain, centred = rank_in_rows(found, RowOptions(camera_centring=True))
+    means = CameraSums(8).with_pictures(gallery, cameras).means
+    by_hand = gallery - np.array([means.means[means.of(np.array([c]))[0]] for c in cameras.tolist()])
+    expected = evaluate_ranking(by_hand, by_hand, vehicles, vehicles, cameras, cameras)
+    assert centred.name == "camera centring"
+    assert centred.ranking.mean_average_precision == expected.mean_average_precision
+    assert centred.ranking.mean_average_precision > plain.ranking.mean_average_precision + 0.2
 
 
 @pytest.mark.parametrize(
