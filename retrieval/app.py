@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from retrieval.centring import add_centring
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
@@ -189,6 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add and remove over REST; no other process can write to the gallery meanwhile",
     )
+    add_centring(parser)
     parser.add_argument(
         "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
     )
@@ -217,7 +219,9 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         encoder, model = open_gallery_encoder(args.gallery, args.encoder)
         try:
-            with open_gallery(args.gallery, model=model, writable=args.writable) as gallery:
+            with open_gallery(
+                args.gallery, model=model, writable=args.writable, camera_centring=args.camera_centring
+            ) as gallery:
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
                 serve(app, server, args.host, args.json)

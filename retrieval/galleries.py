@@ -19,6 +19,7 @@ def open_gallery(
     writable: bool = False,
     index: str | None = None,
     policy: IndexPolicy | None = None,
+    camera_centring: bool | None = None,
 ) -> Gallery:
     """Open a gallery; make it when it is opened for writing and is not there.
 
@@ -32,6 +33,8 @@ def open_gallery(
             index; a writable gallery then remembers it. None for what it remembers.
         policy: when a folder's indexes and snapshots are made; `index` and what the gallery remembers
             override it.
+        camera_centring: whether searches take each camera's mean embedding away; a writable gallery then
+            remembers it. None for what it remembers, which is not to unless it was told.
 
     Raises:
         UserError: no gallery there, one of another model, or another writer.
@@ -41,10 +44,10 @@ def open_gallery(
     if str(name).startswith(MILVUS):
         from retrieval.milvus.gallery import MilvusGallery
 
-        return MilvusGallery.open_named(str(name), model, writable, index)
+        return MilvusGallery.open_named(str(name), model, writable, index, camera_centring)
     from retrieval.local.gallery import LocalGallery
 
-    return LocalGallery.open_folder(Path(name), model, writable, index, policy)
+    return LocalGallery.open_folder(Path(name), model, writable, index, policy, camera_centring)
 
 
 def recorded_encoder(name: str | Path) -> str:

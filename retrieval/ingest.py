@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from retrieval.centring import add_centring
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time
 from retrieval.sources.cameras import find_cameras
@@ -123,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; in Milvus, one of its kinds, such "
         "as HNSW; the gallery remembers it",
     )
+    add_centring(parser)
     parser.add_argument(
         "--report",
         type=Path,
@@ -166,7 +168,9 @@ def main(argv: list[str] | None = None) -> int:
     cameras = find_cameras(given.folder)
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
-        with open_gallery(args.gallery, model=model, writable=True, index=args.index) as gallery:
+        with open_gallery(
+            args.gallery, model=model, writable=True, index=args.index, camera_centring=args.camera_centring
+        ) as gallery:
             gallery.set_cameras(cameras)
             with tqdm(total=given.total, unit="image", desc="ingest", file=sys.stderr) as bar:
                 summary = ingest(

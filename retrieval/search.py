@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from retrieval.centring import add_centring
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
@@ -19,16 +20,20 @@ from serving.encoders.image import InputImage
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
+from zoo.labels import parse_veri_name
 from zoo.preprocess import ImageError
 
 BATCH_SIZE = 32
 
 
-def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters: Filters) -> int:
+def write_rankings(
+    searcher: Searcher, folder: Path, out: Path, k: int, filters: Filters, camera: int | None = None
+) -> int:
     """Search with every image of a folder and write one JSON line for each, in order of the names.
 
     A line is `{"query": name, "color": .., "type": .., "results": [keys, best first]}`. The file is whole or
-    not there: figures measured on a part of the queries would pass for those of all.
+    not there: figures measured on a part of the queries would pass for those of all. `camera` is that of the
+    queries whose names do not tell it.
 
     Returns:
         the number of queries.
@@ -57,7 +62,7 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
                     if isinstance(query, str):
                         bad.append(query)
                     else:
-                        lines.write(_ranking(searcher, asked.key, query, k, filters) + "\n")
+                        lines.write(_ranking(searcher, asked, query, k, filters, camera) + "\n")
                     bar.update()
                 batch = []
         if bad:
@@ -67,9 +72,14 @@ def write_rankings(searcher: Searcher, folder: Path, out: Path, k: int, filters:
     return len(files)
 
 
-def _ranking(searcher: Searcher, name: str, query: Query, k: int, filters: Filters) -> str:
-    keys = searcher.gallery.rank(query.embedding, k, filters)
-    line = {"query": name, "color": query.color, "type": query.type, "results": keys}
+def _ranking(
+    searcher: Searcher, file: ImageFile, query: Query, k: int, filters: Filters, camera: int | None
+) -> str:
+    if searcher.gallery.camera_centring:
+        name = parse_veri_name(file.path.name)
+        camera = camera if name is None else name.camera_id
+    keys = searcher.gallery.rank(query.embedding, k, filters, camera=camera)
+    line = {"query": file.key, "color": query.color, "type": query.type, "results": keys}
     return json.dumps(line, ensure_ascii=False)
 
 
@@ -125,6 +135,14 @@ def build_parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--like", action="append", default=[], metavar="KEY", help="a result that is right")
     parser.add_argument("--unlike", action="append", default=[], metavar="KEY", help="a result that is wrong")
+    add_centring(parser)
+    parser.add_argument(
+        "--query-camera",
+        type=int,
+        metavar="N",
+        help="that the query comes from, for camera centring (default: the mean of all cameras; with "
+        "--rankings, the one in a VeRi file name)",
+    )
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
     parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
     parser.add_argument(
@@ -157,11 +175,12 @@ def main(argv: list[str] | None = None) -> int:
     filters = Filters.read({field.name: getattr(args, field.name) for field in FIELDS})
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
-        with open_gallery(args.gallery, model=model) as gallery:
+        with open_gallery(args.gallery, model=model, camera_centring=args.camera_centring) as gallery:
+            gallery.check_query_camera(args.query_camera)
             searcher = Searcher(gallery, encoder)
             if args.rankings is not None:
                 k = 0 if args.k is None else args.k
-                count = write_rankings(searcher, first, args.rankings, k, filters)
+                count = write_rankings(searcher, first, args.rankings, k, filters, args.query_camera)
                 print(f"{count} rankings written to {args.rankings}")
                 if args.json:
                     print(json.dumps({"queries": count, "rankings": str(args.rankings)}, ensure_ascii=False))
@@ -177,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
                 feedback=Feedback(tuple(args.like), tuple(args.unlike)),
                 rerank=args.rerank,
                 group=args.group,
+                camera=args.query_camera,
             )
             if args.json:
                 print(json.dumps(searcher.answer(queries[0], results), ensure_ascii=False))

@@ -7,6 +7,7 @@ import time
 
 from tqdm import tqdm
 
+from retrieval.centring import add_centring
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
 from zoo.command_line import CommandParser
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--to", dest="target", required=True, metavar="GALLERY", help=f"{kinds}; made when it is not there"
     )
     parser.add_argument("--index", metavar="SPEC", help="of the target; see retrieval.ingest")
+    add_centring(parser, "of the target: ")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser
 
@@ -51,7 +53,13 @@ def main(argv: list[str] | None = None) -> int:
     with open_gallery(args.source) as source:
         total = len(source)
         with (
-            open_gallery(args.target, model=source.model, writable=True, index=args.index) as target,
+            open_gallery(
+                args.target,
+                model=source.model,
+                writable=True,
+                index=args.index,
+                camera_centring=args.camera_centring,
+            ) as target,
             tqdm(total=total, unit="image", desc="transfer", file=sys.stderr) as bar,
         ):
             changed = transfer(source, target, bar)

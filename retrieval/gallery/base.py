@@ -13,11 +13,16 @@ import numpy as np
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
+from zoo.camera_means import NO_CAMERA, CameraMeans
 from zoo.errors import UserError
 
 
 class UnknownKeyError(UserError):
     """The gallery has no image of a key."""
+
+
+class QueryCameraError(UserError):
+    """A query's camera is named where the gallery does not centre its cameras."""
 
 
 class Gallery(ABC):
@@ -28,12 +33,15 @@ class Gallery(ABC):
         folder: where files about it, such as an ingest's report, go by default.
         model: whose embeddings it holds.
         writable: whether it was opened for adding and removing.
+        camera_centring: whether searches take each camera's mean embedding away, from the images and from
+            the query. The means are those of the very images that are searched.
     """
 
     name: str
     folder: Path
     model: GalleryModel
     writable: bool
+    camera_centring: bool
 
     def __enter__(self) -> Self:
         return self
@@ -81,21 +89,84 @@ class Gallery(ABC):
         """Take images out; return how many of the keys were there."""
 
     @abstractmethod
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
+    def search(
+        self,
+        embedding: np.ndarray,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+        is_centred: bool = False,
+    ) -> list[Result]:
         """Find the images whose embeddings are nearest, nearest first, equal distances in order of the key.
 
         Args:
             embedding: float32 [D].
             k: how many results; 0 for all. There are fewer only where fewer meet the filters.
             filters: conditions on the results, applied inside the search.
+            camera: that the query comes from; None, or one that the gallery has no image of, for the mean of
+                all. Only where the gallery centres.
+            is_centred: the embedding comes from `centred`, in the same read transaction.
 
         Raises:
-            UserError: an embedding of the wrong length, k below 0, or filters that make no sense.
+            UserError: an embedding of the wrong length, k below 0, filters that make no sense, or a camera
+                where the gallery does not centre.
         """
 
     @abstractmethod
-    def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
+    def rank(
+        self,
+        embedding: np.ndarray,
+        k: int = 0,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+    ) -> list[str]:
         """The keys of `search` without the rest, which is quicker for whole rankings."""
+
+    @abstractmethod
+    def camera_means(self) -> CameraMeans:
+        """What a gallery that centres takes away: the camera means of the images that it holds now."""
+
+    def centred(self, embeddings: np.ndarray, cameras: Sequence[int | None]) -> np.ndarray:
+        """Embeddings as searches compare them: without their cameras' means where the gallery centres.
+
+        Args:
+            embeddings: float32 [M, D].
+            cameras: theirs; None where unknown.
+
+        Returns:
+            float32 [M, D]; the embeddings as they are where the gallery does not centre.
+
+        Raises:
+            UserError: an embedding of the wrong length.
+        """
+        if not self.camera_centring or not len(embeddings):
+            return embeddings
+        vectors = np.stack([self._vector(embedding, "the query") for embedding in embeddings])
+        ids = np.array([NO_CAMERA if camera is None else camera for camera in cameras], np.int64)
+        return self.camera_means().centred(vectors, ids, self.model.card.metric)
+
+    def centred_embeddings(self, keys: Sequence[str]) -> np.ndarray:
+        """The stored embeddings of images as searches compare them, float32 [M, D].
+
+        Raises:
+            UnknownKeyError: a key that the gallery does not have.
+        """
+        with self.read_transaction():
+            found = self.embeddings(keys)
+            if not self.camera_centring:
+                return found
+            cameras = {result.key: result.camera for result in self.results(keys)}
+            return self.centred(found, [cameras.get(key) for key in keys])
+
+    def check_query_camera(self, camera: int | None) -> None:
+        """Raise `QueryCameraError` where a query's camera is named and the gallery has no use for it."""
+        if camera is not None and not self.camera_centring:
+            raise QueryCameraError(
+                f"the query's camera, {camera}: matters to camera centring alone, which is off for "
+                f"{self.name}; turn it on with --camera-centring on, or leave the camera out"
+            )
 
     @abstractmethod
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
@@ -166,10 +237,15 @@ class Gallery(ABC):
         vector = self._vector(entry.embedding, entry.key)
         return entry if vector is entry.embedding else replace(entry, embedding=vector)
 
-    def _query(self, embedding: np.ndarray, k: int) -> np.ndarray:
+    def _query(
+        self, embedding: np.ndarray, k: int, camera: int | None = None, is_centred: bool = False
+    ) -> np.ndarray:
+        """The query as it is compared, float32 [D]; inside a read transaction."""
         if k < 0:
             raise UserError(f"k is {k}; ask for 1 or more results, or 0 for all")
-        return self._vector(embedding, "the query")
+        self.check_query_camera(camera)
+        vector = self._vector(embedding, "the query")
+        return vector if is_centred else np.asarray(self.centred(vector[None], [camera])[0])
 
     def _vector(self, embedding: np.ndarray, name: str) -> np.ndarray:
         dimension = self.model.card.outputs["embedding"]

@@ -11,7 +11,8 @@ import numpy as np
 from retrieval.gallery.distances import Metric
 from retrieval.gallery.ranking import unit_length
 from retrieval.local import exact_search
-from retrieval.local.vectors import Vectors
+from retrieval.local.vectors import StoredVectors
+from zoo.camera_means import NO_CAMERA, CameraMeans
 from zoo.errors import UserError
 
 CALIBRATION_QUERIES = 60
@@ -21,6 +22,10 @@ WANTED_RECALL = 0.998
 
 TRAINING_ROWS_A_LIST = 48
 FIRST_FETCH = 128
+
+DRIFT = 0.02
+"""A camera's mean has moved away from the index's where the squared distance of the two is more than this
+share of the pictures' variance: an error that candidates can still be told apart with."""
 
 _SPLIT = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFRaBitQ, faiss.IndexIVFPQ)
 """Kinds that take vectors whose lists are known."""
@@ -44,12 +49,24 @@ class ApproximateIndex:
 
     Candidates are found by Euclidean distance; for `cosine`, whose vectors are of unit length, that is the
     same order.
+
+    Attributes:
+        means: the camera means that its vectors are centred by; None for vectors as they are. They stay what
+            they were when the index was built, while those that the search goes by follow the gallery.
     """
 
-    def __init__(self, index: faiss.Index, factory: str, built_rows: int, effort: Effort) -> None:
+    def __init__(
+        self,
+        index: faiss.Index,
+        factory: str,
+        built_rows: int,
+        effort: Effort,
+        means: CameraMeans | None = None,
+    ) -> None:
         self.factory = factory
         self.built_rows = built_rows
         self.effort = effort
+        self.means = means
         self._index = index
         kind = faiss.try_extract_index_ivf(index)
         self._lists = 0 if kind is None else int(kind.nlist)
@@ -60,9 +77,21 @@ class ApproximateIndex:
 
     @classmethod
     def build(
-        cls, factory: str, vectors: Vectors, rows: int, advance: Callable[[int], object] = lambda _: None
+        cls,
+        factory: str,
+        vectors: StoredVectors,
+        rows: int,
+        means: CameraMeans | None = None,
+        advance: Callable[[int], object] = lambda _: None,
     ) -> "ApproximateIndex":
         """Train an index on a sample of the first `rows` vectors and put them in.
+
+        Args:
+            factory: FAISS's description of the index.
+            vectors: centred by `means`, where there are any.
+            rows: how many of them.
+            means: see the class.
+            advance: is told how many vectors have been put in.
 
         Raises:
             UserError: a factory string that FAISS does not take, or that needs more vectors than there are.
@@ -74,7 +103,7 @@ class ApproximateIndex:
             lists = 256 if kind is None else int(kind.nlist)
             sample = np.sort(rng.choice(rows, min(rows, TRAINING_ROWS_A_LIST * lists), replace=False))
             index.train(vectors.rows(sample))
-            built = cls(index, factory, rows, Effort())
+            built = cls(index, factory, rows, Effort(), means)
             built.extend(vectors, rows, advance)
         except RuntimeError as error:
             reason = str(error).rpartition(": ")[2].strip() or str(error)
@@ -84,7 +113,9 @@ class ApproximateIndex:
             ) from error
         return built
 
-    def extend(self, vectors: Vectors, rows: int, advance: Callable[[int], object] = lambda _: None) -> None:
+    def extend(
+        self, vectors: StoredVectors, rows: int, advance: Callable[[int], object] = lambda _: None
+    ) -> None:
         """Put the vectors that are missing before position `rows` in."""
         while len(self) < rows:
             put_in = self.prepare(vectors, rows)
@@ -92,7 +123,7 @@ class ApproximateIndex:
             put_in()
             advance(len(self) - before)
 
-    def prepare(self, vectors: Vectors, rows: int) -> Callable[[], None]:
+    def prepare(self, vectors: StoredVectors, rows: int) -> Callable[[], None]:
         """Do what can be done for the next missing vectors while others search; at most 16 MB of them.
 
         Returns:
@@ -107,7 +138,7 @@ class ApproximateIndex:
         _, lists = inner.quantizer.search(fresh, 1)
         return lambda: inner.add_core(len(fresh), faiss.swig_ptr(fresh), None, faiss.swig_ptr(lists))
 
-    def calibrate(self, vectors: Vectors, rows: int, metric: Metric) -> None:
+    def calibrate(self, vectors: StoredVectors, rows: int, metric: Metric) -> None:
         """Find the least effort that reaches `WANTED_RECALL` for new images of the gallery's vehicles.
 
         Such an image is made up of a stored one and the difference between two of its neighbours, which is
@@ -143,7 +174,7 @@ class ApproximateIndex:
         return [32, 64, 128, 256, 512, 1024, 2048, 4096] if isinstance(self._inner, faiss.IndexHNSW) else []
 
     def search(
-        self, vectors: Vectors, query: np.ndarray, k: int, mask: np.ndarray | None, metric: Metric
+        self, vectors: StoredVectors, query: np.ndarray, k: int, mask: np.ndarray | None, metric: Metric
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find near vectors among those that the index holds.
 
@@ -174,7 +205,9 @@ class ApproximateIndex:
             order = np.argsort(known)
             place = order[np.searchsorted(known, positions, sorter=order)]
             true = np.square(values[place]) if metric == "euclidean" else 2 * values[place]
-            spread = float(np.std(true - estimate))
+            # Camera means that have moved since the index was built shift its estimates one way.
+            errors = true - estimate
+            spread = float(np.std(errors) if self.means is None else np.sqrt(np.square(errors).mean()))
             kth = float(np.partition(values, k - 1)[k - 1])
             kth = kth**2 if metric == "euclidean" else 2 * kth
             if estimate[-1] - kth >= 3 * spread:
@@ -184,6 +217,15 @@ class ApproximateIndex:
                 break
         del selector
         return known, values
+
+    def drifted_cameras(self, means: CameraMeans) -> list[int]:
+        """The cameras whose mean has moved too far for the index to find their images: see `DRIFT`."""
+        if self.means is None:
+            return []
+        cameras = np.append(means.cameras, NO_CAMERA)
+        moved = means.means - self.means.means[self.means.of(cameras)]
+        far = np.square(moved, dtype=np.float64).sum(axis=1) > DRIFT * means.within
+        return [int(camera) for camera in cameras[far]]
 
     def _parameters(self, k: int, mask: np.ndarray | None) -> tuple[faiss.SearchParameters, object]:
         """The search's parameters, and what has to live as long as they."""
@@ -213,6 +255,8 @@ class ApproximateIndex:
         faiss.write_index(self._index, str(path))
 
     @classmethod
-    def read(cls, path: Path, factory: str, built_rows: int, effort: Effort) -> "ApproximateIndex":
+    def read(
+        cls, path: Path, factory: str, built_rows: int, effort: Effort, means: CameraMeans | None = None
+    ) -> "ApproximateIndex":
         """Read what `write` wrote."""
-        return cls(faiss.read_index(str(path)), factory, built_rows, effort)
+        return cls(faiss.read_index(str(path)), factory, built_rows, effort, means)

@@ -6,10 +6,10 @@ import faiss
 import numpy as np
 
 from retrieval.gallery.distances import Metric, distances
-from retrieval.local.vectors import Vectors
+from retrieval.local.vectors import StoredVectors
 
 
-def at(vectors: Vectors, query: np.ndarray, positions: np.ndarray, metric: Metric) -> np.ndarray:
+def at(vectors: StoredVectors, query: np.ndarray, positions: np.ndarray, metric: Metric) -> np.ndarray:
     """Distances float64 [M] to the vectors at `positions`."""
     result = np.empty(len(positions), np.float64)
     step = max(1, 2**22 // vectors.dimension)
@@ -19,7 +19,7 @@ def at(vectors: Vectors, query: np.ndarray, positions: np.ndarray, metric: Metri
     return result
 
 
-def everywhere(vectors: Vectors, query: np.ndarray, metric: Metric) -> np.ndarray:
+def everywhere(vectors: StoredVectors, query: np.ndarray, metric: Metric) -> np.ndarray:
     """Distances float64 [N] to all vectors."""
     result = np.empty(len(vectors), np.float64)
     for start, block in vectors.blocks():
@@ -28,7 +28,7 @@ def everywhere(vectors: Vectors, query: np.ndarray, metric: Metric) -> np.ndarra
 
 
 def nearest(
-    vectors: Vectors, query: np.ndarray, fetch: int, mask: np.ndarray | None, metric: Metric
+    vectors: StoredVectors, query: np.ndarray, fetch: int, mask: np.ndarray | None, metric: Metric
 ) -> tuple[np.ndarray, float]:
     """The `fetch` nearest in float32, by a scan of everything that `mask` allows.
 

@@ -18,22 +18,33 @@ from retrieval.local.masks import mask_of
 from retrieval.local.store import FILE_NAME, Store
 from retrieval.local.synchronizer import ReadTransaction, Synchronizer
 from retrieval.local.table import NO_ID
+from zoo.camera_means import CameraMeans, CameraSums
 from zoo.card import Card
 from zoo.errors import UserError
+
+_CENTRING = "camera_centring"
+"""Its name among the facts of the whole gallery."""
 
 
 class LocalGallery(Gallery):
     """One process writes while others search; a reader notices what was committed at its next search."""
 
     def __init__(
-        self, folder: Path, store: Store, model: GalleryModel, writable: bool, policy: IndexPolicy
+        self,
+        folder: Path,
+        store: Store,
+        model: GalleryModel,
+        writable: bool,
+        policy: IndexPolicy,
+        camera_centring: bool,
     ) -> None:
         self.name = str(folder)
         self.folder = folder
         self.model = model
         self.writable = writable
+        self.camera_centring = camera_centring
         self._store = store
-        self.synchronizer = Synchronizer(folder, store, model, writable, policy)
+        self.synchronizer = Synchronizer(folder, store, model, writable, policy, camera_centring)
 
     @classmethod
     def open_folder(
@@ -43,6 +54,7 @@ class LocalGallery(Gallery):
         writable: bool,
         index: str | None,
         policy: IndexPolicy | None,
+        camera_centring: bool | None,
     ) -> "LocalGallery":
         """See `galleries.open_gallery`."""
         if folder.exists() and not folder.is_dir():
@@ -69,8 +81,12 @@ class LocalGallery(Gallery):
                 held = GalleryModel(card, held.hash, model.encoder)
             if index is not None and writable:
                 store.set_meta({"index": index})
+            if camera_centring is not None and writable:
+                store.set_meta({_CENTRING: "on" if camera_centring else "off"})
+            centres = meta.get(_CENTRING) == "on" if camera_centring is None else camera_centring
             chosen = index or meta.get("index") or (policy or IndexPolicy()).index
-            return cls(folder, store, held, writable, replace(policy or IndexPolicy(), index=chosen))
+            policy = replace(policy or IndexPolicy(), index=chosen)
+            return cls(folder, store, held, writable, policy, centres)
         except BaseException:
             store.close()
             raise
@@ -104,21 +120,40 @@ class LocalGallery(Gallery):
         with self.synchronizer.changing():
             return self._store.remove(keys)
 
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
+    def search(
+        self,
+        embedding: np.ndarray,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+        is_centred: bool = False,
+    ) -> list[Result]:
         """Find the nearest; see `Gallery.search`."""
-        query = self._query(embedding, k)
         with self.synchronizer.reading() as state:
+            query = self._query(embedding, k, camera, is_centred)
             positions, distances = self._nearest(state, query, k, filters)
             scores = similarity(distances, query, self.model.card.metric)
             ids = state.derived.table["ids"][positions].tolist()
             return _results(state, ids, scores.tolist(), distances.tolist())
 
-    def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
+    def rank(
+        self,
+        embedding: np.ndarray,
+        k: int = 0,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+    ) -> list[str]:
         """The keys of `search` without the rest."""
-        query = self._query(embedding, k)
         with self.synchronizer.reading() as state:
-            positions, _ = self._nearest(state, query, k, filters)
+            positions, _ = self._nearest(state, self._query(embedding, k, camera), k, filters)
             return [state.derived.table.key(position) for position in positions.tolist()]
+
+    def camera_means(self) -> CameraMeans:
+        """The camera means of the images that it holds now."""
+        with self.synchronizer.reading() as state:
+            return state.derived.means or CameraSums(self.model.card.outputs["embedding"]).means
 
     def _nearest(
         self, state: ReadTransaction, query: np.ndarray, k: int, filters: Filters | None

@@ -7,8 +7,10 @@ vector file is only appended to. All of `derived/` may be deleted at any time: S
 
 import json
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,11 +21,13 @@ from retrieval.local.approximate import ApproximateIndex, Effort
 from retrieval.local.reader import State
 from retrieval.local.table import COLUMNS, Table
 from retrieval.local.vectors import Vectors
+from zoo.camera_means import CameraMeans, CameraSums
 from zoo.errors import UserError
 from zoo.files import replacing, write_text
 
 FOLDER, MANIFEST = "derived", "current.json"
-FORMAT = 1
+FORMAT, CENTRED_FORMAT = 1, 2
+"""The second has camera statistics, which older programs do not know of."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,36 @@ class Derived:
 
     What searches look at: another one takes its place when the gallery changes. The index alone is shared
     between them; it may lag behind the table.
+
+    Attributes:
+        sums: what camera centring goes by, of just these rows; None where the gallery does not centre.
     """
 
     table: Table
     vectors: Vectors
     index: ApproximateIndex | None = None
     state: State = field(default_factory=State)
+    sums: CameraSums | None = None
+
+    @property
+    def means(self) -> CameraMeans | None:
+        """The camera means of these rows; None where the gallery does not centre."""
+        return None if self.sums is None else self.sums.means
+
+    @property
+    def usable_index(self) -> ApproximateIndex | None:
+        """The index, where it is of vectors that are centred or not as they are compared."""
+        index = self.index
+        return None if index is None or (index.means is None) != (self.sums is None) else index
+
+    @cached_property
+    def drifted(self) -> np.ndarray:
+        """Positions, ascending, that the index misplaces: their cameras' means have moved since."""
+        index = self.usable_index
+        cameras = [] if index is None or self.means is None else index.drifted_cameras(self.means)
+        if not cameras:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(np.isin(self.table["camera"], cameras) & self.table["alive"])
 
 
 def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
@@ -67,9 +95,15 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
         arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
         arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
         arrays["lengths"] = np.array([len(key) for key in encoded], np.int32)
+        if derived.sums is not None:
+            arrays |= {f"sums_{name}": array for name, array in derived.sums.to_arrays().items()}
+        index_means = None if derived.index is None else derived.index.means
+        if index_means is not None:
+            arrays |= {f"means_{name}": np.asarray(value) for name, value in vars(index_means).items()}
         np.savez(file, **arrays)
+    is_centred = derived.sums is not None or index_means is not None
     content: dict[str, Any] = {
-        "format": FORMAT,
+        "format": CENTRED_FORMAT if is_centred else FORMAT,
         "gallery_id": gallery_id,
         "rows": rows,
         "dimension": derived.vectors.dimension,
@@ -113,14 +147,19 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
     """
     target = folder / FOLDER
     content = _read(target)
-    expected = (FORMAT, gallery_id, dimension)
-    if content is None or tuple(content.get(n) for n in ("format", "gallery_id", "dimension")) != expected:
+    expected = [(each, gallery_id, dimension) for each in (FORMAT, CENTRED_FORMAT)]
+    if (
+        content is None
+        or tuple(content.get(n) for n in ("format", "gallery_id", "dimension")) not in expected
+    ):
         return None
     try:
         with np.load(target / content["table"], allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["lengths"], dtype=np.int64).tolist()
             packed = arrays["keys"].tobytes()
             columns = {name: arrays[name] for name in COLUMNS}
+            sums = _named(arrays, "sums_")
+            means = _named(arrays, "means_")
         starts = [0, *ends[:-1]]
         keys = [packed[start:end].decode() for start, end in zip(starts, ends, strict=False)]
         rows = int(content["rows"])
@@ -134,16 +173,36 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
         if found is not None:
             effort = Effort(**found["effort"])
             index = ApproximateIndex.read(
-                target / found["file"], found["factory"], found["built_rows"], effort
+                target / found["file"],
+                found["factory"],
+                found["built_rows"],
+                effort,
+                _means(means) if means else None,
             )
             if len(index) > rows:
                 return None
         state = State(int(content["last_id"]), int(content["last_removal"]))
-        derived = Derived(Table(columns, keys), Vectors.read(dimension, vectors, rows), index, state)
+        derived = Derived(
+            Table(columns, keys),
+            Vectors.read(dimension, vectors, rows),
+            index,
+            state,
+            CameraSums.from_arrays(sums) if sums else None,
+        )
         return derived, str(content["last_key"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, BadZipFile):
         # Damaged, or another process has just replaced it: either way the database has it all.
         return None
+
+
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+
+
+def _means(arrays: dict[str, Any]) -> CameraMeans:
+    within = float(arrays.pop("within"))
+    return CameraMeans(**arrays, within=within)
 
 
 def _read(target: Path) -> dict[str, Any] | None:

@@ -12,13 +12,16 @@ import numpy as np
 from retrieval.gallery.entries import GalleryModel
 from retrieval.local import snapshot
 from retrieval.local.approximate import ApproximateIndex
+from retrieval.local.centred_vectors import compared
 from retrieval.local.index_policy import AUTO, IndexPolicy
 from retrieval.local.locks import SharedLock
 from retrieval.local.reader import CHUNK, Changes, Reader
 from retrieval.local.snapshot import Derived
 from retrieval.local.store import Store
 from retrieval.local.table import Table
+from retrieval.local.vector_search import SCANNED_ROWS
 from retrieval.local.vectors import Vectors
+from zoo.camera_means import CameraSums
 from zoo.errors import UserError
 
 _PATIENCE = 30.0
@@ -45,13 +48,20 @@ class Synchronizer:
     """
 
     def __init__(
-        self, folder: Path, store: Store, model: GalleryModel, writable: bool, policy: IndexPolicy
+        self,
+        folder: Path,
+        store: Store,
+        model: GalleryModel,
+        writable: bool,
+        policy: IndexPolicy,
+        camera_centring: bool,
     ) -> None:
         self._folder = folder
         self._store = store
         self._card = model.card
         self._writable = writable
         self._policy = policy
+        self._centring = camera_centring
         with store.reading() as reader:
             self._gallery_id = reader.meta()["gallery_id"]
         self._dimension = model.card.outputs["embedding"]
@@ -151,24 +161,48 @@ class Synchronizer:
             with self._store.reading() as reader:
                 known = reader.knows(derived.state, last_key)
             if known and not spent:
-                return derived
-        return Derived(Table(), Vectors(self._dimension))
+                return self._with_sums(derived)
+        return self._with_sums(Derived(Table(), Vectors(self._dimension)))
+
+    def _with_sums(self, derived: Derived) -> Derived:
+        """The same with camera statistics if they are wanted, from the vectors where no snapshot has them."""
+        if not self._centring or derived.sums is not None:
+            return derived if self._centring else replace(derived, sums=None)
+        sums, table = CameraSums(self._dimension), derived.table
+        for start, block in derived.vectors.blocks():
+            there = table["alive"][start : start + len(block)]
+            cameras = table["camera"][start : start + len(block)]
+            sums = sums.with_pictures(block[there], cameras[there])
+        derived.vectors.release()
+        return replace(derived, sums=sums)
 
     def _take_in(self, changes: Changes) -> None:
         derived = self.derived
         if changes.state == derived.state:
             return
-        table, vectors = derived.table.without(changes.removed), derived.vectors
+        table, vectors, sums = derived.table.without(changes.removed), derived.vectors, derived.sums
+        if sums is not None:
+            gone = derived.table.positions(changes.removed)
+            gone = gone[derived.table["alive"][gone]]
+            sums = sums.without_pictures(vectors.rows(gone), derived.table["camera"][gone])
         if changes.rows:
             vectors = vectors.with_rows(np.stack([row.embedding for row in changes.rows]))
             table = table.with_rows(changes.rows)
-        self._show(Derived(table, vectors, derived.index, changes.state))
+            if sums is not None:
+                sums = sums.with_pictures(
+                    vectors.rows(np.arange(len(derived.vectors), len(vectors))),
+                    table["camera"][len(derived.vectors) :],
+                )
+        self._show(Derived(table, vectors, derived.index, changes.state, sums))
 
     def _show(self, derived: Derived) -> None:
         """Let searches look at `derived`, whose index takes in what it lacks."""
         if derived.index is not None and self._builder is None:
-            while len(derived.index) < len(derived.vectors):
-                put_in = derived.index.prepare(derived.vectors, len(derived.vectors))
+            vectors = compared(
+                derived.vectors, derived.table["camera"], derived.index.means, self._card.metric
+            )
+            while len(derived.index) < len(vectors):
+                put_in = derived.index.prepare(vectors, len(vectors))
                 with self._searching.writing():
                     put_in()
                     # Never fewer rows than the index holds.
@@ -199,29 +233,43 @@ class Synchronizer:
         if factory is None and self.derived.index is not None:
             self._show(replace(self.derived, index=None))
         try:
-            if factory is not None and self._is_outgrown(self.derived.index, factory, rows):
+            if factory is not None and self._is_outgrown(factory, rows):
                 self._write_snapshot()
-                self._builder = threading.Thread(target=self._build, args=(factory, rows), name="index")
+                self._builder = threading.Thread(
+                    target=self._build, args=(factory, rows, self.derived), name="index"
+                )
                 self._builder.start()
             elif self._policy.is_snapshot_due(rows, len(self.derived.vectors.tail)):
                 self._write_snapshot()
         except UserError as error:
             self._fault = error
 
-    def _is_outgrown(self, index: ApproximateIndex | None, factory: str, rows: int) -> bool:
+    def _is_outgrown(self, factory: str, rows: int) -> bool:
+        index = self.derived.usable_index
         if index is None or (self._policy.index != AUTO and index.factory != factory):
+            return True
+        if len(self.derived.drifted) > max(SCANNED_ROWS, rows // 50):
             return True
         return index.factory != factory and rows >= self._policy.grown * index.built_rows
 
-    def _build(self, factory: str, rows: int) -> None:
-        """Make a new index of the rows that are in the vector file, then take it into use."""
-        assert self.derived.vectors.path is not None
-        vectors = Vectors.read(self._dimension, self.derived.vectors.path, rows)
+    def _build(self, factory: str, rows: int, derived: Derived) -> None:
+        """Make a new index of the rows that are in the vector file, then take it into use.
+
+        Args:
+            factory: of the index.
+            rows: of the file.
+            derived: the state just written, whose camera means the index keeps.
+        """
+        assert derived.vectors.path is not None
+        metric, means = self._card.metric, derived.means
+        stored = Vectors.read(self._dimension, derived.vectors.path, rows)
+        vectors = compared(stored, derived.table["camera"], means, metric)
         try:
-            index = ApproximateIndex.build(factory, vectors, rows)
-            index.calibrate(vectors, rows, self._card.metric)
+            index = ApproximateIndex.build(factory, vectors, rows, means)
+            index.calibrate(vectors, rows, metric)
             with self._updating:
-                index.extend(self.derived.vectors, len(self.derived.vectors))
+                newest, cameras = self.derived.vectors, self.derived.table["camera"]
+                index.extend(compared(newest, cameras, means, metric), len(newest))
                 self._show(replace(self.derived, index=index))
                 self._write_snapshot()
         except UserError as error:

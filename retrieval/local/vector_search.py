@@ -4,7 +4,9 @@ import numpy as np
 
 from retrieval.gallery.distances import Metric, is_settled
 from retrieval.local import exact_search
+from retrieval.local.centred_vectors import compared
 from retrieval.local.snapshot import Derived
+from retrieval.local.vectors import StoredVectors
 
 SCANNED_ROWS = 1024
 """So many rows or fewer are compared one by one: exact, and quicker than the codes of a large gallery, whose
@@ -17,51 +19,57 @@ def search(
     """Find the nearest of the rows that `mask` allows.
 
     Args:
-        query: float32 [D].
+        query: float32 [D], centred where the gallery centres.
         k: how many are wanted; 0 for all.
         mask: bool [N]; None for all rows.
 
     Returns:
         positions int64 and distances float64, at least min(k, rows allowed) of them, in no order.
     """
-    vectors = derived.vectors
+    vectors = compared(derived.vectors, derived.table["camera"], derived.means, metric)
     count = len(vectors) if mask is None else int(np.count_nonzero(mask))
     if mask is None and (k == 0 or count <= max(SCANNED_ROWS, 4 * k)):
         return np.arange(count), exact_search.everywhere(vectors, query, metric)
     if mask is not None and (k == 0 or count <= max(SCANNED_ROWS, 4 * k)):
         positions = np.flatnonzero(mask)
         return positions, exact_search.at(vectors, query, positions, metric)
-    if derived.index is not None:
-        found = _quantised(derived, query, k, mask, metric)
+    if derived.usable_index is not None:
+        found = _quantised(derived, vectors, query, k, mask, metric)
         if len(found[0]) >= k:
             return found
-    exact = _exact(derived, query, k, mask, count, metric)
+    exact = _exact(vectors, query, k, mask, count, metric)
     if derived.index is not None:
         vectors.release()
     return exact
 
 
 def _quantised(
-    derived: Derived, query: np.ndarray, k: int, mask: np.ndarray | None, metric: Metric
+    derived: Derived,
+    vectors: StoredVectors,
+    query: np.ndarray,
+    k: int,
+    mask: np.ndarray | None,
+    metric: Metric,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates of the index, and all rows that are too new to be in it."""
+    """Candidates of the index, all rows that are too new to be in it, and those that it misplaces."""
     assert derived.index is not None
     indexed = len(derived.index)
-    positions, values = derived.index.search(derived.vectors, query, k, mask, metric)
-    newer = np.arange(indexed, len(derived.vectors))
+    positions, values = derived.index.search(vectors, query, k, mask, metric)
+    others = np.arange(indexed, len(vectors))
+    if derived.drifted.size:
+        others = np.setdiff1d(np.append(derived.drifted, others), positions)
     if mask is not None:
-        newer = newer[mask[indexed:]]
-    if newer.size:
-        fresh = exact_search.at(derived.vectors, query, newer, metric)
-        positions, values = np.append(positions, newer), np.append(values, fresh)
+        others = others[mask[others]]
+    if others.size:
+        fresh = exact_search.at(vectors, query, others, metric)
+        positions, values = np.append(positions, others), np.append(values, fresh)
     return positions, values
 
 
 def _exact(
-    derived: Derived, query: np.ndarray, k: int, mask: np.ndarray | None, count: int, metric: Metric
+    vectors: StoredVectors, query: np.ndarray, k: int, mask: np.ndarray | None, count: int, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scan in float32, more and more of the nearest, until its rounding cannot hide a nearer vector."""
-    vectors = derived.vectors
     fetch = k + 32
     while 4 * fetch < count:
         positions, last = exact_search.nearest(vectors, query, fetch, mask, metric)

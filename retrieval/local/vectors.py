@@ -4,10 +4,30 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 BLOCK_BYTES = 16 * 2**20
+
+
+class StoredVectors(Protocol):
+    """Embeddings by position, float32 [N, D], that can be read and compared."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Some vectors, float32 [M, D], a copy."""
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """All vectors in blocks, each with the position of its first."""
+
+    def release(self) -> None:
+        """Give the memory of a scan back."""
 
 
 class VectorFile:

@@ -1,6 +1,7 @@
 """The two collections of a gallery in Milvus: its images, and what is known of it as a whole."""
 
 import json
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,8 @@ from retrieval.milvus.connection import MAX_FETCH, Address, Connection
 from retrieval.milvus.rows import INDEXES, about_schema, schema_of
 from zoo.card import Card
 
-_MODEL = ["card", "model_hash", "encoder"]
+_CENTRING, _CHANGE = "camera_centring", "last_change"
+_KNOWN = ["card", "model_hash", "encoder", _CENTRING]
 _CAMERA = "camera/"
 
 
@@ -38,14 +40,27 @@ class About:
         self._upsert(values)
 
     def load(self) -> dict[str, str]:
-        """Have Milvus bring it to memory; the card, the hash and the encoder of the model."""
+        """Have Milvus bring it to memory; the model's card, hash and encoder, and more."""
         self._connection.call("load_collection", self._collection)
-        rows = self._connection.call("get", self._collection, ids=_MODEL, output_fields=["id", "value"])
+        rows = self._connection.call("get", self._collection, ids=_KNOWN, output_fields=["id", "value"])
         return {row["id"]: row["value"] for row in rows}
 
     def set_encoder(self, encoder: str) -> None:
         """Note where the model's weights are now."""
         self._upsert({"encoder": encoder})
+
+    def set_centring(self, is_on: bool) -> None:
+        """Remember whether searches take the cameras' means away."""
+        self._upsert({_CENTRING: "on" if is_on else "off"})
+
+    def note_change(self) -> None:
+        """Tell everybody that images have come, changed or gone."""
+        self._upsert({_CHANGE: uuid.uuid4().hex})
+
+    def last_change(self) -> str:
+        """What `note_change` last wrote: another text after every change."""
+        rows = self._connection.call("get", self._collection, ids=[_CHANGE], output_fields=["value"])
+        return str(rows[0]["value"]) if rows else ""
 
     def cameras(self) -> list[Camera]:
         """Every camera, by id."""

@@ -15,6 +15,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result, resul
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
+from retrieval.milvus.camera_statistics import CameraStatistics, StatisticsReader
 from retrieval.milvus.connection import Address, Connection, parse_address
 from retrieval.milvus.filters import expression_of
 from retrieval.milvus.rows import (
@@ -28,6 +29,7 @@ from retrieval.milvus.rows import (
     row_of,
 )
 from retrieval.milvus.search import Row, Search, inside
+from zoo.camera_means import CameraMeans
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -41,10 +43,12 @@ class _Seen:
     Attributes:
         embeddings: of the last search's results, float32 [D], by key.
         cameras: None until somebody has asked for them.
+        statistics: of the cameras, likewise.
     """
 
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     cameras: list[Camera] | None = None
+    statistics: CameraStatistics | None = None
 
 
 class MilvusGallery(Gallery):
@@ -55,17 +59,27 @@ class MilvusGallery(Gallery):
     """
 
     def __init__(
-        self, name: str, connection: Connection, address: Address, model: GalleryModel, writable: bool
+        self,
+        name: str,
+        connection: Connection,
+        address: Address,
+        model: GalleryModel,
+        writable: bool,
+        camera_centring: bool,
     ) -> None:
         self.name = name
         self.folder = Path(".")
         self.model = model
         self.writable = writable
+        self.camera_centring = camera_centring
         self._connection = connection
         self._images = address.collection
         self._about = About(connection, address)
         index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
         self._search = Search(connection, self._images, index, model.card)
+        self._statistics = StatisticsReader(
+            connection, self._images, self._about, model.card.outputs["embedding"], model.card.metric
+        )
         self._seen_cameras: set[int] = set()
         self._own = threading.local()
         # Milvus Lite takes one writer at a time.
@@ -73,7 +87,12 @@ class MilvusGallery(Gallery):
 
     @classmethod
     def open_named(
-        cls, name: str, model: GalleryModel | None, writable: bool, index: str | None
+        cls,
+        name: str,
+        model: GalleryModel | None,
+        writable: bool,
+        index: str | None,
+        camera_centring: bool | None,
     ) -> "MilvusGallery":
         """See `galleries.open_gallery`."""
         kind = index_kind(index)
@@ -101,7 +120,10 @@ class MilvusGallery(Gallery):
             described = connection.call("describe_index", address.collection, "embedding")
             if index is not None and writable and described["index_type"] != kind:
                 change_index(connection, address, card, kind)
-            return cls(name, connection, address, held, writable)
+            if camera_centring is not None and writable:
+                about.set_centring(camera_centring)
+            centres = known.get("camera_centring") == "on" if camera_centring is None else camera_centring
+            return cls(name, connection, address, held, writable, centres)
         except BaseException:
             connection.close()
             raise
@@ -153,6 +175,7 @@ class MilvusGallery(Gallery):
                 if fresh:
                     rows = [row_of(entry) for entry in fresh.values()]
                     self._connection.call("upsert", self._images, rows)
+                    self._about.note_change()
         return changed
 
     def remove(self, keys: Iterable[str]) -> int:
@@ -162,14 +185,23 @@ class MilvusGallery(Gallery):
             found = [row["id"] for row in self._rows(list(keys), ["id"])]
             if found:
                 self._connection.call("delete", self._images, ids=found)
+                self._about.note_change()
         return len(found)
 
-    def search(self, embedding: np.ndarray, k: int = 10, filters: Filters | None = None) -> list[Result]:
+    def search(
+        self,
+        embedding: np.ndarray,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+        is_centred: bool = False,
+    ) -> list[Result]:
         """Find the nearest; see `Gallery.search`."""
-        query = self._query(embedding, k)
         chosen = filters or Filters()
         with self.read_transaction():
-            rows, values = self._search.nearest(query, k, chosen, self._expression(chosen), SHOWN)
+            query = self._query(embedding, k, camera, is_centred)
+            rows, values = self._nearest(query, k, chosen, SHOWN)
             if self._seen is not None:
                 found = {row["name"]: row["embedding"] for row in rows if "embedding" in row}
                 self._seen.embeddings = found
@@ -186,12 +218,37 @@ class MilvusGallery(Gallery):
         shown = [as_result_row(row, self.model.card) for row in rows]
         return results_of(shown, cameras, scores, distances)
 
-    def rank(self, embedding: np.ndarray, k: int = 0, filters: Filters | None = None) -> list[str]:
+    def rank(
+        self,
+        embedding: np.ndarray,
+        k: int = 0,
+        filters: Filters | None = None,
+        *,
+        camera: int | None = None,
+    ) -> list[str]:
         """The keys of `search` without the rest."""
-        query = self._query(embedding, k)
-        chosen = filters or Filters()
-        rows, _ = self._search.nearest(query, k, chosen, self._expression(chosen), ["name"])
+        with self.read_transaction():
+            query = self._query(embedding, k, camera)
+            rows, _ = self._nearest(query, k, filters or Filters(), ["name"])
         return [row["name"] for row in rows]
+
+    def _nearest(
+        self, query: np.ndarray, k: int, filters: Filters, fields: list[str]
+    ) -> tuple[list[Row], np.ndarray]:
+        statistics = self._camera_statistics() if self.camera_centring else None
+        return self._search.nearest(query, k, filters, self._expression(filters), fields, statistics)
+
+    def camera_means(self) -> CameraMeans:
+        """The camera means of the images that it holds now, as far as Milvus can tell."""
+        return self._camera_statistics().means
+
+    def _camera_statistics(self) -> CameraStatistics:
+        seen = self._seen
+        if seen is None:
+            return self._statistics.read()
+        if seen.statistics is None:
+            seen.statistics = self._statistics.read()
+        return seen.statistics
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D]."""

@@ -6,16 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.distances import distances, is_settled
+from retrieval.gallery.distances import distances
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first
 from retrieval.milvus.about import metric_of
+from retrieval.milvus.camera_statistics import CameraStatistics, columns
 from retrieval.milvus.connection import MAX_FETCH, Connection
 from retrieval.milvus.filters import holds
+from retrieval.milvus.parts import Part, parts_of
 from retrieval.milvus.rows import INDEXES
+from zoo.camera_means import CameraMeans
 from zoo.card import Card
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is wanted of a search; see `Search.nearest`."""
+
+    query: np.ndarray
+    k: int
+    filters: Filters
+    fields: list[str]
+    means: CameraMeans | None
 
 
 @dataclass(frozen=True)
@@ -33,15 +47,22 @@ class Search:
     card: Card
 
     def nearest(
-        self, query: np.ndarray, k: int, filters: Filters, expression: str, fields: list[str]
+        self,
+        query: np.ndarray,
+        k: int,
+        filters: Filters,
+        expression: str,
+        fields: list[str],
+        statistics: CameraStatistics | None = None,
     ) -> tuple[list[Row], np.ndarray]:
         """The k nearest of the rows that meet the filters.
 
         Args:
-            query: float32 [D].
+            query: float32 [D], centred where there are statistics.
             k: 0 for all.
             expression: of the filters.
             fields: wanted of each row; `name` among them.
+            statistics: what camera centring goes by; None to compare embeddings as they are.
 
         Returns:
             rows and distances float64, in order; the rows have their embeddings, float32 [D], unless
@@ -50,7 +71,19 @@ class Search:
         wanted = {*fields, "embedding"}
         if filters.near is not None:
             wanted |= {"latitude", "longitude"}
-        rows, values = self._candidates(query, k, filters, expression, sorted(wanted))
+        means = None
+        if statistics is not None:
+            wanted.add("camera")
+            means = statistics.means
+        asked = Asked(query, k, filters, sorted(wanted), means)
+        rows: list[Row] = []
+        values = np.zeros(0)
+        if k:
+            for part in parts_of(query, expression, self.card.metric, statistics):
+                found = self._proposed(asked, part, values) or self._scan(asked, part.expression)
+                rows, values = rows + found[0], np.append(values, found[1])
+        else:
+            rows, values = self._scan(asked, expression)
         order, values = nearest_first(np.arange(len(rows)), values, lambda place: str(rows[place]["name"]), k)
         return [rows[place] for place in order.tolist()], values
 
@@ -59,46 +92,48 @@ class Search:
         rows = self.connection.call("query", self.images, filter=expression, output_fields=["count(*)"])
         return int(rows[0]["count(*)"])
 
-    def _candidates(
-        self, query: np.ndarray, k: int, filters: Filters, expression: str, fields: list[str]
-    ) -> tuple[list[Row], np.ndarray]:
-        """Rows with at least the k nearest among them, in no order."""
-        metric = self.card.metric
-        fetch = min(k + 32, MAX_FETCH) if k else 0
-        while fetch:
+    def _proposed(self, asked: Asked, part: Part, known: np.ndarray) -> tuple[list[Row], np.ndarray] | None:
+        """Rows of a part with all that are among the k nearest, in no order; None where Milvus finds too few.
+
+        Args:
+            asked: what is wanted.
+            part: where to look.
+            known: distances to rows of other parts, float64 [M].
+        """
+        k = asked.k
+        fetch = min(k + 32, MAX_FETCH)
+        while True:
             found = self.connection.call(
                 "search",
                 self.images,
-                data=[query.tolist()],
+                data=[part.point.tolist()],
                 anns_field="embedding",
                 limit=fetch,
-                filter=expression,
-                output_fields=fields,
+                filter=part.expression,
+                output_fields=asked.fields,
                 search_params={"metric_type": metric_of(self.card), "params": self._effort(fetch)},
             )[0]
-            rows = inside([hit["entity"] for hit in found], filters)
-            values = self._distances(query, rows)
-            if len(found) < fetch and (len(rows) >= k or self.count(expression) == len(found)):
+            rows = inside([hit["entity"] for hit in found], asked.filters)
+            values = self._distances(asked, rows)
+            if len(found) < fetch and (len(rows) >= k or self.count(part.expression) == len(found)):
                 return rows, values
-            if len(found) == fetch and len(rows) >= k:
-                last = float(found[-1]["distance"])
-                last = 1 - last if metric == "cosine" else last
-                if is_settled(query, last, float(np.partition(values, k - 1)[k - 1]), metric):
+            together = np.append(known, values)
+            if len(found) == fetch and len(together) >= k:
+                kth = float(np.partition(together, k - 1)[k - 1])
+                if part.is_settled(float(found[-1]["distance"]), kth):
                     return rows, values
             if fetch == MAX_FETCH or len(found) < fetch:
-                break
+                return None
             fetch = min(4 * fetch, MAX_FETCH)
-        return self._scan(query, k, filters, expression, fields)
 
-    def _scan(
-        self, query: np.ndarray, k: int, filters: Filters, expression: str, fields: list[str]
-    ) -> tuple[list[Row], np.ndarray]:
-        """Compare everything that meets the filters, one by one."""
+    def _scan(self, asked: Asked, expression: str) -> tuple[list[Row], np.ndarray]:
+        """Compare everything that meets an expression and the filters, one by one."""
+        k = asked.k
         rows: list[Row] = []
         values = np.zeros(0)
-        for batch in self.connection.scan(self.images, expression, fields):
-            fresh = inside(batch, filters)
-            values = np.append(values, self._distances(query, fresh))
+        for batch in self.connection.scan(self.images, expression, asked.fields):
+            fresh = inside(batch, asked.filters)
+            values = np.append(values, self._distances(asked, fresh))
             for row in fresh:
                 # No longer needed, and the larger part of a row.
                 del row["embedding"]
@@ -108,12 +143,14 @@ class Search:
                 rows, values = [rows[place] for place in near.tolist()], values[near]
         return rows, values
 
-    def _distances(self, query: np.ndarray, rows: list[Row]) -> np.ndarray:
+    def _distances(self, asked: Asked, rows: list[Row]) -> np.ndarray:
         vectors = [row["embedding"] for row in rows]
-        stored = np.asarray(vectors, np.float32).reshape(len(rows), len(query))
+        stored = np.asarray(vectors, np.float32).reshape(len(rows), len(asked.query))
         for row, vector in zip(rows, stored, strict=True):
             row["embedding"] = vector
-        return distances(query, stored, self.card.metric)
+        if asked.means is not None and rows:
+            stored = asked.means.centred(*columns(rows), self.card.metric)
+        return distances(asked.query, stored, self.card.metric)
 
     def _effort(self, fetch: int) -> dict[str, int]:
         """Parameters of a search; a graph has to look at more than it returns."""

@@ -35,6 +35,7 @@ class Query:
         colors: colour name -> probability, likeliest first; empty where the model does not tell.
         types: type name -> probability, likewise.
         color_probs, type_probs: float32 [C] and [T], the same in the model's order.
+        camera: whose image it is, where that is known; only camera centring asks.
     """
 
     embedding: np.ndarray
@@ -42,6 +43,7 @@ class Query:
     types: dict[str, float]
     color_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     type_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    camera: int | None = None
 
     @property
     def color(self) -> str | None:
@@ -93,7 +95,10 @@ class Searcher:
     def recall(self, key: str) -> Query | None:
         """The query that an image of the gallery makes, None where there is no such key."""
         entry = self.gallery.get(key)
-        return None if entry is None else self._query(entry.embedding, entry.color_probs, entry.type_probs)
+        if entry is None:
+            return None
+        query = self._query(entry.embedding, entry.color_probs, entry.type_probs)
+        return replace(query, camera=entry.camera)
 
     def _query(self, embedding: np.ndarray, color_probs: np.ndarray, type_probs: np.ndarray) -> Query:
         card = self.gallery.model.card
@@ -110,6 +115,7 @@ class Searcher:
         rerank: bool = False,
         group: Group | None = None,
         without: Sequence[str] = (),
+        camera: int | None = None,
     ) -> list[Result]:
         """Search the gallery; the answer is of one state of it.
 
@@ -121,26 +127,30 @@ class Searcher:
             rerank: order the first results by mutual neighbourhood; their distances stay what they are.
             group: return the best image of each vehicle or track; k counts those.
             without: keys that are not returned.
+            camera: that the images come from, where they do not say so themselves; None for the mean of all
+                cameras. Only where the gallery centres its cameras.
 
         Raises:
             UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback.
             ImageError: an image cannot be used.
         """
+        self.gallery.check_query_camera(camera)
         asked = [query] if isinstance(query, Asked) else list(query)
         queries = [each if isinstance(each, Query) else self.encode(each) for each in asked]
         said = feedback or Feedback()
         left_out = {*said.negative, *without}
         with self.gallery.read_transaction():
+            cameras = [camera if each.camera is None else each.camera for each in queries]
             embedding = refine(
-                fuse(np.stack([each.embedding for each in queries])),
-                self.gallery.embeddings(said.positive),
-                self.gallery.embeddings(said.negative),
+                fuse(self.gallery.centred(np.stack([each.embedding for each in queries]), cameras)),
+                self.gallery.centred_embeddings(said.positive),
+                self.gallery.centred_embeddings(said.negative),
                 self.gallery.model.card.metric,
             )
 
             def nearest(count: int) -> list[Result]:
                 fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(left_out)
-                found = self.gallery.search(embedding, fetch, filters)
+                found = self.gallery.search(embedding, fetch, filters, is_centred=True)
                 found = [result for result in found if result.key not in left_out]
                 if rerank:
                     found = self._reranked(embedding, found)
@@ -153,7 +163,9 @@ class Searcher:
         head, rest = found[:HEAD], found[HEAD:]
         if len(head) < 2:
             return found
-        final = reranked_distances(embedding, self.gallery.embeddings([result.key for result in head]))
+        final = reranked_distances(
+            embedding, self.gallery.centred_embeddings([result.key for result in head])
+        )
         return [head[place] for place in np.argsort(final, kind="stable")] + rest
 
     def similar(

@@ -53,6 +53,8 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
             query = searcher.encode(cut)
         elif asked.feedback.positive or asked.feedback.negative:
             raise HTTPException(422, "like and unlike refine an image; none was sent")
+        elif asked.camera is not None:
+            raise HTTPException(422, "query_camera is that of an image; none was sent")
         with gallery.read_transaction():
             if query is None:
                 results = gallery.browse(filters, asked.k)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
-from retrieval.gallery.base import UnknownKeyError
+from retrieval.gallery.base import QueryCameraError, UnknownKeyError
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.changes import add_change_routes
@@ -44,8 +44,9 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
     def unavailable(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
 
+    @app.exception_handler(QueryCameraError)
     @app.exception_handler(UnknownKeyError)
-    def unknown_key(request: Request, error: Exception) -> JSONResponse:
+    def unusable_field(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(ImageError)

@@ -32,11 +32,17 @@ class SearchOptions:
     feedback: Feedback
     rerank: bool
     group: Group | None
+    camera: int | None
 
     @property
     def refinement(self) -> dict[str, Any]:
         """What `Searcher.search` takes beyond the query, k and the filters."""
-        return {"feedback": self.feedback, "rerank": self.rerank, "group": self.group}
+        return {
+            "feedback": self.feedback,
+            "rerank": self.rerank,
+            "group": self.group,
+            "camera": self.camera,
+        }
 
 
 def search_options(
@@ -49,9 +55,17 @@ def search_options(
     ] = None,
     rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
     group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
+    query_camera: Annotated[
+        int | None,
+        Form(
+            description="the camera that the image comes from, for camera centring",
+            gt=-(2**63),
+            lt=2**63,
+        ),
+    ] = None,
 ) -> SearchOptions:
     """Read them from a form."""
-    return SearchOptions(k, Feedback(tuple(like or ()), tuple(unlike or ())), rerank, group)
+    return SearchOptions(k, Feedback(tuple(like or ()), tuple(unlike or ())), rerank, group, query_camera)
 
 
 def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
