@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from retrieval.centring import add_centring
+from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
@@ -222,6 +222,7 @@ def main(argv: list[str] | None = None) -> int:
             with open_gallery(
                 args.gallery, model=model, writable=args.writable, camera_centring=args.camera_centring
             ) as gallery:
+                warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
                 serve(app, server, args.host, args.json)

@@ -76,7 +76,7 @@ def _entries(vectors: np.ndarray, first: int) -> Iterator[Entry]:
 def _open(
     folder: Path, model: GalleryModel | None = None, writable: bool = False, index: str | None = None
 ) -> LocalGallery:
-    return LocalGallery.open_folder(folder, model, writable, index, None, None)
+    return LocalGallery.open_folder(folder, model, writable, index, None)
 
 
 def fill(folder: Path, vehicles: Vehicles, rows: int, dimension: int, index: str) -> dict[str, float]:

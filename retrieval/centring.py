@@ -1,6 +1,9 @@
 """Camera centring as an option of a command."""
 
 import argparse
+import sys
+
+from retrieval.gallery.base import Gallery
 
 
 def add_centring(parser: argparse.ArgumentParser, whose: str = "") -> None:
@@ -18,6 +21,14 @@ def add_centring(parser: argparse.ArgumentParser, whose: str = "") -> None:
         help=f"{whose}take each camera's mean embedding away before comparing; a gallery that is written to "
         "remembers it (default: what the gallery remembers, at first off)",
     )
+
+
+def warn_of_traffic(gallery: Gallery) -> str:
+    """Say on stderr where the gallery's cameras see different traffic; return what was said."""
+    warning = gallery.traffic_warning()
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    return warning
 
 
 def _on_or_off(text: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.centring import add_centring
+from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time
 from retrieval.sources.cameras import find_cameras
@@ -182,10 +182,13 @@ def main(argv: list[str] | None = None) -> int:
                     advance=bar.update,
                 )
             size = len(gallery)
+            warning = warn_of_traffic(gallery)
             report = args.report or gallery.folder / REPORT_NAME
     finally:
         encoder.close()
     content = {**asdict(summary), "gallery": args.gallery, "size": size}
+    if warning:
+        content["warning"] = warning
     write_text(report, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for reason in list(summary.bad.values())[:10]:
         print(f"skipped: {reason}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from retrieval.centring import add_centring
+from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
@@ -177,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with open_gallery(args.gallery, model=model, camera_centring=args.camera_centring) as gallery:
             gallery.check_query_camera(args.query_camera)
+            warn_of_traffic(gallery)
             searcher = Searcher(gallery, encoder)
             if args.rankings is not None:
                 k = 0 if args.k is None else args.k

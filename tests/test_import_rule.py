@@ -14,6 +14,7 @@ ZOO_LEAVES = frozenset(
     f"zoo.{leaf}"
     for leaf in (
         "camera_means",
+        "camera_traffic",
         "card",
         "command_line",
         "errors",

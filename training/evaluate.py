@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from training.options import RANKS, add_data_root, add_device_arguments
 from zoo.command_line import CommandParser
@@ -69,7 +70,13 @@ with extra_imports(__name__, build_parser):
     )
     from training.evaluation.query_expansion import Expansion
     from training.evaluation.query_results import write_query_results
-    from training.evaluation.ranking_rows import RankingRow, RowOptions, rank_in_rows, rows_table
+    from training.evaluation.ranking_rows import (
+        RankingRow,
+        RowOptions,
+        camera_warning,
+        rank_in_rows,
+        rows_table,
+    )
     from training.evaluation.rankings import evaluate_rankings
     from training.evaluation.reranking import Reranking
     from training.report.page import Subject, write_report
@@ -107,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     if (aside := vehicles_aside(arguments.data_root)) is not None:
         print(f"{dataset_name(arguments.data_root)}: {aside.sentence()}", file=sys.stderr)
     rows: list[RankingRow] = []
+    warning = ""
     if arguments.rankings is not None:
         if options.wanted or arguments.report is not None:
             raise UserError(
@@ -130,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.wanted:
             rows = rank_in_rows(found, options)
+        warning = camera_warning(found) if options.camera_centring else ""
         title = (
             Path(arguments.weights).stem if arguments.weights.endswith(".safetensors") else arguments.weights
         )
@@ -137,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
     print(evaluation.attribute_table(), end="")
     if rows:
         print(rows_table(rows, arguments.ranks))
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     if arguments.save_queries is not None:
         write_query_results(arguments.save_queries, evaluation, query, gallery)
     if arguments.report is not None:
@@ -144,7 +155,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{arguments.report}: written")
     if arguments.json:
         attributes = {name: quality.figures() for name, quality in evaluation.attributes().items()}
-        others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows}
+        others: dict[str, Any] = {
+            row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows
+        }
+        others |= {"camera_warning": warning} if warning else {}
         print(json.dumps({**evaluation.figures(arguments.ranks), **others, "attributes": attributes}))
     return 0
 

@@ -3,18 +3,15 @@
 Pictures of one camera share its light, angle and background, and so their embeddings share an offset that
 says nothing of the vehicle. The mean over many vehicles shows that offset, without any label.
 
-The mean of a few pictures is mostly the vehicles in them. It is therefore shrunk towards the mean of all
-pictures, by the positive-part James-Stein rule (Efron and Morris, Stein's estimation rule and its
-competitors, JASA 1973), with a weight for each camera:
+The mean of a few pictures is mostly the vehicles in them, and taking it away takes them away. It is therefore
+shrunk towards the mean of all pictures, as if the camera had seen `STRENGTH` more pictures there:
 
-    mean_c = m + w_c (m_c - m),    w_c = max(0, 1 - v (1 / n_c - 1 / N) / |m_c - m|^2)
+    mean_c = m + n_c / (n_c + STRENGTH) (m_c - m)
 
-m_c is the mean of the camera's n_c pictures, m that of all N, and v the variance of pictures about their own
-camera's mean, summed over the dimensions and pooled over the cameras. v (1 / n_c - 1 / N) is how far the two
-means would lie apart by chance alone, so w_c is the share of the squared distance that chance does not
-explain: near 1 with many pictures or a camera unlike the rest, 0 with few or one like the rest. Nothing has
-to be tuned. Hundreds of dimensions make the rule sure of itself even for a single camera, and no camera's
-weight depends on how much the others differ, as in a model with one variance between all of them.
+m_c is the mean of the camera's n_c pictures, m that of all. A query of a new or unknown camera loses m. The
+strength was chosen by what searches find; docs/gallery.md has the figures. The weights that theory offers, of
+random effects or of James and Stein, were tried too. They ask how far chance alone would move such a mean,
+and are too careful: the cameras of a network see the same vehicles, whose part in the means is the same.
 """
 
 from collections.abc import Mapping
@@ -22,6 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+STRENGTH = 5.0
+"""Pictures at which a camera's own mean counts for half."""
 
 NO_CAMERA = int(np.iinfo(np.int64).min)
 """Stands for an image of an unknown camera; no real id can be it."""
@@ -35,14 +35,13 @@ class CameraMeans:
         cameras: ids, ascending, int64 [C].
         means: float32 [C + 1, D], shrunk; the last is that of all pictures, for any other camera and none.
         counts: pictures of each camera, int64 [C].
-        weights: `w_c` above, float64 [C]; 0 where no camera has two pictures.
-        within: `v` above; 0 likewise.
+        within: the variance of pictures about their own camera's mean, summed over the dimensions and pooled
+            over the cameras; 0 where no camera has two pictures.
     """
 
     cameras: np.ndarray
     means: np.ndarray
     counts: np.ndarray
-    weights: np.ndarray
     within: float
 
     def of(self, cameras: np.ndarray) -> np.ndarray:
@@ -128,12 +127,9 @@ class CameraSums:
         explained = float((counts * np.square(own).sum(axis=1)).sum())
         spare = int(counts.sum()) - len(known)
         within = max(squares - explained, 0.0) / spare if spare else 0.0
-        chance = within * (1 / counts - 1 / max(pictures, 1))
-        apart = np.square(own - common).sum(axis=1)
-        # Without two pictures of any camera, chance cannot be told.
-        weights = np.where(apart > chance, 1 - chance / np.where(apart > 0, apart, 1), 0.0) * bool(spare)
+        weights = counts / (counts + STRENGTH)
         means = np.vstack([common + weights[:, None] * (own - common), common])
-        return CameraMeans(np.array(known, np.int64), means.astype(np.float32), counts, weights, within)
+        return CameraMeans(np.array(known, np.int64), means.astype(np.float32), counts, within)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """For a file: `cameras` and `counts` int64 [C], `totals` float64 [C, D], `squares` float64 [C]."""

@@ -14,6 +14,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
 from zoo.camera_means import NO_CAMERA, CameraMeans
+from zoo.camera_traffic import traffic_warning
 from zoo.errors import UserError
 
 
@@ -159,6 +160,25 @@ class Gallery(ABC):
                 return found
             cameras = {result.key: result.camera for result in self.results(keys)}
             return self.centred(found, [cameras.get(key) for key in keys])
+
+    @abstractmethod
+    def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Camera, likeliest colour and likeliest type of every image.
+
+        Returns:
+            int64 [N], `NO_CAMERA` where unknown; class indices [N] and [N], negative where unknown.
+        """
+
+    def traffic_warning(self) -> str:
+        """Why camera centring may hurt here, in one line; empty where it is off or nothing speaks against it.
+
+        See `zoo.camera_traffic`.
+        """
+        if not self.camera_centring:
+            return ""
+        cameras, colors, types = self.predicted_classes()
+        warning = traffic_warning(cameras, {"type": types, "colour": colors})
+        return f"{self.name}: {warning}" if warning else ""
 
     def check_query_camera(self, camera: int | None) -> None:
         """Raise `QueryCameraError` where a query's camera is named and the gallery has no use for it."""

@@ -54,7 +54,7 @@ class LocalGallery(Gallery):
         writable: bool,
         index: str | None,
         policy: IndexPolicy | None,
-        camera_centring: bool | None,
+        camera_centring: bool | None = None,
     ) -> "LocalGallery":
         """See `galleries.open_gallery`."""
         if folder.exists() and not folder.is_dir():
@@ -166,6 +166,13 @@ class LocalGallery(Gallery):
         chosen = filters or Filters()
         cameras = list(state.reader.cameras().values()) if chosen.near else ()
         return mask_of(chosen, state.derived.table, self.model.card, cameras)
+
+    def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Camera, likeliest colour and likeliest type of every image."""
+        with self.synchronizer.reading() as state:
+            table = state.derived.table
+            cameras, colors, types = (table[name][table["alive"]] for name in ("camera", "color", "type"))
+            return cameras, colors, types
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D]."""

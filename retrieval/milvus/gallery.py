@@ -29,7 +29,7 @@ from retrieval.milvus.rows import (
     row_of,
 )
 from retrieval.milvus.search import Row, Search, inside
-from zoo.camera_means import CameraMeans
+from zoo.camera_means import NO_CAMERA, CameraMeans
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -241,6 +241,16 @@ class MilvusGallery(Gallery):
     def camera_means(self) -> CameraMeans:
         """The camera means of the images that it holds now, as far as Milvus can tell."""
         return self._camera_statistics().means
+
+    def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Camera, likeliest colour and likeliest type of every image."""
+        fields = ["camera", "color", "type"]
+        rows = [row for batch in self._connection.scan(self._images, "", fields) for row in batch]
+        cameras, colors, types = (
+            np.array([nothing if row[name] is None else row[name] for row in rows], np.int64)
+            for name, nothing in zip(fields, (NO_CAMERA, -1, -1), strict=True)
+        )
+        return cameras, colors, types
 
     def _camera_statistics(self) -> CameraStatistics:
         seen = self._seen

@@ -14,6 +14,7 @@ from training.evaluation.protocol import Embedded, ranking_figures
 from training.evaluation.query_expansion import Expansion, expand_queries
 from training.evaluation.reranking import Reranking, reranked_rows
 from training.options import RANKS
+from zoo.camera_traffic import traffic_warning
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,13 @@ def rank_in_rows(found: Embedded, options: RowOptions) -> list[RankingRow]:
         ranking = way()
         rows.append(RankingRow(name, ranking, time.perf_counter() - start))
     return rows
+
+
+def camera_warning(found: Embedded) -> str:
+    """What to say where the gallery's cameras see different traffic; empty where they do not."""
+    labels = Labels.of(found.query_records, found.gallery_records)
+    told = {"type": found.gallery.type, "colour": found.gallery.color}
+    return traffic_warning(labels.gallery_cameras, told)
 
 
 def rows_table(rows: Sequence[RankingRow], ranks: Sequence[int] = RANKS) -> str:
