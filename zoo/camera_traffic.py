@@ -8,6 +8,8 @@ Each camera's predicted types, and its predicted colours, are compared with thos
 Jensen-Shannon divergence (Lin, Divergence measures based on the Shannon entropy, IEEE Transactions on
 Information Theory 1991): 0 bits where they are the same, 1 bit where they have no class in common. Few
 pictures differ by chance: the divergence has to exceed that of all of `DRAWS` random choices of as many.
+
+What is compared are predictions: a camera whose view misleads the model looks like one of other traffic.
 """
 
 from collections.abc import Mapping
@@ -78,8 +80,8 @@ def traffic_warning(cameras: np.ndarray, told: Mapping[str, np.ndarray]) -> str:
     named = [f"camera {each.camera} by {each.by} ({each.divergence:.2f} bits)" for each in found[:_NAMED]]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return (
-        f"the traffic differs from that of the other cameras at {', '.join(named)}{more}: their means tell "
-        "of the vehicles, and camera centring takes that away; compare with centring off"
+        f"the traffic looks different from that of the other cameras at {', '.join(named)}{more}: where the "
+        "vehicles are different ones, camera centring hurts; compare with centring off"
     )
 
 

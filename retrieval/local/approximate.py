@@ -205,9 +205,7 @@ class ApproximateIndex:
             order = np.argsort(known)
             place = order[np.searchsorted(known, positions, sorter=order)]
             true = np.square(values[place]) if metric == "euclidean" else 2 * values[place]
-            # Camera means that have moved since the index was built shift its estimates one way.
-            errors = true - estimate
-            spread = float(np.std(errors) if self.means is None else np.sqrt(np.square(errors).mean()))
+            spread = float(np.std(true - estimate))
             kth = float(np.partition(values, k - 1)[k - 1])
             kth = kth**2 if metric == "euclidean" else 2 * kth
             if estimate[-1] - kth >= 3 * spread:

@@ -12,7 +12,7 @@ from training.evaluation.extract import Extracted
 from training.evaluation.metrics import evaluate_ranking
 from training.evaluation.protocol import Embedded
 from training.evaluation.query_results import read_query_results
-from training.evaluation.ranking_rows import RowOptions, rank_in_rows
+from training.evaluation.ranking_rows import RowOptions, camera_warning, rank_in_rows
 from zoo.camera_means import CameraSums
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
@@ -77,6 +77,17 @@ def test_the_centred_row_is_that_of_embeddings_centred_by_hand() -> None:
     assert centred.name == "camera centring"
     assert centred.ranking.mean_average_precision == expected.mean_average_precision
     assert centred.ranking.mean_average_precision > plain.ranking.mean_average_precision + 0.2
+
+
+def test_a_camera_of_other_traffic_is_told() -> None:
+    rng = np.random.default_rng(0)
+    cameras, types = np.repeat([1, 2, 3], 40), rng.integers(0, 8, 120)
+    for lane in (False, True):
+        told = np.where(lane & (cameras == 3), 8, types)
+        gallery = Extracted(np.zeros((120, 4), np.float32), type_probs=np.eye(9, dtype=np.float32)[told])
+        records = [Record(Path(f"{n}.jpg"), n, int(camera)) for n, camera in enumerate(cameras)]
+        warning = camera_warning(Embedded(gallery, gallery, records, records, "euclidean"))
+        assert ("camera 3 by type" in warning) is lane
 
 
 @pytest.mark.parametrize(
