@@ -66,7 +66,7 @@ class CameraMeans:
         if metric == "cosine":
             lengths = np.sqrt(np.square(left, dtype=np.float64).sum(axis=1))
             left /= np.where(lengths > 0, lengths, 1).astype(np.float32)[:, None]
-        return left
+        return np.asarray(left)
 
 
 @dataclass(frozen=True, eq=False)

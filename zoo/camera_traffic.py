@@ -89,8 +89,8 @@ def _divergence(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Jensen-Shannon divergence in bits of rows of counts [M, C], float64 [M]."""
     first = own / np.maximum(own.sum(axis=1, keepdims=True), 1)
     second = others / np.maximum(others.sum(axis=1, keepdims=True), 1)
-    return _entropy((first + second) / 2) - (_entropy(first) + _entropy(second)) / 2
+    return np.asarray(_entropy((first + second) / 2) - (_entropy(first) + _entropy(second)) / 2)
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:
-    return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=1)
+    return np.asarray(-(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=1))
