@@ -131,11 +131,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.weights, query, gallery, device, arguments.batch_size, arguments.workers
         )
         evaluation = evaluate_embedded(found)
-        for attribute, labels in found.unknown_labels().items():
-            print(
-                f"{attribute} labels that the model does not know do not count: {', '.join(labels)}",
-                file=sys.stderr,
-            )
+        _tell_unknown_labels(found)
         if options.wanted:
             rows = rank_in_rows(found, options)
         warning = camera_warning(found) if options.camera_centring else ""
@@ -154,13 +150,21 @@ def main(argv: list[str] | None = None) -> int:
         _report(arguments, found, evaluation, device)
         print(f"{arguments.report}: written")
     if arguments.json:
-        attributes = {name: quality.figures() for name, quality in evaluation.attributes().items()}
-        others: dict[str, Any] = {
-            row.name.replace(" ", "_").replace("-", "_"): row.figures(arguments.ranks) for row in rows
-        }
-        others |= {"camera_warning": warning} if warning else {}
-        print(json.dumps({**evaluation.figures(arguments.ranks), **others, "attributes": attributes}))
+        others = {"camera_warning": warning} if warning else {}
+        print(json.dumps(_as_json(evaluation, rows, arguments.ranks) | others))
     return 0
+
+
+def _as_json(evaluation: Evaluation, rows: list[RankingRow], ranks: list[int]) -> dict[str, Any]:
+    others = {row.name.replace(" ", "_").replace("-", "_"): row.figures(ranks) for row in rows}
+    attributes = {name: quality.figures() for name, quality in evaluation.attributes().items()}
+    return {**evaluation.figures(ranks), **others, "attributes": attributes}
+
+
+def _tell_unknown_labels(found: Embedded) -> None:
+    for attribute, labels in found.unknown_labels().items():
+        listed = ", ".join(labels)
+        print(f"{attribute} labels that the model does not know do not count: {listed}", file=sys.stderr)
 
 
 def _known_classes(data_root: str, records: list[Record]) -> Classes:
