@@ -11,7 +11,7 @@ from retrieval.query.words import read_words
 from zoo.card import Card
 from zoo.labels import COLORS, TYPES
 
-CARD = Card("tiny.one", (32, 32), {"embedding": 4})
+CARD = Card("tiny.one", (32, 32), {"embedding": 4, "color_probs": 10, "type_probs": 9})
 CAMERAS = (
     Camera(1, "North gate", 48.2, 11.5),
     Camera(2, "桥 <b>"),
