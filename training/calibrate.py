@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 with extra_imports(__name__, build_parser):
     import torch
 
-    from training.datasets import dataset_name, read_split
+    from training.datasets import dataset_name, read_split, read_training
     from training.distributed.devices import choose_device
     from training.evaluation.attributes import AttributeQuality
     from training.evaluation.temperature_scaling import (
@@ -93,7 +93,10 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--batch-size, --images and --threads must be at least 1, --workers at least 0")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    records = spread_sample(read_split(arguments.data_root, arguments.split), arguments.images)
+    root, split = arguments.data_root, arguments.split
+    # Without the vehicles that are set aside to evaluate on, as in training.
+    labelled = read_training([root], root) if split == "train" else read_split(root, split)
+    records = spread_sample(labelled, arguments.images)
     model, card = load_model(arguments.weights)
     device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
     deployed = InferenceModel(model, card).to(device)
