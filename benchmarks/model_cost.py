@@ -62,7 +62,7 @@ def macs_of(model: nn.Module, card: Card) -> int:
 def prepare(card: Card, size: tuple[int, int], folder: Path, threads: Sequence[int]) -> Case:
     """Export a model of random weights at a size, and open it with each number of threads."""
     model = create_model(card).eval()
-    sized = make_card(model, card.name, size)
+    sized = make_card(model, card.name, size, colors=card.colors, types=card.types)
     case = Case(sized, macs_of(model, sized))
     if not threads:
         return case

@@ -29,15 +29,18 @@ def initialize(
     Args:
         model: from `zoo.registry.create_model`; changed in place.
         colors, types: the names of its classes, in order.
-        init: `imagenet`, `none`, the name of a model of the zoo, a `.safetensors` file of ours (its identity
-            classifier is left out where the identities differ in number), or torchvision's `.pth` file.
+        init: `imagenet` (torchvision's weights, or a package's where the architecture has one), `none`, the
+            name of a model of the zoo, a `.safetensors` file of ours (its identity classifier is left out
+            where the identities differ in number), or torchvision's `.pth` file.
 
     Raises:
         UserError: the weights cannot be had or do not fit; the message tells the way on.
     """
     if init == "none":
         return
-    if init == "imagenet":
+    if init == "imagenet" and hasattr(model, "load_imagenet_package"):
+        model.load_imagenet_package()
+    elif init == "imagenet":
         load_imagenet_trunk(model)
     elif Path(init).suffix in {".pth", ".pt"}:
         load_imagenet_trunk(model, init)

@@ -36,6 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         "--difficulty", choices=list(DIFFICULTIES), default="normal", help="default %(default)s"
     )
     parser.add_argument(
+        "--plain-share",
+        type=float,
+        default=0.0,
+        help="odds of a vehicle without stripes, stickers and parts of another colour (default %(default)s)",
+    )
+    parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     parser.add_argument("--heatmaps", action="store_true", help="also write 36 keypoint heatmaps a picture")
@@ -53,6 +59,7 @@ def _check(arguments: argparse.Namespace) -> None:
         "cameras": (2, 999),
         "seed": (0, 2**63 - 1),
         "workers": (1, 256),
+        "plain_share": (0, 1),
     }
     for name, (low, high) in limits.items():
         value = getattr(arguments, name)
@@ -77,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         cameras=arguments.cameras,
         heatmaps=arguments.heatmaps,
         segments=arguments.segments,
+        plain_share=arguments.plain_share,
     )
     make_dataset(arguments.out, parameters, arguments.workers)
     statistics = json.loads((arguments.out / "statistics.json").read_text(encoding="utf-8"))

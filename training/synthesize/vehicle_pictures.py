@@ -60,6 +60,7 @@ class Parameters:
     cameras: int
     heatmaps: bool
     segments: bool
+    plain_share: float = 0.0
 
 
 def color_and_type(seed: int, split: str, number: int) -> tuple[int, int]:
@@ -71,10 +72,20 @@ def color_and_type(seed: int, split: str, number: int) -> tuple[int, int]:
     return colors[rng.permutation(40)[place]], types[rng.permutation(40)[place]]
 
 
-def make_vehicle(seed: int, split: str, number: int) -> Vehicle:
-    """Build vehicle `number` of a split; depends on nothing but the arguments."""
+def make_vehicle(seed: int, split: str, number: int, plain_share: float = 0.0) -> Vehicle:
+    """Build vehicle `number` of a split; depends on nothing but the arguments.
+
+    Args:
+        seed: of the data set.
+        split: "train", "test" or "traffic".
+        number: of the vehicle within the split.
+        plain_share: odds that it is plain: without stripes, stickers and parts of another colour, as most
+            real vehicles are.
+    """
     color, kind = color_and_type(seed, split, number)
-    return build_vehicle(seed_of(seed, "vehicle", split, number), color, kind)
+    # A stream of its own: a share of 0 gives the very vehicles that were drawn before there was one.
+    plain = plain_share > 0 and stream(seed, "plain", split, number).random() < plain_share
+    return build_vehicle(seed_of(seed, "vehicle", split, number), color, kind, 0.0 if plain else 1.0)
 
 
 def journal_path(out: Path, split: str, number: int) -> Path:
@@ -83,10 +94,10 @@ def journal_path(out: Path, split: str, number: int) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _stages(seed: int, cameras: int, size: int, difficulty: str) -> dict[int, Stage]:
+def _stages(seed: int, cameras: int, size: int, difficulty: str, plain_share: float) -> dict[int, Stage]:
     """Every camera's street, built once a process."""
     strengths = DIFFICULTIES[difficulty]
-    traffic = [make_vehicle(seed, "traffic", number).mesh for number in range(_TRAFFIC)]
+    traffic = [make_vehicle(seed, "traffic", number, plain_share).mesh for number in range(_TRAFFIC)]
     numbers = range(1, cameras + 1)
     return {
         number: Stage(draw_camera_site(seed, number, strengths), strengths, size, traffic)
@@ -103,9 +114,9 @@ def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int)
     Raises:
         UserError: the folder cannot be written to.
     """
-    stages = _stages(parameters.seed, parameters.cameras, parameters.size, parameters.difficulty)
+    stages = _built_stages(parameters)
     city = draw_city(parameters.seed, parameters.cameras)
-    vehicle = make_vehicle(parameters.seed, split, number)
+    vehicle = make_vehicle(parameters.seed, split, number, parameters.plain_share)
     rng = stream(parameters.seed, "track", split, number)
     sightings = draw_track(city, parameters.images_per_id, rng)
     queries = choose_queries(sightings, rng) if split == "test" else set()
@@ -178,7 +189,17 @@ def start_worker(parameters: Parameters) -> None:
     if parent is not None:
         # A killed parent tells nobody; without this its workers would wait for work for ever.
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _stages(parameters.seed, parameters.cameras, parameters.size, parameters.difficulty)
+    _built_stages(parameters)
+
+
+def _built_stages(parameters: Parameters) -> dict[int, Stage]:
+    return _stages(
+        parameters.seed,
+        parameters.cameras,
+        parameters.size,
+        parameters.difficulty,
+        parameters.plain_share,
+    )
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -187,5 +208,8 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def as_json(parameters: Parameters) -> dict[str, object]:
-    """The parameters as `dataset.json` holds them."""
-    return asdict(parameters)
+    """The parameters as `dataset.json` holds them; without plain vehicles as before there were any."""
+    described = asdict(parameters)
+    if not parameters.plain_share:
+        del described["plain_share"]
+    return described

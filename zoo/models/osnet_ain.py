@@ -6,6 +6,7 @@ the second paper's search put them.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from zoo.registry import register
 
 _CHANNELS = (64, 256, 384, 512)
 """Of the stem and the three stages, at width 1."""
+
+POOLED_DIM = _CHANNELS[-1]
 
 _INSTANCE_NORMS = ((True, True), (False, True), (True, False))
 """Which of each stage's two blocks have one."""
@@ -126,10 +129,16 @@ class OsnetAin(VehicleNetwork):
         chosen = OsnetAinOptions(**options)
         # Multiples of 16 fill the vector registers, and a quarter of them splits evenly.
         channels = [16 * round(count * chosen.width / 16) for count in _CHANNELS]
-        super().__init__(_trunk(channels, chosen.input_channels), channels[-1], chosen)
+        super().__init__(make_trunk(channels, chosen.input_channels), channels[-1], chosen)
 
 
-def _trunk(channels: list[int], input_channels: int) -> nn.Module:
+def make_trunk(channels: Sequence[int] = _CHANNELS, input_channels: int = 3) -> nn.Module:
+    """Make the trunk, from float [N, input_channels, H, W] to maps [N, channels[-1], H / 16, W / 16].
+
+    Args:
+        channels: of the stem and the three stages.
+        input_channels: of the images.
+    """
     stem = nn.Conv2d(input_channels, channels[0], 7, stride=2, padding=3, bias=False)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=stem,

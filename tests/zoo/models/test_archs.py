@@ -22,6 +22,8 @@ SIZE = (64, 96)
 
 STATE_NAMES = {
     "densenet121": "88a7ed9c607fa50a",
+    "efficientnet_lite0": "78f49b409c6d7020",
+    "lite0_osnet": "3be5cbdd12f0cc08",
     "osnet_ain": "949326b2a75bbb9d",
     "resnet50_ibn": "64b85f546003e333",
 }
