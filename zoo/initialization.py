@@ -38,10 +38,13 @@ def initialize(
     """
     if init == "none":
         return
-    if init == "imagenet" and hasattr(model, "load_imagenet_package"):
-        model.load_imagenet_package()
-    elif init == "imagenet":
-        load_imagenet_trunk(model)
+    if init == "imagenet":
+        # An architecture that torchvision does not have may find its weights in a package.
+        from_package = getattr(model, "load_imagenet_package", None)
+        if callable(from_package):
+            from_package()
+        else:
+            load_imagenet_trunk(model)
     elif Path(init).suffix in {".pth", ".pt"}:
         load_imagenet_trunk(model, init)
     else:

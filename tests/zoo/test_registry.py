@@ -124,7 +124,8 @@ def test_list_command(shipped: Card, capsys: pytest.CaptureFixture[str]) -> None
     what = "64x96 embedding, color_probs, type_probs; mAP 0.8123 on synthetic [Apache-2.0]"
     assert rows[0] == f"densenet121.test shipped {what}"
     assert [row.split()[0] for row in rows[1:]] == [entry.name for entry in list_remote()]
-    assert all("to fetch" in row and "non-commercial]" in row for row in rows[1:])
+    for row, entry in zip(rows[1:], list_remote(), strict=True):
+        assert "to fetch" in row and row.endswith(f"[{entry.source.licence}]")
     assert main(["list", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [Card.from_json(json.dumps(entry)) for entry in answer["models"]] == [shipped]

@@ -59,7 +59,7 @@ def _conv_norm(
         layers["pad"] = nn.ZeroPad2d((before, after, before, after))
         padding = 0
     layers["conv"] = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
-    layers["norm"] = nn.BatchNorm2d(out_channels, **_NORM)
+    layers["norm"] = nn.BatchNorm2d(out_channels, eps=_NORM["eps"], momentum=_NORM["momentum"])
     if act:
         layers["act"] = nn.ReLU6(inplace=True)
     return nn.Sequential(layers)
@@ -87,7 +87,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Compute float [N, out_channels, H / stride, W / stride] from [N, in_channels, H, W]."""
-        result = self.project(self.filter(self.expand(maps)))
+        result: Tensor = self.project(self.filter(self.expand(maps)))
         return maps + result if self.residual else result
 
 
@@ -124,7 +124,7 @@ class EfficientNetLite0(VehicleNetwork):
         # zeros stand around it), and moves into the mean of the norm that follows.
         moved = (state[first] * shift).sum((1, 2, 3))
         state["stem.norm.running_mean"] = state["stem.norm.running_mean"] - moved
-        own = self.base.stem.conv.weight.detach()
+        own = self.base.state_dict()[first]
         state[first] = torch.cat((state[first] * scale, own[:, 3:]), dim=1)
         self.base.load_state_dict(state)
 
@@ -148,7 +148,8 @@ def make_trunk(input_channels: int = 3) -> nn.Sequential:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if input_channels > 3:
         # As in the trunks that start from torchvision's weights.
-        nn.init.normal_(layers["stem"].conv.weight.data[:, 3:], mean=0.0, std=0.02)
+        first = next(module for module in trunk.modules() if isinstance(module, nn.Conv2d))
+        nn.init.normal_(first.weight.data[:, 3:], mean=0.0, std=0.02)
     return trunk
 
 
