@@ -204,7 +204,7 @@ def test_model_of_another_size_is_refused(bundle: Bundle, tmp_path: Path) -> Non
     install(bundle, folder, RepositoryOptions())
     model, card = make_model(multitask=False)
     other = export_bundle(model, card, tmp_path / "other")
-    with pytest.raises(UserError, match="has other outputs; choose another --out"):
+    with pytest.raises(UserError, match="has other outputs and colors and types; choose another --out"):
         install(other, folder, RepositoryOptions())
 
 

@@ -18,6 +18,9 @@ from zoo.models.layers import GeM, Neck
 from zoo.models.network import NetworkOptions, VehicleNetwork
 from zoo.registry import register
 
+_LEAST = 32
+"""Pixels a side: an instance norm takes no maps of a single pixel."""
+
 POOLED_DIM = efficientnet_lite0.POOLED_DIM + osnet_ain.POOLED_DIM
 
 
@@ -50,10 +53,8 @@ class PairTrunk(nn.Module):
         OSNet-AIN sees the image at three quarters of its size: it halves less often, and would take most of
         the time else.
         """
-        height, width = image.shape[-2:]
-        smaller = F.interpolate(
-            image, size=(height * 3 // 4, width * 3 // 4), mode="bilinear", align_corners=False
-        )
+        height, width = (max(_LEAST, side * 3 // 4) for side in image.shape[-2:])
+        smaller = F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)
         return torch.cat((self.lite0_pool(self.lite0(image)), self.osnet_pool(self.osnet(smaller))), dim=1)
 
 

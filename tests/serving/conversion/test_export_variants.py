@@ -61,7 +61,8 @@ def test_every_input_variant_exports_in_every_precision(
     torch.manual_seed(0)
     arch, options = NETWORKS[network]
     model = create_model(arch, **{**options, "multitask": multitask, **dict.fromkeys(pose, True)}).eval()
-    card = make_card(model, f"{arch}.test", (32, 32), licence="Apache-2.0")
+    types = tuple(f"type {number}" for number in range(options["num_types"]))
+    card = make_card(model, f"{arch}.test", (32, 32), licence="Apache-2.0", types=types)
     # Refused, were torch and onnxruntime to differ by more than 1e-4.
     full = export_bundle(model, card, tmp_path / "bundle").onnx_file
     tensors = onnx.TensorProto
