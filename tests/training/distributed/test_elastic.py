@@ -90,7 +90,7 @@ def test_two_machines_meet_at_an_endpoint() -> None:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
     code = (
-        "from tests.training.test_elastic import *\n"
+        "from tests.training.distributed.test_elastic import *\n"
         f"print('answer', run_ranks(tell, Devices(KINDS['cpu'], 1), Nodes(2, {endpoint!r}, 'test'), 1))"
     )
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
