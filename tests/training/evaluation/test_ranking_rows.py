@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.datasets.records import Record
+from training.datasets.records import NO_CLASSES, Record
 from training.evaluate import main as evaluate
 from training.evaluation.extract import Extracted
 from training.evaluation.metrics import evaluate_ranking
@@ -69,7 +69,7 @@ def test_the_centred_row_is_that_of_embeddings_centred_by_hand() -> None:
         Record(Path(f"{n}.jpg"), int(vehicle), int(camera))
         for n, (vehicle, camera) in enumerate(zip(vehicles, cameras, strict=True))
     ]
-    found = Embedded(Extracted(gallery), Extracted(gallery), records, records, "euclidean")
+    found = Embedded(Extracted(gallery), Extracted(gallery), records, records, "euclidean", NO_CLASSES)
     plain, centred = rank_in_rows(found, RowOptions(camera_centring=True))
     means = CameraSums(8).with_pictures(gallery, cameras).means
     by_hand = gallery - np.array([means.means[means.of(np.array([c]))[0]] for c in cameras.tolist()])
@@ -86,7 +86,7 @@ def test_a_camera_of_other_traffic_is_told() -> None:
         told = np.where(lane & (cameras == 3), 8, types)
         gallery = Extracted(np.zeros((120, 4), np.float32), type_probs=np.eye(9, dtype=np.float32)[told])
         records = [Record(Path(f"{n}.jpg"), n, int(camera)) for n, camera in enumerate(cameras)]
-        warning = camera_warning(Embedded(gallery, gallery, records, records, "euclidean"))
+        warning = camera_warning(Embedded(gallery, gallery, records, records, "euclidean", NO_CLASSES))
         assert ("camera 3 by type" in warning) is lane
 
 
