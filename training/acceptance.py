@@ -21,6 +21,7 @@ from training.options import add_data_root, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
 from zoo.files import write_text
+from zoo.processes import own_module
 
 CHECKS = (
     "train_full_1p",
@@ -175,9 +176,8 @@ def run_check(check: str, scale: Scale, data_root: str, weights: Path | None, ou
             command += ["--cpus", "1"]
     log, start = out / f"{check}.log", time.monotonic()
     with log.open("w", encoding="utf-8") as file:
-        done = subprocess.run(
-            [sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, check=False
-        )
+        own, environment = own_module(*command)
+        done = subprocess.run(own, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
     failed: tuple[str, str, Verdict] = ("-", f"exit code {done.returncode}", "Failed")
     target, measured, verdict = judge(check, scale, out, weights, log) if done.returncode == 0 else failed
     shown = shlex.join(["python", "-m", *command])

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from zoo.errors import UserError
 from zoo.hub.cache import Digest, models_folder, networks_folder, object_path, verify_weights
 from zoo.hub.download import DownloadError, download
 from zoo.hub.remote import RemoteFile
+from zoo.processes import own_module
 
 
 def fetch(entry: RemoteFile, accept_licence: bool = False, offline: bool = False) -> tuple[Path, list[str]]:
@@ -74,16 +73,9 @@ def _fetch_network(entry: RemoteFile, offline: bool) -> tuple[Path, list[str]]:
         *("--name", entry.name, "--out", str(bundle)),
         *(part for field, text in fields.items() for part in (f"--{field}", text)),
     ]
-    # A process, because the zoo knows nothing of what is built on it. This project's own `serving`, not a
-    # folder of that name in the user's.
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", *command],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    # A process, because the zoo knows nothing of what is built on it.
+    command, environment = own_module(*command)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise UserError(
             f"{entry.name}: serving.export made no bundle of {file} (exit code {done.returncode}); its "

@@ -5,14 +5,12 @@ deployed never depends on it; whoever exports at reduced precision has it instal
 """
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import zoo
 from zoo.errors import UserError
+from zoo.processes import own_module
 
 
 def evaluate(onnx_file: Path, data_root: str) -> dict[str, Any]:
@@ -46,15 +44,8 @@ def training_images(data_root: str) -> list[Path] | None:
 
 def _answer(data_root: str, *options: str) -> dict[str, Any]:
     """Run the command and read the JSON of its last line."""
-    # This project's own `training`, not a folder of that name in the user's.
-    paths = [str(Path(zoo.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "training.evaluate", "--data-root", data_root, *options],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    command, environment = own_module("training.evaluate", "--data-root", data_root, *options)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise UserError(
             f"{data_root}: training.evaluate ended with exit code {done.returncode}; its message stands above"
