@@ -19,8 +19,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from retrieval.galleries import open_gallery, open_gallery_encoder
+from retrieval.sources.folder import list_images
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
-from retrieval.sources.source import list_images
 from zoo.errors import UserError, exit_on_user_error
 
 SIZE = (320, 240)

@@ -22,7 +22,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.limits import LOOPBACK, Limits
 from retrieval.service.prometheus import Measured, Metrics
 from retrieval.service.rates import RateLimit, Rates
-from retrieval.sources.source import list_images
+from retrieval.sources.folder import list_images
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,10 +14,11 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.detector import VEHICLES, Detector
+from retrieval.sources.folder import Walk, lines_of, walk_images
 from retrieval.sources.image_list import read_image_list
 from retrieval.sources.manifest import COLUMNS, read_manifest
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
-from retrieval.sources.source import Source, list_images
+from retrieval.sources.source import Source
 from retrieval.sources.video import Shot, read_video
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
@@ -35,12 +36,14 @@ class Given:
         total: how many there are, where that is known beforehand.
         name: what messages call it all.
         folder: where `cameras.json` may lie.
+        walk: what a folder holds beside images.
     """
 
     sources: Iterable[Source]
     total: int | None
     name: str
     folder: Path
+    walk: Walk = field(default_factory=Walk)
 
 
 def open_sources(args: argparse.Namespace) -> Given:
@@ -50,8 +53,8 @@ def open_sources(args: argparse.Namespace) -> Given:
         UserError: it is not there, cannot be read, or is empty.
     """
     if args.images is not None:
-        found = list_images(args.images)
-        return Given(found, len(found), str(args.images), args.images)
+        walk = walk_images(args.images)
+        return Given(walk.files, len(walk.files), str(args.images), args.images, walk)
     if args.manifest is not None:
         found = read_manifest(args.manifest)
         return Given(found, len(found), str(args.manifest), args.manifest.parent)
@@ -186,12 +189,19 @@ def main(argv: list[str] | None = None) -> int:
             report = args.report or gallery.folder / REPORT_NAME
     finally:
         encoder.close()
-    content = {**asdict(summary), "gallery": args.gallery, "size": size}
+    content = {
+        **asdict(summary),
+        "passed_over": given.walk.report(),
+        "gallery": args.gallery,
+        "size": size,
+    }
     if warning:
         content["warning"] = warning
     write_text(report, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for reason in list(summary.bad.values())[:10]:
         print(f"skipped: {reason}", file=sys.stderr)
+    for line in lines_of(given.walk):
+        print(f"passed over: {line}", file=sys.stderr)
     print(
         f"{summary.added} added, {summary.known} known, {len(summary.bad)} bad of {summary.found} images in "
         f"{summary.seconds:.1f} s; {args.gallery} holds {size}. Report: {report}"

@@ -14,8 +14,9 @@ from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Query, Searcher
+from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import ImageFile, list_images
+from retrieval.sources.source import ImageFile
 from serving.encoders.image import InputImage
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error

@@ -24,7 +24,7 @@ from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
 from zoo.preprocess import MAX_BYTES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
 
 BATCH_SIZE = 32
 

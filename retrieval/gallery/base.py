@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
 from zoo.camera_means import NO_CAMERA, CameraMeans
@@ -234,8 +234,8 @@ class Gallery(ABC):
         return self.pictures([key]).get(key)
 
     @abstractmethod
-    def digests(self, keys: Sequence[str]) -> dict[str, str]:
-        """Of those keys that are there, the digests of their source files."""
+    def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
+        """Of those keys that are there, their sources and the digests of these."""
 
     @abstractmethod
     def sample_keys(self, count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,6 +101,13 @@ class Entry(Facts):
     picture: bytes = b""
     source: str = ""
     digest: str = ""
+
+
+class Origin(NamedTuple):
+    """Where an entry came from: its source, and the digest that its source had."""
+
+    source: str
+    digest: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result, results_of
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
@@ -229,10 +229,10 @@ class LocalGallery(Gallery):
         with self.synchronizer.reading() as state:
             return state.reader.pictures(keys)
 
-    def digests(self, keys: Sequence[str]) -> dict[str, str]:
-        """Of those keys that are there, the digests of their source files."""
+    def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
+        """Of those keys that are there, their sources and the digests of these."""
         with self.synchronizer.reading() as state:
-            return state.reader.digests(keys)
+            return state.reader.origins(keys)
 
     def sample_keys(self, count: int) -> list[str]:
         """Keys spread evenly over the gallery."""

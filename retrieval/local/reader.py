@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.gallery.entries import ROW, Camera, Entry
+from retrieval.gallery.entries import ROW, Camera, Entry, Origin
 from retrieval.local.rows import CONTENT, entry_of
 from retrieval.local.table import UNKNOWN, Row
 from zoo.card import Card
@@ -121,9 +121,9 @@ class Reader:
         found = self._among("key, embedding", "key", keys)
         return {key: np.frombuffer(embedding, "<f4") for key, embedding in found}
 
-    def digests(self, keys: Sequence[str]) -> dict[str, str]:
-        """Of those keys that are there, the digests of the files that they were made from."""
-        return dict(self._among("key, digest", "key", keys))
+    def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
+        """Of those keys that are there, what they were made from."""
+        return {key: Origin(*origin) for key, *origin in self._among("key, source, digest", "key", keys)}
 
     def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Of those keys that are there, the small JPEGs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
-from retrieval.gallery.entries import Camera, Entry, GalleryModel, Result, results_of
+from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
@@ -309,9 +309,10 @@ class MilvusGallery(Gallery):
         """Of those keys that are there, the small JPEGs."""
         return {row["name"]: picture_of(row) for row in self._rows(keys, ["name", "picture"])}
 
-    def digests(self, keys: Sequence[str]) -> dict[str, str]:
-        """Of those keys that are there, the digests of their source files."""
-        return {row["name"]: row["digest"] for row in self._rows(keys, ["name", "digest"])}
+    def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
+        """Of those keys that are there, their sources and the digests of these."""
+        found = self._rows(keys, ["name", "source", "digest"])
+        return {row["name"]: Origin(row["source"], row["digest"]) for row in found}
 
     def sample_keys(self, count: int) -> list[str]:
         """Some keys."""

@@ -26,6 +26,17 @@ def parse_box(text: str) -> Box:
     return left, top, right, bottom
 
 
+def clip(box: Box, width: int, height: int) -> Box:
+    """The part of a box that lies inside of an image of that size, on all four sides."""
+    left, top, right, bottom = box
+    return (
+        min(max(left, 0), width),
+        min(max(top, 0), height),
+        min(max(right, 0), width),
+        min(max(bottom, 0), height),
+    )
+
+
 def crop(image: InputImage, box: Box | None) -> InputImage:
     """Cut a box out of an image; without a box, it is the image itself, and nothing is decoded.
 
@@ -37,10 +48,7 @@ def crop(image: InputImage, box: Box | None) -> InputImage:
     if box is None:
         return image
     height, width = image.pixels.shape[:2]
-    left, top, right, bottom = (
-        min(max(round(side), 0), limit)
-        for side, limit in zip(box, (width, height, width, height), strict=True)
-    )
+    left, top, right, bottom = (round(side) for side in clip(box, width, height))
     if right - left < _SMALLEST or bottom - top < _SMALLEST:
         raise ImageError(
             f"{image.name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "

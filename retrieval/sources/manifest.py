@@ -1,6 +1,8 @@
 """A table of images, CSV or Parquet: what each shows, where and when, and which part of a scene it is."""
 
 import csv
+import math
+import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -126,8 +128,9 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
     sides = [number(side) for side in SIDES]
     box: Box | None = None
     if any(side is not None for side in sides):
-        left, top, right, bottom = (-1.0 if side is None else side for side in sides)
-        if not (0 <= left < right and 0 <= top < bottom):
+        left, top, right, bottom = (math.nan if side is None else side for side in sides)
+        # Over the edge of the scene is fine: the box is clipped when the scene is read.
+        if not (left < right and top < bottom):
             raise UserError(f"{where}: a box is left, top, right and bottom in pixels, all of them")
         box = (left, top, right, bottom)
     facts = Facts(
@@ -140,4 +143,7 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
         box=box,
     )
     suffix = "" if box is None else "#" + ",".join(f"{side:g}" for side in box)
-    return ImageFile(folder / values["image"], values.get("key") or values["image"] + suffix, facts)
+    path, key = folder / values["image"], values.get("key")
+    if key:
+        return ImageFile(path, key, facts)
+    return ImageFile(path, values["image"] + suffix, facts, root=os.path.abspath(folder))

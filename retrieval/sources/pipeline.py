@@ -1,16 +1,19 @@
 """From sources of images to entries of a gallery: read ahead, encode, add, batch after batch."""
 
+import hashlib
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Entry, Facts
-from retrieval.sources.crop import crop
+from retrieval.gallery.entries import Entry, Facts, Origin
+from retrieval.sources.crop import clip, crop
+from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import ImageFile, Source, display_picture, list_images
+from retrieval.sources.source import ImageFile, Source, display_picture
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
@@ -45,14 +48,15 @@ class _NewImage:
     """An image that the gallery does not have yet; small, because many wait at a time.
 
     Attributes:
-        key, name, facts: of its source.
+        key: its name in the gallery.
+        origin, facts: of its source.
         image: what to encode.
         digest: of the source.
         picture: the JPEG to show.
     """
 
     key: str
-    name: str
+    origin: str
     facts: Facts | None
     image: InputImage
     digest: str
@@ -76,7 +80,8 @@ def add_images(
     if isinstance(images, str | Path):
         sources = list_images(Path(images))
     else:
-        sources = [ImageFile(Path(path), Path(path).as_posix()) for path in images]
+        here = os.getcwd()
+        sources = [ImageFile(Path(path), Path(path).as_posix(), root=here) for path in images]
     return ingest(sources, gallery, encoder, fps=fps)
 
 
@@ -132,18 +137,22 @@ def _new_images(
 ) -> Iterator[_NewImage]:
     """Yield the images that have to be encoded, for a model of this input size; count the others."""
 
-    def read(item: tuple[Source, str | None]) -> _NewImage | None:
+    def read(item: tuple[Source, Mapping[str, Origin]]) -> _NewImage | None:
         source, known = item
         if not _is_text(source.key):
             raise ImageError(f"{source.key!r}: the file name is not valid text; rename the file")
         loaded = source.load()
-        if loaded.digest == known:
+        key = _key(source, loaded.digest, known)
+        if key in known and known[key].digest == loaded.digest:
             return None
-        image = crop(loaded.image, loaded.box)
+        image, facts = crop(loaded.image, loaded.box), source.facts
+        if facts is not None and loaded.box is not None:
+            height, width = loaded.image.pixels.shape[:2]
+            facts = replace(facts, box=clip(loaded.box, width, height))
         picture = display_picture(image)
-        return _NewImage(source.key, source.name, source.facts, image.at_size(size), loaded.digest, picture)
+        return _NewImage(key, source.origin, facts, image.at_size(size), loaded.digest, picture)
 
-    asked = _with_digests(sources, gallery, batch_size)
+    asked = _with_known(sources, gallery, batch_size)
     for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size):
         summary.found += 1
         if isinstance(result, ImageError):
@@ -156,15 +165,43 @@ def _new_images(
             yield result
 
 
-def _with_digests(
+def _with_known(
     sources: Iterable[Source], gallery: Gallery, batch_size: int
-) -> Iterator[tuple[Source, str | None]]:
-    """Each source with the digest that the gallery has of it, asked for many at a time."""
+) -> Iterator[tuple[Source, Mapping[str, Origin]]]:
+    """Each source with what the gallery has of the keys that it may get, asked for many at a time."""
     waiting = iter(sources)
     while part := list(islice(waiting, batch_size)):
-        known = gallery.digests([source.key for source in part if _is_text(source.key)])
+        keys = [key for source in part for key in (source.key, _qualified(source)) if _is_text(key)]
+        known = gallery.origins(keys)
         for source in part:
-            yield source, known.get(source.key)
+            yield source, known
+
+
+def _key(source: Source, digest: str, known: Mapping[str, Origin]) -> str:
+    """A source's key in the gallery: its own, or a qualified one where another source has taken that."""
+    kept = known.get(source.key)
+    if not source.root or _qualified(source) in known:
+        return _qualified(source)
+    is_its_own = kept is None or kept.digest == digest or _is_same(kept.source, source.origin)
+    return source.key if is_its_own else _qualified(source)
+
+
+def _qualified(source: Source) -> str:
+    """The key with its root's name and a mark of the root's whole path; the key itself without a root."""
+    if not source.root:
+        return source.key
+    mark = hashlib.blake2b(source.root.encode(errors="surrogateescape"), digest_size=4).hexdigest()
+    name = PurePath(source.root).name.encode(errors="replace").decode()
+    return f"{name}~{mark}/{source.key}"
+
+
+def _is_same(kept: str, origin: str) -> bool:
+    """Whether both are one origin; galleries of before hold paths as they were given, from any folder."""
+    tail = PurePath(os.path.normpath(kept)).parts if kept else ()
+    tail = tail[tail.count("..") :]
+    return bool(tail) and (
+        kept == origin or (not os.path.isabs(kept) and PurePath(origin).parts[-len(tail) :] == tail)
+    )
 
 
 def _is_text(name: str) -> bool:
@@ -192,7 +229,7 @@ def _entries(
                 color_probs=predictions.color_probs[row],
                 type_probs=predictions.type_probs[row],
                 picture=new.picture,
-                source=new.name,
+                source=new.origin,
                 digest=new.digest,
                 **vars(facts),
             )

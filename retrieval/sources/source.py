@@ -12,10 +12,9 @@ from PIL import Image
 
 from retrieval.gallery.entries import Box, Facts
 from serving.encoders.image import InputImage
-from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"})
 PICTURE_SIZE = 320
 """Longest side in pixels of the JPEG that the gallery keeps to show."""
 
@@ -26,8 +25,11 @@ class Source(Protocol):
     """Where an image comes from.
 
     Attributes:
-        key: the image's name in the gallery.
+        key: the image's name in the gallery, unless another source has taken it.
         name: what people and messages call it.
+        origin: where it comes from, in full; two images of one key and two origins are two images.
+        root: the folder, table or video whose key it is; empty where whoever names the key means to replace
+            what is of that name.
         facts: what is known of it; None for a file of a folder, whose name alone may tell something.
     """
 
@@ -36,6 +38,12 @@ class Source(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def root(self) -> str: ...
 
     @property
     def facts(self) -> Facts | None: ...
@@ -71,11 +79,17 @@ class ImageFile:
     path: Path
     key: str
     facts: Facts | None = None
+    root: str = ""
 
     @property
     def name(self) -> str:
         """The path."""
         return str(self.path)
+
+    @property
+    def origin(self) -> str:
+        """The whole path."""
+        return os.path.abspath(self.path)
 
     def load(self) -> Loaded:
         """Read the file; its digest is of its bytes and of what a table says."""
@@ -92,30 +106,13 @@ class Unusable:
     key: str
     reason: str
     name: str = ""
+    origin: str = ""
+    root: str = ""
     facts: Facts | None = None
 
     def load(self) -> Loaded:
         """Raise what is wrong."""
         raise ImageError(self.reason)
-
-
-def list_images(folder: Path) -> list[ImageFile]:
-    """Find the image files of a folder and the folders in it, by key.
-
-    Raises:
-        UserError: no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the folder that holds the images")
-    found = []
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root) / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                found.append(ImageFile(path, path.relative_to(folder).as_posix()))
-    if not found:
-        raise UserError(f"{folder}: no images found (looked for {', '.join(sorted(SUFFIXES))})")
-    return sorted(found, key=lambda file: file.key)
 
 
 def digest(data: bytes, facts: Facts | None = None) -> str:

@@ -35,10 +35,16 @@ class Frame:
     key: str
     facts: Facts
     image: InputImage
+    root: str = ""
 
     @property
     def name(self) -> str:
         """The video and the time in it."""
+        return self.image.name
+
+    @property
+    def origin(self) -> str:
+        """The whole path of the video and the time in it."""
         return self.image.name
 
     def load(self) -> Loaded:

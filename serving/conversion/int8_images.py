@@ -13,7 +13,7 @@ from zoo.preprocess import ImageError, read_image, resize
 NUM_IMAGES = 128
 """More change the ranges no longer; calibration holds every layer's output of all of them."""
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"}
 
 Inputs = dict[str, np.ndarray]
 """A batch by input name, the batch axis first."""

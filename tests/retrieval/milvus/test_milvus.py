@@ -145,7 +145,7 @@ def test_same_content(pair: tuple[Gallery, Gallery]) -> None:
         for name, value in vars(entry).items():
             assert np.array_equal(getattr(found[key], name), value), (key, name)
     some = list(kept)[::7]
-    assert milvus.digests([*some, "none"]) == folder.digests(some)
+    assert milvus.origins([*some, "none"]) == folder.origins(some)
     assert np.array_equal(milvus.embeddings(some), folder.embeddings(some))
     assert milvus.picture(some[0]) == kept[some[0]].picture
     assert milvus.get("none") is milvus.picture("none") is None
