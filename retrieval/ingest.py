@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.galleries import open_gallery, open_gallery_encoder
-from retrieval.gallery.clock import parse_time
+from retrieval.gallery.clock import parse_time, parse_zone
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.detector import VEHICLES, Detector
 from retrieval.sources.folder import Walk, lines_of, walk_images
@@ -19,6 +19,7 @@ from retrieval.sources.image_list import read_image_list
 from retrieval.sources.manifest import COLUMNS, read_manifest
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
 from retrieval.sources.source import Source
+from retrieval.sources.streams import is_stream, without_secrets
 from retrieval.sources.video import Shot, read_video
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
@@ -62,9 +63,28 @@ def open_sources(args: argparse.Namespace) -> Given:
         detector = None
         if args.detector is not None:
             detector = Detector(args.detector, _classes(args.detector_classes), args.detector_confidence)
-        shot = Shot(args.rate, args.camera, parse_time(args.start))
-        return Given(read_video(args.video, shot, detector), None, str(args.video), args.video.parent)
+        return Given(read_video(args.video, _shot(args), detector), None, *_named(args.video))
     return Given(read_image_list(sys.stdin, Path(".")), None, "standard input", Path("."))
+
+
+def _shot(args: argparse.Namespace) -> Shot:
+    zone = parse_zone(args.zone)
+    if is_stream(args.video) and args.start is not None:
+        raise UserError(f"--start {args.start}: a stream's time is that of the clock; leave it out")
+    if args.follow and not Path(args.video).is_dir():
+        raise UserError(
+            f"--follow: {without_secrets(args.video)} is no folder; new files are waited for in one"
+        )
+    start = parse_time(args.start or "0", zone)
+    return Shot(args.rate, args.camera, start, zone, args.hardware, args.follow, args.seconds)
+
+
+def _named(video: str) -> tuple[str, Path]:
+    """What messages call a video, and where `cameras.json` may lie."""
+    if is_stream(video):
+        return without_secrets(video), Path(".")
+    path = Path(video)
+    return video, path if path.is_dir() else path.parent
 
 
 def _classes(text: str) -> tuple[int, ...]:
@@ -85,7 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
         module="retrieval.ingest",
         examples=[
             "--images pictures --gallery build/gallery --encoder build/bundle",
-            "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --gallery build/gallery",
+            "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --zone Asia/Tokyo --gallery build/gallery",
+            "--video rtsp://10.0.0.7/stream1 --camera 3 --gallery build/gallery",
         ],
         description="Encode the images of a folder, a table, a stream or a video into a gallery. Run it "
         "again to add what is new; images already there are skipped, and an interrupted run resumes.",
@@ -103,7 +124,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a path a line, or a JSON object with the names of the table's columns",
     )
-    source.add_argument("--video", type=Path, metavar="FILE", help="frames of a video")
+    source.add_argument(
+        "--video",
+        metavar="FILE",
+        help="frames of a video; of a folder of recordings; or of a stream: rtsp://..., http://...",
+    )
     parser.add_argument(
         "--gallery",
         required=True,
@@ -137,7 +162,20 @@ def build_parser() -> argparse.ArgumentParser:
     video = parser.add_argument_group("of a video")
     video.add_argument("--rate", type=float, default=1.0, help="frames a second to look at (default: 1)")
     video.add_argument("--camera", type=int, help="whose it is")
-    video.add_argument("--start", default="0", metavar="TIME", help="of its first frame (default: 0)")
+    video.add_argument("--start", metavar="TIME", help="of its first frame (default: 0)")
+    video.add_argument(
+        "--zone",
+        default="UTC",
+        metavar="NAME",
+        help="that --start, and the times in the names of a folder's recordings, are in (default: UTC)",
+    )
+    video.add_argument("--follow", action="store_true", help="wait for new recordings in the folder")
+    video.add_argument(
+        "--seconds", type=float, metavar="N", help="end a stream after so many (default: never)"
+    )
+    video.add_argument(
+        "--hardware", metavar="NAME", help="a device that decodes, such as cuda or vaapi, where there is one"
+    )
     video.add_argument(
         "--detector",
         type=Path,
@@ -182,6 +220,7 @@ def main(argv: list[str] | None = None) -> int:
                     encoder,
                     fps=args.fps,
                     batch_size=args.batch_size,
+                    is_live=args.video is not None and (args.follow or is_stream(args.video)),
                     advance=bar.update,
                 )
             size = len(gallery)

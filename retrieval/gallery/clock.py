@@ -1,7 +1,8 @@
 """Times as people write and read them: `8:05`, `2024-05-01 08:05`, or plain seconds."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from zoo.errors import UserError
 
@@ -11,8 +12,8 @@ _EPOCH_FROM = 1e8
 _LATEST = 253402300799.0
 
 
-def parse_time(text: str) -> float:
-    """Read seconds, `H:MM`, `H:MM:SS`, or an ISO date and time (UTC unless it names a zone).
+def parse_time(text: str, zone: tzinfo = UTC) -> float:
+    """Read seconds, `H:MM`, `H:MM:SS`, or an ISO date and time, of `zone` unless it names one.
 
     Raises:
         UserError: none of these.
@@ -29,7 +30,7 @@ def parse_time(text: str) -> float:
             return seconds
         if "-" in text[1:] and not _is_number(text):
             moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
         seconds = float(text)
         if not abs(seconds) <= _LATEST:
             raise ValueError
@@ -38,6 +39,18 @@ def parse_time(text: str) -> float:
         raise UserError(
             f"{text!r} is not a time; write 8:05, 8:05:30, 2024-05-01T08:05, or seconds such as 1224.5"
         ) from None
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Read a time zone's name, such as `Europe/Berlin`.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UserError(f"{name!r} is not a time zone; write UTC, Europe/Berlin, or the like") from None
 
 
 def _is_number(text: str) -> bool:

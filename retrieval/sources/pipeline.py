@@ -92,6 +92,7 @@ def ingest(
     *,
     fps: float = 25.0,
     batch_size: int = BATCH_SIZE,
+    is_live: bool = False,
     advance: Callable[[], object] = lambda: None,
 ) -> Summary:
     """Add every image that the gallery does not have yet.
@@ -105,6 +106,7 @@ def ingest(
         encoder: of the gallery's model.
         fps: frames a second of the recordings, which turns the frame number of a VeRi name into a time.
         batch_size: images encoded at a time.
+        is_live: nobody knows when the next image comes; each goes in at once, alone.
         advance: called once for every image that is done with.
 
     Raises:
@@ -112,13 +114,14 @@ def ingest(
     """
     started = time.monotonic()
     summary = Summary()
+    batch_size = 1 if is_live else batch_size
     new = _new_images(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
     batches = iter(lambda: list(islice(new, batch_size)), [])
 
     def encode(batch: list[_NewImage]) -> Predictions:
         return encoder.encode([new.image for new in batch])
 
-    for batch, predictions in read_ahead(batches, encode, threads=1, depth=_BATCHES_AHEAD):
+    for batch, predictions in read_ahead(batches, encode, threads=1, depth=1 if is_live else _BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
         summary.added += gallery.add(_entries(batch, predictions, fps, summary.bad))
         for _ in batch:
@@ -153,7 +156,7 @@ def _new_images(
         return _NewImage(key, source.origin, facts, image.at_size(size), loaded.digest, picture)
 
     asked = _with_known(sources, gallery, batch_size)
-    for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size):
+    for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size - 1):
         summary.found += 1
         if isinstance(result, ImageError):
             summary.bad[source.key.encode(errors="replace").decode()] = str(result)

@@ -1,31 +1,68 @@
 """Frames of a video, or the vehicles that a detector finds in them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
 from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
+from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
 from retrieval.sources.detector import Detector
 from retrieval.sources.source import Loaded, Source, Unusable, digest
+from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
-from zoo.errors import UserError, from_extra
+from zoo.errors import UserError
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What is known of a video as a whole.
+    """What is known of a video as a whole, and how it is read.
 
     Attributes:
         rate: frames a second that are looked at; the video's own where that is less.
         camera: whose it is, where that is known.
         start: time of its first frame, in seconds.
+        zone: of the times that the names of recordings tell.
+        hardware: see `open_video`.
+        stays: waits for new recordings in a folder.
+        seconds: after which a stream ends; None for never.
     """
 
     rate: float = 1.0
     camera: int | None = None
     start: float = 0.0
+    zone: tzinfo = UTC
+    hardware: str | None = None
+    stays: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Film:
+    """One video on its way.
+
+    Attributes:
+        name: what keys begin with.
+        root: the whole path or address.
+        start: time of the frames' zero, in seconds.
+        frames: what is decoded.
+    """
+
+    name: str
+    root: str
+    start: float
+    frames: Iterator[VideoFrame | Fault] = field(repr=False)
+
+    def moment(self, time: float) -> str:
+        """What a moment of it is called."""
+        return f"{self.name}#{time:.3f}s"
+
+    def facts(self, frame: VideoFrame, shot: Shot) -> Facts:
+        """What is known of a frame."""
+        return Facts(camera=shot.camera, time=round(self.start + frame.time, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,58 +89,80 @@ class Frame:
         return Loaded(self.image, digest(self.image.pixels.tobytes(), self.facts))
 
 
-def read_video(path: Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
+def read_video(address: str | Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
     """Go through a video once, and yield its frames, or the boxes that a detector finds in each.
 
-    A frame is called `NAME#NUMBER`, and a box in it `NAME#NUMBER/LEFT,TOP,RIGHT,BOTTOM`; running it again
-    gives the same. Where a video is damaged, a bad image says so, and what came before is kept.
+    A frame is called `NAME#SECONDSs`, and a box in it `NAME#SECONDSs/LEFT,TOP,RIGHT,BOTTOM`; running it again
+    gives the same. Where a video is damaged, a bad image says so, and what can be decoded is kept.
+
+    Args:
+        address: a file; a folder of recordings; or a stream that whoever runs the program names.
+        shot: what is known of it.
+        detector: finds vehicles; None for whole frames.
 
     Raises:
         UserError: no such video, or nothing that plays it.
     """
-    cv2 = _opencv(path)
-    video = cv2.VideoCapture(str(path))
-    fps = float(video.get(cv2.CAP_PROP_FPS))
-    if not video.isOpened() or not fps > 0:
-        video.release()
-        raise UserError(f"{path}: not a video that can be read; give another file")
-    return _frames(cv2, video, fps, path, shot, detector)
+    return _sources(films(str(address), shot), shot, detector)
 
 
-def _frames(
-    cv2: Any, video: Any, fps: float, path: Path, shot: Shot, detector: Detector | None
-) -> Iterator[Source]:
-    number, due, wanted = 0, 0.0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    while video.grab():
-        if number >= due:
-            due += max(fps / shot.rate, 1.0)
-            good, frame = video.retrieve()
-            if good:
-                name = f"{path} at {number / fps:.2f} s"
-                image = InputImage.from_pixels(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), name)
-                key, time = f"{path.name}#{number}", shot.start + number / fps
-                yield from _vehicles(key, image, Facts(camera=shot.camera, time=time), detector)
+def _sources(films: Iterable[Film], shot: Shot, detector: Detector | None) -> Iterator[Source]:
+    for film in films:
+        for found in film.frames:
+            if isinstance(found, Fault):
+                reason = f"{film.root}: {found.reason}"
+                yield Unusable(f"{film.moment(found.time)}: {found.reason}", reason, root=film.root)
             else:
-                yield Unusable(f"{path.name}#{number}", f"{path}: frame {number} cannot be decoded")
-        number += 1
-    video.release()
-    if number < wanted:
-        reason = f"{path}: ends after {number} of {wanted} frames; it may be cut short"
-        yield Unusable(f"{path.name}#{number}", reason)
+                yield from _vehicles(film, found, shot, detector)
 
 
-def _vehicles(key: str, image: InputImage, facts: Facts, detector: Detector | None) -> Iterator[Frame]:
+def films(address: str, shot: Shot) -> Iterable[Film]:
+    """Open the videos that are meant: one file, the recordings of a folder, or a stream.
+
+    Raises:
+        UserError: see `read_video`.
+    """
+    if is_stream(address):
+        name = without_secrets(address)
+        connection = Connection(shot.rate, shot.hardware, shot.seconds)
+        return [Film(name.partition("://")[2], name, 0.0, follow(address, connection))]
+    path = Path(address)
+    if path.is_dir():
+        return _all_of(path, recordings(path, shot.stays), shot)
+    return [Film(path.name, os.path.abspath(path), shot.start, _recording(path, shot))]
+
+
+def _all_of(folder: Path, files: Iterator[Path], shot: Shot) -> Iterator[Film]:
+    for each in files:
+        name, start = each.relative_to(folder).as_posix(), named_time(each.name, shot.zone)
+        start = shot.start if start is None else start
+        try:
+            frames = _recording(each, shot)
+        except UserError as error:
+            frames = iter([Fault(0.0, str(error))])
+        yield Film(name, os.path.abspath(each), start, frames)
+
+
+def _recording(path: Path, shot: Shot) -> Iterator[VideoFrame | Fault]:
+    try:
+        container = open_video(os.path.abspath(path), shot.hardware)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: not a video that can be read ({reason}); give another file") from error
+    return _decoded(container, shot.rate)
+
+
+def _decoded(container: Any, rate: float) -> Iterator[VideoFrame | Fault]:
+    with container:
+        yield from decode(container, rate)
+
+
+def _vehicles(film: Film, frame: VideoFrame, shot: Shot, detector: Detector | None) -> Iterator[Frame]:
+    key, facts = film.moment(frame.time), film.facts(frame, shot)
+    image = InputImage.from_pixels(frame.pixels, f"{film.root} at {frame.time:.3f} s")
     if detector is None:
-        yield Frame(key, facts, image)
+        yield Frame(key, facts, image, film.root)
         return
     for box in detector.find(image.pixels):
         suffix = ",".join(f"{side:g}" for side in box)
-        yield Frame(f"{key}/{suffix}", replace(facts, box=box), crop(image, box))
-
-
-def _opencv(path: Path) -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError(f"{path}: videos need OpenCV; it {from_extra('video')}") from error
-    return cv2
+        yield Frame(f"{key}/{suffix}", replace(facts, box=box), crop(image, box), film.root)

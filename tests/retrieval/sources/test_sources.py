@@ -70,7 +70,7 @@ def test_parquet_faults_are_told_with_their_row(tmp_path: Path, columns: dict | 
 
 
 def test_missing_extras_are_named(run_python, tmp_path: Path) -> None:
-    for module, given in (("pyarrow", "--manifest', 'a.parquet"), ("cv2", "--video', 'a.mp4")):
+    for module, given in (("pyarrow", "--manifest', 'a.parquet"), ("av", "--video', 'a.mp4")):
         result = run_python(
             f"import sys; sys.modules[{module!r}] = None; from retrieval.ingest import main; "
             f"sys.exit(main(['{given}', '--gallery', {str(tmp_path / 'g')!r}]))"
@@ -162,9 +162,9 @@ def test_frames_go_in_at_a_rate(tmp_path: Path, film: Path, bundle: Path, encode
     assert (code, summary["found"], summary["added"]) == (0, 6, 6)
     with open_gallery(tmp_path / "g") as gallery:
         assert sorted(gallery.rank(np.zeros(48, np.float32))) == sorted(
-            f"north gate.avi#{number}" for number in range(0, 30, 5)
+            f"north gate.avi#{half / 2:.3f}s" for half in range(6)
         )
-        entry = gallery.get("north gate.avi#25")
+        entry = gallery.get("north gate.avi#2.500s")
         assert entry is not None
         assert (entry.camera, entry.time) == (7, 8 * 3600 + 2.5)
     code, summary, _ = run(capsys, *arguments, *options)
@@ -184,8 +184,8 @@ def test_boxes_of_a_detector_go_in(
     draw_vehicle(1, 1).save(alone, "PNG")
     with open_gallery(tmp_path / "g") as gallery:
         (hit, other) = gallery.search(encoder.encode([alone.getvalue()]).embedding[0])
-        assert (hit.key, hit.distance) == ("north gate.avi#0/32,32,128,128", 0)
-        assert other.key == "north gate.avi#20/32,32,128,128"
+        assert (hit.key, hit.distance) == ("north gate.avi#0.000s/32,32,128,128", 0)
+        assert other.key == "north gate.avi#2.000s/32,32,128,128"
         entry = gallery.get(hit.key)
         assert entry is not None
         assert (entry.box, entry.time) == ((32, 32, 128, 128), 0)
