@@ -76,6 +76,11 @@ class Bundle(ExportedModel):
             UserError: missing, not a bundle, or one that was copied in part.
         """
         path = Path(path)
+        if path.is_file():
+            raise UserError(
+                f"{path}: a file, not a bundle; make one of it with: python -m serving.export "
+                f"{'--onnx' if path.suffix == '.onnx' else '--weights'} {path} --out FOLDER"
+            )
         if not path.is_dir():
             raise UserError(f"{path}: no bundle there; make one with: python -m serving.export --out {path}")
         missing = [part for part in _PARTS if not (path / part).exists()]

@@ -200,6 +200,10 @@ def _write_tracker(arguments: argparse.Namespace) -> int:
 def _write_graph(arguments: argparse.Namespace) -> int:
     model, card = load_model(arguments.weights)
     weights = weights_path(arguments.weights)
+    if weights.suffix != ".safetensors":
+        raise UserError(
+            f"{weights}: --graph points into a .safetensors file; `python -m zoo import` makes one"
+        )
     report = write_shipped_graph(model, card, weights)
     graph = weights.with_suffix(".onnx")
     worst = max(check["relative"] for check in report["checks"])

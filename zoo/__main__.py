@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         examples=["model_best.pth.tar --name densenet121.mine"],
         help="convert a checkpoint with PAMTRI's key names",
     )
-    importing.add_argument("file", type=Path, help=".pth.tar or .pth")
+    importing.add_argument("file", type=Path, help=".pth.tar, .pth or any other that torch.save wrote")
     importing.add_argument("--name", default="", help="densenet121.TAG (default: from the file's name)")
     importing.add_argument("--out", type=Path, help=".safetensors to write (default: the zoo's cache)")
     importing.add_argument(
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument(
         "--keep-identities", action="store_true", help="keep the classifier of the training vehicles"
     )
+    for name in ("colors", "types"):
+        help_text = f"names of its {name} in the classifier's order (default: VeRi's, where it tells as many)"
+        importing.add_argument(f"--{name}", nargs="+", metavar="NAME", help=help_text)
     importing.add_argument("--licence", help="of the weights, for the card")
     importing.set_defaults(run=_import)
 
@@ -168,7 +171,7 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     from zoo.fetch import card_fields
     from zoo.importing import KeysDoNotFitError, import_checkpoint
 
-    fields = {"licence": arguments.licence} if arguments.licence else {}
+    fields: dict[str, Any] = {"licence": arguments.licence} if arguments.licence else {}
     name, size = arguments.name, (256, 256)
     entry = recognise(arguments.file)
     if entry is not None and entry.kind == "network":
@@ -184,6 +187,7 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
         entry.check_licence(arguments.accept_licence)
         fields = card_fields(entry)
         name, size = name or entry.name, entry.input_size
+    fields |= {name: tuple(given) for name in ("colors", "types") if (given := vars(arguments)[name])}
     if arguments.input_size:
         size = (arguments.input_size[0], arguments.input_size[1])
     try:

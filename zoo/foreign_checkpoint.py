@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UserError
+from zoo.weights import read_tensors
 
 MAX_BYTES = 2 << 30
 """A DenseNet121 with its optimiser's state is 0.1 GB."""
@@ -27,8 +28,25 @@ MAX_BYTES = 2 << 30
 MAX_PICKLE_BYTES = 16 << 20
 """The pickle holds names and shapes only; a real one has 0.2 MB."""
 
+_OWN_TRAINING_STATE = b"vehicle-reid training state"
 _LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, storage keys
+
+ENTRIES = (
+    *(
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "model",
+        "network",
+        "net",
+        "params",
+        "weights",
+        "module",
+    ),
+    *("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "params_ema", "average"),
+)
+"""What programs call a network's state dict in their checkpoints, averages last; of several, the first."""
 
 _STORAGES = ("Float", "Half", "Double", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _ALLOWED = {
@@ -53,11 +71,13 @@ class Checkpoint:
         state: parameter name -> tensor on the CPU, as named in the file.
         facts: the plain values beside the weights, e.g. `epoch` and `rank1`.
         left_out: names of the other entries, e.g. the optimiser's state.
+        entry: where in the file the state dict was, e.g. `state_dict`; empty where the file is one.
     """
 
     state: dict[str, Tensor]
     facts: dict[str, Any]
     left_out: tuple[str, ...]
+    entry: str = ""
 
 
 class _NumpyDtype:
@@ -91,7 +111,8 @@ _STAND_INS: list[Any] = [
 
 
 def read_foreign_checkpoint(path: str | Path) -> Checkpoint:
-    """Read `{'state_dict': ..., ...}` or a plain state dict, in torch's zip format or the one before it.
+    """Read a state dict, or a dictionary with one in it, in torch's zip format, the one before it or
+    safetensors.
 
     Raises:
         UserError: missing, truncated, no checkpoint, larger than it can honestly be, or asking for code.
@@ -101,6 +122,8 @@ def read_foreign_checkpoint(path: str | Path) -> Checkpoint:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path}: {size} bytes are more than the limit of {MAX_BYTES} for a checkpoint")
+        if path.suffix == ".safetensors":
+            return Checkpoint(read_tensors(path), {}, ())
         with path.open("rb") as file:
             _check_pickles(path, file)
             file.seek(0)
@@ -116,6 +139,11 @@ def _check_pickles(path: Path, file: IO[bytes]) -> None:
     if start.startswith(b"version https://git-lfs"):
         raise UserError(
             f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` where it came from"
+        )
+    if start.startswith(_OWN_TRAINING_STATE):
+        raise UserError(
+            f"{path}: a training's state, for training.launch --resume; its weights are beside it, in "
+            f" {path.with_name('best.safetensors')}"
         )
     zipped, legacy = start.startswith(b"PK\x03\x04"), start.startswith(_LEGACY_MAGIC)
     try:
@@ -195,25 +223,21 @@ def _load(path: Path, file: IO[bytes]) -> Any:
 def _take_apart(path: Path, loaded: Any, size: int) -> Checkpoint:
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, not a checkpoint with a state dict")
-    beside: dict[Any, Any] = {}
-    state: Any = loaded
-    if "state_dict" in loaded:
-        state = loaded["state_dict"]
-        beside = {key: value for key, value in loaded.items() if key != "state_dict"}
-    if not isinstance(state, Mapping) or not state:
-        raise UserError(f"{path}: its state dict is empty or none at all; nothing can be imported")
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise UserError(
-                f"{path}: no state dict: {str(key)[:60]!r} is a {type(value).__name__}; a checkpoint is a "
-                "state dict, or a dictionary with one under 'state_dict'"
-            )
+    places = sorted(_state_dicts(loaded), key=lambda place: _preference(place[0]))
+    if not places:
+        raise UserError(
+            f"{path}: its state dict is empty or none at all{_oddity(loaded)}; a checkpoint is a state dict, "
+            "or a dictionary with one in it"
+        )
+    entry, state = places[0]
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     if claimed > size:
         raise UserError(f"{path}: refused: a file of {size} bytes claims tensors of {claimed} bytes")
     facts: dict[str, Any] = {}
     left_out = []
-    for key, value in beside.items():
+    for key, value in loaded.items() if entry else ():
+        if str(key) == entry[0]:
+            continue
         plain = value.value if isinstance(value, _NumpyScalar) else value
         if isinstance(plain, Tensor) and plain.numel() == 1:
             plain = plain.item()
@@ -221,4 +245,33 @@ def _take_apart(path: Path, loaded: Any, size: int) -> Checkpoint:
             facts[str(key)] = plain
         else:
             left_out.append(str(key))
-    return Checkpoint(dict(state), facts, tuple(left_out))
+    return Checkpoint(dict(state), facts, tuple(left_out), ".".join(entry))
+
+
+def _state_dicts(
+    loaded: Mapping[Any, Any], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Find what has names and tensors alone, at most three dictionaries deep, each with its place."""
+    if loaded and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
+        yield place, loaded
+    elif len(place) < 3:
+        for key, value in loaded.items():
+            if isinstance(value, Mapping):
+                yield from _state_dicts(value, (*place, str(key)))
+
+
+def _oddity(loaded: Mapping[Any, Any]) -> str:
+    """Name the first thing that no state dict has; empty where there is none."""
+    for key, value in loaded.items():
+        if isinstance(value, Mapping):
+            if inside := _oddity(value):
+                return inside
+        elif not (isinstance(key, str) and isinstance(value, Tensor)):
+            return f" ({str(key)[:60]!r} is a {type(value).__name__})"
+    return ""
+
+
+def _preference(place: tuple[str, ...]) -> tuple[int, int]:
+    """Sort the model's own state dict before an average of it, and both before what only looks like one."""
+    names = [ENTRIES.index(name) for name in place if name in ENTRIES]
+    return (max(names, default=0 if not place else len(ENTRIES)), len(place))

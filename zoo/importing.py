@@ -1,5 +1,6 @@
 """Checkpoints with PAMTRI's key names become models of the zoo: variant inferred, every key accounted for."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.foreign_checkpoint import Checkpoint, read_foreign_checkpoint
 from zoo.hub.cache import models_folder
+from zoo.hub.remote import recognise
+from zoo.labels import COLORS, TYPES
 from zoo.models.densenet121 import POOLED_DIM
 from zoo.pose import NUM_KEYPOINTS, NUM_SEGMENTS
 from zoo.registry import PRETRAINED, create_model, make_card
-from zoo.weights import Misfits, compare_keys, save_weights
+from zoo.standard_keys import TRUNK, standard_keys
+from zoo.weights import Misfits, compare_keys, has_card, load_weights, read_embedded_card, save_weights
+
+_log = logging.getLogger(__name__)
 
 ARCH = "densenet121"
 """The one architecture that has published checkpoints of this form."""
@@ -70,25 +76,47 @@ def import_checkpoint(
     """Convert a checkpoint to weights with a card.
 
     Args:
-        path: a `.pth.tar` or `.pth` file: `{'state_dict': ...}` or the state dict itself, with or without the
-            `module.` that DataParallel puts in front of its keys.
+        path: see `open_checkpoint`.
         name: `densenet121.TAG`; from the file's name where it is empty.
         out: the `.safetensors` file to write; None for the cache, where `load_model(name)` finds it.
         input_size: (height, width) that the model was trained at; a checkpoint does not tell.
         keep_identities: keeps the identity classifier, for further training on the same vehicles.
-        fields: of the card, e.g. `licence`, `source` and `notes`.
+        fields: of the card, e.g. `licence`, `source` and `notes`; `colors` and `types` in class order.
 
     Raises:
         UserError: unreadable or hostile, a name that cannot be used, or a size below 32 pixels.
         KeysDoNotFitError: tells each key that is missing, unexpected or misshapen. Nothing was written.
     """
     path = Path(path)
-    name = name or f"{ARCH}.{re.sub(r'[^A-Za-z0-9_-]+', '-', path.name.partition('.')[0]) or 'imported'}"
+    name = name or _name_of(path)
     target = _target(name, out)
     if min(input_size) < 32:
         raise UserError(f"--input-size {input_size[0]} {input_size[1]}: at least 32 x 32 pixels are needed")
+    model, card, remarks = open_checkpoint(path, name, input_size, keep_identities, **fields)
+    return Imported(target, save_weights(model, card, target), tuple(remarks))
+
+
+def open_checkpoint(
+    path: Path, name: str, input_size: tuple[int, int], keep_identities: bool = True, **fields: Any
+) -> tuple[nn.Module, Card, list[str]]:
+    """Make a checkpoint a model with a card; nothing is written.
+
+    Args:
+        path: what `torch.save` wrote: a state dict with PAMTRI's key names, or a dictionary with one in it,
+            under any of the names that `zoo.foreign_checkpoint` and `zoo.standard_keys` know. Or a
+            `.safetensors` file of such keys.
+        name, input_size, keep_identities, fields: see `import_checkpoint`.
+
+    Returns:
+        The model, its card, and what was renamed, left out or kept, a sentence each.
+
+    Raises:
+        UserError: see `import_checkpoint`.
+    """
     checkpoint = read_foreign_checkpoint(path)
-    state, remarks = _without_prefix(checkpoint.state)
+    state, remarks = standard_keys(checkpoint.state, str(path))
+    if path.suffix == ".safetensors" and not any(key.startswith(TRUNK) for key in state):
+        read_embedded_card(path)  # There is none, which is what is wrong with the weights of another network.
     options = infer_options(state)
     # Built without memory: until its keys fit, nothing that the file claims is believed.
     with torch.device("meta"):
@@ -101,6 +129,8 @@ def import_checkpoint(
     )
     remarks.insert(0, f"variant: {describe(options)}; all {len(state)} keys fit")
     remarks += _identities(options, keep_identities)
+    if checkpoint.entry not in ("", "state_dict"):
+        remarks.append(f"the weights are those under {checkpoint.entry!r}")
     if checkpoint.left_out:
         remarks.append(f"left out, because they are no weights: {', '.join(checkpoint.left_out)}")
     if not keep_identities:
@@ -108,8 +138,45 @@ def import_checkpoint(
     fields.setdefault("licence", UNKNOWN_LICENCE)
     fields.setdefault("source", f"imported from {path.name}")
     fields["notes"] = " ".join(filter(None, (fields.get("notes", ""), _facts(checkpoint))))
-    card = save_weights(model, make_card(model, name, input_size, options=options, **fields), target)
-    return Imported(target, card, tuple(remarks))
+    names, told = _class_names(options, fields)
+    card = make_card(model, name, input_size, options=options, **{**fields, **names})
+    return model.eval(), card, remarks + told
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Card]:
+    """Read weights of any origin, with a card: the one road of all commands that take some.
+
+    Weights of ours have a card. So may others', in the `.json` beside them. Without one, the card is what the
+    import would write, for 256x256 pixels, and a warning says so.
+
+    Raises:
+        UserError: missing, damaged, hostile, or of no network that is known here.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; the weights of a training are in {path / 'best.safetensors'}")
+    if path.suffix == ".onnx":
+        raise UserError(f"{path}: an exported graph; give the weights that it was exported from")
+    if has_card(path):
+        if path.suffix == ".safetensors":
+            state, card = load_weights(path)
+        else:
+            state, card = read_foreign_checkpoint(path).state, Card.read(path.with_suffix(".json"))
+        state, _ = standard_keys(state, str(path))
+        return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, card
+    entry = recognise(path)
+    if entry is not None and entry.kind == "checkpoint":
+        raise UserError(
+            f"{path}: is {entry.origin}, under the {entry.source.licence}; bring it in with: "
+            f"python -m zoo import {path} --accept-licence"
+        )
+    model, card, remarks = open_checkpoint(path, _name_of(path), (256, 256))
+    _log.warning(
+        "%s: a checkpoint without a card, taken for %s at 256x256 (%s); if it was trained otherwise: "
+        "python -m zoo import %s --input-size HEIGHT WIDTH",
+        *(path, ARCH, "; ".join(remarks), path),
+    )
+    return model.state_dict(), card
 
 
 def infer_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -129,13 +196,20 @@ def infer_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
     first = shape("base.conv0.weight")
     options |= _INPUT_CHANNELS.get(first[1] if len(first) == 4 else 3, {})
-    for branch, option in (("fc_vid", "embedding_dim"), ("fc_vcolor", "attribute_dim")):
+    branches = (("fc_vid", "embedding_dim"), ("fc_vtype", "attribute_dim"), ("fc_vcolor", "attribute_dim"))
+    for branch, option in branches:
         weight = shape(f"{branch}.weight")
         if len(weight) == 2:
             options["keypoints"] = _FEATURE_DIMS.get(weight[1], False)
             options[option] = weight[0]
     identities = shape("classifier_vid.weight")
     options["num_ids"] = identities[0] if identities else 0
+    for attribute in ("color", "type") if options["multitask"] else ():
+        classes = shape(f"classifier_v{attribute}.weight")
+        if classes:
+            options[f"num_{attribute}s"] = classes[0]
+        elif not shape(f"fc_v{attribute}.weight"):
+            options[f"num_{attribute}s"] = 0
     return options
 
 
@@ -155,12 +229,30 @@ def _target(name: str, out: str | Path | None) -> Path:
     return models_folder() / f"{name}.safetensors"
 
 
-def _without_prefix(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    prefix = "module."
-    if all(key.startswith(prefix) for key in state):
-        shorter = {key.removeprefix(prefix): value for key, value in state.items()}
-        return shorter, [f"`{prefix}` was taken off all {len(state)} keys"]
-    return dict(state), []
+def _name_of(path: Path) -> str:
+    return f"{ARCH}.{re.sub(r'[^A-Za-z0-9_-]+', '-', path.name.partition('.')[0]) or 'imported'}"
+
+
+def _class_names(
+    options: Mapping[str, Any], fields: Mapping[str, Any]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Name the classes in order: as told, as VeRi's where they are as many, or by numbers, which is told."""
+    names: dict[str, tuple[str, ...]] = {}
+    remarks = []
+    for attribute, known in (("color", COLORS), ("type", TYPES)):
+        field = f"{attribute}s"
+        count = options.get(f"num_{field}", len(known)) if options["multitask"] else 0
+        given = tuple(fields.get(field, ()))
+        if given and len(set(given)) != count:
+            raise UserError(f"--{field} {' '.join(given)}: the checkpoint tells {count}; name each once")
+        names[field] = given or (known if count == len(known) else ())
+        if count and not names[field]:
+            names[field] = tuple(f"{attribute}-{number + 1}" for number in range(count))
+            remarks.append(
+                f"its {count} {field} have no names in the file and are called {attribute}-1 and so on; name "
+                f"them in the classifier's order with `python -m zoo import --{field} ...`"
+            )
+    return names, remarks
 
 
 def _identities(options: Mapping[str, Any], keep: bool) -> list[str]:

@@ -1,8 +1,6 @@
 """What a training starts from: ImageNet's trunk, an earlier model's weights, or chance."""
 
 import os
-import pickle
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,18 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import UserError
+from zoo.foreign_checkpoint import read_foreign_checkpoint
+from zoo.importing import read_weights
 from zoo.labels import COLORS, TYPES
 from zoo.models.layers import InstanceBatchNorm2d
 from zoo.models.network import ImageNetTrunk
-from zoo.weights import apply_weights, load_weights
-
-_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+from zoo.standard_keys import TRUNK, standard_keys
+from zoo.weights import apply_weights
 
 
 def initialize(
     model: nn.Module, init: str, colors: Sequence[str] = COLORS, types: Sequence[str] = TYPES
-) -> None:
-    """Give a fresh model its first weights.
+) -> bool:
+    """Give a fresh model its first weights; True where they are an earlier model's.
 
     An earlier model's colours and types are taken over by name; the others start from chance.
 
@@ -30,14 +29,14 @@ def initialize(
         model: from `zoo.registry.create_model`; changed in place.
         colors, types: the names of its classes, in order.
         init: `imagenet` (torchvision's weights, or a package's where the architecture has one), `none`, the
-            name of a model of the zoo, a `.safetensors` file of ours (its identity classifier is left out
-            where the identities differ in number), or torchvision's `.pth` file.
+            name of a model of the zoo, any file that `zoo.importing.read_weights` takes (its identity
+            classifier is left out where the identities differ in number), or torchvision's file.
 
     Raises:
         UserError: the weights cannot be had or do not fit; the message tells the way on.
     """
     if init == "none":
-        return
+        return False
     if init == "imagenet":
         # An architecture that torchvision does not have may find its weights in a package.
         from_package = getattr(model, "load_imagenet_package", None)
@@ -45,10 +44,12 @@ def initialize(
             from_package()
         else:
             load_imagenet_trunk(model)
-    elif Path(init).suffix in {".pth", ".pt"}:
+    elif _is_torchvisions(Path(init)):
         load_imagenet_trunk(model, init)
     else:
         _load_earlier_model(model, init, colors, types)
+        return True
+    return False
 
 
 def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> None:
@@ -71,27 +72,18 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
     if path is None and not source.exists():
         _download(known.url, source)
     try:
-        # Pickled by others: nothing but tensors is let in.
-        state = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).strip().partition("\n")[0]
+        state, _ = standard_keys(read_foreign_checkpoint(source).state, str(source))
+    except UserError as error:
         raise UserError(
-            f"{source}: cannot be read as torchvision's weights ({reason or 'it is cut short'}); "
-            f"fetch {known.url} again, or start without it: --init none"
+            f"{error}; torchvision's own file is {known.url}; or start without it: --init none"
         ) from error
-    if not isinstance(state, Mapping):
-        raise UserError(f"{source}: not a state dict; torchvision's is at {known.url}")
     trunk = getattr(model, str(model.trunk))
     own = trunk.state_dict()
-    # Files of before torch 0.4.1 have no batch counters.
-    fitted = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-    for key, value in state.items():
-        if (
-            key.startswith(known.prefix)
-            and not key.startswith(known.leaves_out)
-            and isinstance(value, Tensor)
-        ):
-            fitted[_OLD_NAME.sub(r"\1\2", key.removeprefix(known.prefix))] = value
+    fitted = {
+        key.removeprefix(known.prefix): value
+        for key, value in state.items()
+        if key.startswith(known.prefix) and not key.startswith(known.leaves_out)
+    }
     first = own[known.first]
     rgb, extra = first[:, :3], first[:, 3:]
     if known.first in fitted and fitted[known.first].shape == rgb.shape:
@@ -100,6 +92,14 @@ def load_imagenet_trunk(model: nn.Module, path: str | Path | None = None) -> Non
         if isinstance(module, InstanceBatchNorm2d) and f"{name}.running_var" in fitted:
             module.share_out(fitted, name)
     apply_weights(trunk, fitted, str(source))
+
+
+def _is_torchvisions(path: Path) -> bool:
+    """Whether a file is a checkpoint of another make than PAMTRI's: taken for ImageNet weights."""
+    if path.suffix == ".safetensors" or not path.is_file() or path.with_suffix(".json").exists():
+        return False
+    state, _ = standard_keys(read_foreign_checkpoint(path).state, str(path))
+    return not any(key.startswith(TRUNK) for key in state)
 
 
 def imagenet_cache(url: str) -> Path:
@@ -131,7 +131,7 @@ def _load_earlier_model(
     from zoo.registry import weights_path
 
     path = weights_path(name_or_path)
-    state, card = load_weights(path)
+    state, card = read_weights(path)
     own = model.state_dict()
     for branch, names, earlier in (("vcolor", colors, card.colors), ("vtype", types, card.types)):
         _fit_branch(state, own, branch, names, earlier)

@@ -43,6 +43,12 @@ class OnnxModel:
         card = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
         if card is None:
             raise UserError(f"{path}: carries no card; export the model with serving.export")
+        kinds = {taken.name: taken.type for taken in self._session.get_inputs()}
+        if kinds.get("image") != "tensor(uint8)":
+            raise UserError(
+                f"{path}: takes {', '.join(map(' '.join, kinds.items()))}, not bytes as `image`; give "
+                "the model.onnx of a bundle, or make one of it: python -m serving.export --onnx"
+            )
         self.card = Card.from_json(card, str(path))
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -205,16 +205,17 @@ def read_card(name_or_path: str | Path) -> Card:
     beside = path.with_suffix(".json")
     if beside.exists():
         return Card.read(beside)
-    from zoo.weights import read_embedded_card
+    from zoo.importing import read_weights
 
-    return read_embedded_card(path)
+    return read_weights(path)[1]
 
 
 def load_model(name_or_path: str | Path) -> tuple[nn.Module, Card]:
     """Build a model and load its weights.
 
     Args:
-        name_or_path: name of a shipped or cached model, or path of a `.safetensors` file.
+        name_or_path: name of a shipped or cached model, path of a `.safetensors` file or of a checkpoint that
+            `python -m zoo import` takes.
 
     Returns:
         The model in evaluation mode, float32 on the CPU, and its card.
@@ -222,10 +223,11 @@ def load_model(name_or_path: str | Path) -> tuple[nn.Module, Card]:
     Raises:
         UserError: no such model, missing or damaged weights, or weights that do not fit the card.
     """
-    from zoo.weights import apply_weights, load_weights
+    from zoo.importing import read_weights
+    from zoo.weights import apply_weights
 
     path = weights_path(name_or_path)
-    state, card = load_weights(path)
+    state, card = read_weights(path)
     model = create_model(card)
     apply_weights(model, state, str(path))
     return model.eval(), card

@@ -83,11 +83,20 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], Card]:
     beside = path.with_suffix(".json")
     card = Card.read(beside) if beside.exists() else read_embedded_card(path)
     verify_weights(path, card.weights_sha256)
+    state = read_tensors(path)
+    return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, card
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a `.safetensors` file, whoever wrote it.
+
+    Raises:
+        UserError: damaged.
+    """
     try:
-        state = safetensors.torch.load_file(path)
+        return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, card
 
 
 def read_embedded_card(path: str | Path) -> Card:
@@ -96,16 +105,31 @@ def read_embedded_card(path: str | Path) -> Card:
     Raises:
         UserError: missing or damaged, or written by another program and without a card.
     """
-    if not Path(path).is_file():
+    if (text := _embedded_text(Path(path))) is None:
+        raise UserError(f"{path}: no card inside; put one beside it as {Path(path).stem}.json")
+    return Card.from_json(text, f"the card inside {path}")
+
+
+def has_card(path: Path) -> bool:
+    """Whether a card lies beside some weights, or inside.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    if path.with_suffix(".json").exists():
+        return True
+    return path.suffix == ".safetensors" and _embedded_text(path) is not None
+
+
+def _embedded_text(path: Path) -> str | None:
+    if not path.is_file():
         raise UserError(f"{path}: no weights there; check the path, or see `python -m zoo list`")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("card")
+            text: str | None = (file.metadata() or {}).get("card")
+            return text
     except (safetensors.SafetensorError, OSError) as error:
-        raise _damaged(Path(path), error) from error
-    if text is None:
-        raise UserError(f"{path}: no card inside; put one beside it as {Path(path).stem}.json")
-    return Card.from_json(text, f"the card inside {path}")
+        raise _damaged(path, error) from error
 
 
 @dataclass(frozen=True)

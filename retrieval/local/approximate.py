@@ -70,7 +70,12 @@ class ApproximateIndex:
         self._index = index
         kind = faiss.try_extract_index_ivf(index)
         self._lists = 0 if kind is None else int(kind.nlist)
-        self._inner = faiss.downcast_index(index)
+        whole: Any = faiss.downcast_index(index)
+        chain: Any = getattr(whole, "chain", None)
+        # Centred alone; what a factory string transforms further is put in as a whole.
+        is_centred = chain is not None and chain.size() == 1
+        self._centre: Any = chain.at(0) if is_centred else None
+        self._inner = faiss.downcast_index(whole.index) if is_centred else whole
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -98,7 +103,7 @@ class ApproximateIndex:
         """
         rng = np.random.default_rng(0)
         try:
-            index = faiss.index_factory(vectors.dimension, factory)
+            index = _centred(faiss.index_factory(vectors.dimension, factory))
             kind = faiss.try_extract_index_ivf(index)
             lists = 256 if kind is None else int(kind.nlist)
             sample = np.sort(rng.choice(rows, min(rows, TRAINING_ROWS_A_LIST * lists), replace=False))
@@ -135,8 +140,15 @@ class ApproximateIndex:
             return lambda: self._index.add(fresh)
         # Which list a vector belongs into takes nearly all of the time.
         inner: Any = self._inner
+        if self._centre is not None:
+            fresh = self._centre.apply(fresh)
         _, lists = inner.quantizer.search(fresh, 1)
-        return lambda: inner.add_core(len(fresh), faiss.swig_ptr(fresh), None, faiss.swig_ptr(lists))
+
+        def put_in() -> None:
+            inner.add_core(len(fresh), faiss.swig_ptr(fresh), None, faiss.swig_ptr(lists))
+            self._index.ntotal = inner.ntotal
+
+        return put_in
 
     def calibrate(self, vectors: StoredVectors, rows: int, metric: Metric) -> None:
         """Find the least effort that reaches `WANTED_RECALL` for new images of the gallery's vehicles.
@@ -258,3 +270,19 @@ class ApproximateIndex:
     ) -> "ApproximateIndex":
         """Read what `write` wrote."""
         return cls(faiss.read_index(str(path)), factory, built_rows, effort, means)
+
+
+def _centred(index: faiss.Index) -> faiss.Index:
+    """Let an index see vectors with the mean of its training taken away.
+
+    Distances stay the same. But FAISS works them out as `|x|^2 + |y|^2 - 2 xy` in float32 when it makes and
+    fills lists, and of vectors close together far from 0 that leaves nothing.
+    """
+    centring: Any = faiss.CenteringTransform(index.d)
+    whole = faiss.downcast_index(index)
+    if not isinstance(whole, faiss.IndexPreTransform):
+        return faiss.IndexPreTransform(centring, index)
+    whole.prepend_transform(centring)
+    # The factory's indexes own their parts, this one now, too.
+    centring.this.disown()
+    return index

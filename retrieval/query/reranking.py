@@ -16,6 +16,8 @@ def reranked_distances(query: np.ndarray, head: np.ndarray) -> np.ndarray:
     Embeddings of a `cosine` model are of unit length, so that Euclidean distance serves both metrics.
     """
     points = np.concatenate([query[None], head]).astype(np.float64)
+    # Far from 0 and close together, the products would lose the digits that tell the distances apart.
+    points -= points[0]
     squares = np.square(points).sum(axis=1)
     squared = np.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0)
     np.fill_diagonal(squared, 0)

@@ -89,3 +89,14 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("best.safetensors", "--weights"), ("w.pth", "--weights"), ("m.onnx", "--onnx")]
+)
+def test_a_file_is_named_with_the_command_that_makes_a_bundle_of_it(
+    tmp_path: Path, name: str, option: str
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"serving\.export {option} .*{name} --out"):
+        Bundle.open(tmp_path / name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.close_embeddings import close_together
 from tests.training.datasets.layouts import write_cityflow
 from training.data.check import strangers
 from training.dataset import main
@@ -149,3 +150,12 @@ def test_what_a_data_set_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert "query: none" in capsys.readouterr().out
     assert main(["check", str(tmp_path)]) == 2
     assert "none of the data sets known here" in capsys.readouterr().err
+
+
+def test_strangers_among_embeddings_close_together() -> None:
+    points = close_together(100, np.float64)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    records = [Record(Path(f"{i}.jpg"), i // 4, 1) for i in range(100)]
+    close = points.astype(np.float32)
+    truth = {path: other for path, other, _ in strangers(close.astype(np.float64), records)}
+    assert {path: other for path, other, _ in strangers(close, records)} == truth

@@ -1,13 +1,18 @@
 """The losses against naive loops, and where no pair is valid."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.losses import batch_hard_triplet, cross_entropy
+from tests.close_embeddings import close_together, true_squares, two_crowds
+from training.distributed.devices import KINDS
+from training.losses import all_distances, batch_hard_triplet, circle_loss, cross_entropy
 
 
 def naive_triplet(
@@ -113,3 +118,50 @@ def test_cross_entropy_leaves_unknown_rows_out() -> None:
     nothing = cross_entropy(logits, torch.full((4,), -1))
     nothing.backward()
     assert nothing.item() == 0
+
+
+@pytest.mark.parametrize("make", [close_together, two_crowds])
+@pytest.mark.parametrize("count", [8, 32, 100, 1000])
+def test_hard_pairs_of_embeddings_close_together(make: Callable[[int], np.ndarray], count: int) -> None:
+    """The pairs that float64 finds, and its loss: batches of up to 25 rows and more take different roads."""
+    values = make(count)
+    squares = true_squares(values, values)
+    labels = torch.arange(count) // 4
+    same = (labels[:, None] == labels[None, :]).numpy()
+    hardest = np.where(same, squares, -np.inf).argmax(1), np.where(same, np.inf, squares).argmin(1)
+    gaps = np.sqrt(squares[np.arange(count), hardest[0]]) - np.sqrt(squares[np.arange(count), hardest[1]])
+    embeddings = torch.from_numpy(values).requires_grad_()
+    loss = batch_hard_triplet(embeddings, labels)
+    assert loss.item() == pytest.approx(np.maximum(gaps + 0.3, 0).mean(), rel=1e-6)
+    loss.backward()
+    exact = torch.from_numpy(values.astype(np.float64)).requires_grad_()
+    batch_hard_triplet(exact, labels).backward()
+    assert embeddings.grad is not None
+    assert exact.grad is not None
+    # Another pair would be another gradient.
+    torch.testing.assert_close(embeddings.grad.double(), exact.grad, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_hard_pairs_in_half_precision(dtype: torch.dtype) -> None:
+    values = torch.from_numpy(close_together(100, np.float16)).to(dtype)
+    labels = torch.arange(100) // 4
+    with torch.autocast("cpu", torch.bfloat16):
+        found = batch_hard_triplet(values, labels)
+    assert found.item() == pytest.approx(batch_hard_triplet(values.double(), labels).item(), rel=1e-6)
+
+
+def test_devices_without_float64_products_take_the_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.from_numpy(two_crowds(100))
+    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], float64_products=False))
+    found = all_distances(values, values)
+    assert found.dtype == torch.float32
+    expected = np.sqrt(true_squares(values.numpy(), values.numpy()))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [32, 100, 1000])
+def test_circle_loss_of_embeddings_close_together(count: int) -> None:
+    values, labels = torch.from_numpy(close_together(count)), torch.arange(count) // 4
+    found = circle_loss(values, labels).item()
+    assert found == pytest.approx(circle_loss(values.double(), labels).item(), rel=1e-5)

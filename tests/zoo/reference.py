@@ -7,6 +7,32 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+HEADS = {
+    (False, False): {"classifier_vid": ("identities", 1024)},
+    (False, True): {"fc": (1024, 1132), "classifier_vid": ("identities", 1024)},
+    (True, False): {
+        **{"fc_vid": (1024, 1024), "fc_vcolor": (512, 1024), "fc_vtype": (512, 1024)},
+        **{
+            "classifier_vid": ("identities", 1024),
+            "classifier_vcolor": (10, 512),
+            "classifier_vtype": (9, 512),
+        },
+    },
+    (True, True): {
+        **{"fc_vid": (1024, 1132), "fc_vcolor": (512, 1132), "fc_vtype": (512, 1132)},
+        **{
+            "classifier_vid": ("identities", 1024),
+            "classifier_vcolor": (10, 512),
+            "classifier_vtype": (9, 512),
+        },
+    },
+}
+"""(multitask, keypoints) -> the original's layers after the trunk, with the shapes of their weights. Without
+multitask and with keypoints its one branch is called `fc`."""
+
+CHANNELS = {(False, False): 3, (True, False): 39, (False, True): 16, (True, True): 52}
+"""(heatmaps, segments) -> channels of `base.conv0`."""
+
 
 def reference_state(
     multitask: bool = True,
@@ -18,16 +44,10 @@ def reference_state(
     """Build a state dict with the published names and shapes, and numbers of its own in each tensor."""
     with torch.device("meta"):
         base = torchvision.models.densenet121(weights=None).features
-        base.conv0 = nn.Conv2d(3 + 36 * heatmaps + 13 * segments, 64, 7, stride=2, padding=3, bias=False)
-        features = 1024 + 108 * keypoints
-        modules = {"base": base, "classifier_vid": nn.Linear(1024, identities)}
-        if multitask or keypoints:
-            modules["fc_vid"] = nn.Linear(features, 1024)
-        if multitask:
-            modules["fc_vcolor"] = nn.Linear(features, 512)
-            modules["fc_vtype"] = nn.Linear(features, 512)
-            modules["classifier_vcolor"] = nn.Linear(512, 10)
-            modules["classifier_vtype"] = nn.Linear(512, 9)
+        base.conv0 = nn.Conv2d(CHANNELS[heatmaps, segments], 64, 7, stride=2, padding=3, bias=False)
+        modules = {"base": base}
+        for name, (rows, columns) in HEADS[multitask, keypoints].items():
+            modules[name] = nn.Linear(columns, identities if rows == "identities" else rows)
         shapes = nn.ModuleDict(modules).state_dict()
     generator = torch.Generator().manual_seed(3)
     state = {}

@@ -77,6 +77,20 @@ def test_a_plain_state_dict(tmp_path: Path, zipped: bool) -> None:
     assert not found.left_out
 
 
+@pytest.mark.parametrize("entry", ["model", "net", "ema", "model.network", "anything"])
+def test_a_state_dict_under_another_name(tmp_path: Path, entry: str) -> None:
+    content: Any = STATE
+    for name in reversed(entry.split(".")):
+        content = {name: content}
+    optimizer = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}}, "param_groups": [{}]}
+    average = {"ema_state_dict": {"a": torch.zeros(4)}} if entry != "ema" else {}
+    torch.save({"optimizer": optimizer, **average, **content}, tmp_path / "wrapped.pth")
+    found = read_foreign_checkpoint(tmp_path / "wrapped.pth")
+    # An average stands before what has no known name, and the model itself before both.
+    assert found.entry == ("ema_state_dict" if entry == "anything" else entry)
+    assert "optimizer" in found.left_out
+
+
 @FORMATS
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("payload", [Hostile, Evaluated])
@@ -217,7 +231,8 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         ({}, "empty"),
         ({"state_dict": {}}, "empty"),
         ({"state_dict": 5}, "none at all"),
-        ({"model": {"a": torch.zeros(1)}}, "'model' is a dict"),
+        ({"model": {"a": torch.zeros(1), "b": [2]}}, "'b' is a list"),
+        ({"a": torch.zeros(1), "epoch": 3}, "'epoch' is a int"),
         ({"state_dict": {"a": 1.0}}, "'a' is a float"),
         ({3: torch.zeros(1)}, "'3' is a Tensor"),
     ],

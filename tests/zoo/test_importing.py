@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,9 @@ def test_every_variant_round_trips(tmp_path: Path, variant: dict[str, bool]) -> 
     assert {name: card.options[name] for name in variant} == variant
     assert card.options["num_ids"] == 7
     own = model.state_dict()
-    assert own.keys() == state.keys()
-    assert all(torch.equal(own[key], state[key]) for key in state)
+    here = {re.sub(r"^fc\.", "fc_vid.", key): value for key, value in state.items()}
+    assert own.keys() == here.keys()
+    assert all(torch.equal(own[key], here[key]) for key in here)
     inputs = {
         "keypoints": torch.randn(2, 108),
         "heatmaps": torch.randn(2, 36, 64, 96),
@@ -146,17 +148,72 @@ def test_each_key_that_does_not_fit_is_listed(
     assert not list(cache.rglob("*.safetensors"))
 
 
-def test_another_network_and_half_a_prefix(tmp_path: Path, multitask_state: dict[str, Tensor]) -> None:
+def test_another_network(tmp_path: Path) -> None:
     other = write_reference(tmp_path / "other.pth", nn.Linear(4, 4).state_dict())
     with pytest.raises(KeysDoNotFitError) as caught:
         import_checkpoint(other)
     assert caught.value.misfits.unexpected == ("bias", "weight")
     assert "base.conv0.weight" in caught.value.misfits.missing
-    mixed = {f"module.{k}" if k.startswith("fc_vid") else k: v for k, v in multitask_state.items()}
-    with pytest.raises(KeysDoNotFitError) as caught:
-        import_checkpoint(write_reference(tmp_path / "mixed.pth", mixed))
-    assert caught.value.misfits.missing == ("fc_vid.bias", "fc_vid.weight")
-    assert caught.value.misfits.unexpected == ("module.fc_vid.bias", "module.fc_vid.weight")
+
+
+def test_other_numbers_of_classes(tmp_path: Path) -> None:
+    state = reference_state()
+    state["classifier_vcolor.weight"] = torch.randn(3, 512)
+    state["classifier_vcolor.bias"] = torch.randn(3)
+    path = write_reference(tmp_path / "three.pth", without_type(state))
+    imported = import_checkpoint(path, out=tmp_path / "three.safetensors")
+    assert imported.card.colors == ("color-1", "color-2", "color-3")
+    assert imported.card.types == ()
+    assert "type_probs" not in imported.card.outputs
+    assert any("python -m zoo import --colors" in remark for remark in imported.remarks)
+    named = ["--out", str(tmp_path / "named.safetensors"), "--colors", "red", "teal", "other"]
+    assert main(["import", str(path), *named]) == 0
+    model, card = load_model(tmp_path / "named.safetensors")
+    assert card.colors == ("red", "teal", "other")
+    assert torch.equal(model.classifier_vcolor.weight, state["classifier_vcolor.weight"])
+    assert main(["import", str(path), *named[:2], "--colors", "red", "teal"]) == 2
+
+
+def without_type(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if "vtype" not in key}
+
+
+def test_a_checkpoint_is_taken_where_weights_are(
+    tmp_path: Path, multitask_state: dict[str, Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a training loop of somebody's own leaves it: compiled, averaged, and without batch counters."""
+    saved = {
+        f"module.net._orig_mod.{key}": value
+        for key, value in multitask_state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    path = tmp_path / "model_best.pth.tar"
+    torch.save(
+        {"epoch": 3, "ema": {**saved, "n_averaged": torch.tensor(9)}, "optimizer": {"state": {}}}, path
+    )
+    model, card = load_model(path)
+    assert card.name == "densenet121.model_best"
+    assert card.input_size == (256, 256)
+    assert torch.equal(model.fc_vid.weight, multitask_state["fc_vid.weight"])
+    assert f"python -m zoo import {path} --input-size" in caplog.text
+    assert "the weights are those under 'ema'" in caplog.text
+    # A card that is put beside the file says how it was trained.
+    card.replace(input_size=(64, 96), notes="mine").write(path.with_suffix(".json"))
+    assert load_model(path)[1].input_size == (64, 96)
+    assert read_card(path).notes == "mine"
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "last.ckpt").write_bytes(b"vehicle-reid training state 1\n" + bytes(100))
+    (tmp_path / "model.onnx").touch()
+    for name, words in (
+        ("run", "best.safetensors"),
+        ("last.ckpt", "--resume"),
+        ("model.onnx", "exported graph"),
+    ):
+        with pytest.raises(UserError, match=words):
+            load_model(tmp_path / name)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 40, 53])

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torchvision.models import densenet121
 
+from tests.zoo.reference import reference_state, write_reference
 from zoo.errors import UserError
 from zoo.initialization import imagenet_cache, initialize
+from zoo.labels import TYPES
 from zoo.models.densenet121 import DenseNet121
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
@@ -75,7 +77,7 @@ def test_no_cache_and_no_network_tell_the_way_on(tmp_path: Path, monkeypatch: py
 def test_damaged_file_is_named(released: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "half.pth"
     path.write_bytes(released.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"half\.pth: cannot be read as torchvision's weights"):
+    with pytest.raises(UserError, match=r"half\.pth: truncated"):
         initialize(create_model("densenet121"), str(path))
 
 
@@ -92,7 +94,7 @@ class Malicious:
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"features.conv0.weight": Malicious(tmp_path / "owned")}, path)
-    with pytest.raises(UserError, match=r"evil\.pth: cannot be read"):
+    with pytest.raises(UserError, match=r"evil\.pth: refused"):
         initialize(create_model("densenet121"), str(path))
     assert not (tmp_path / "owned").exists()
 
@@ -141,6 +143,18 @@ def test_an_earlier_model_with_other_classes(tmp_path: Path) -> None:
     initialize(colorful, str(bare), types=())
     assert torch.equal(colorful.classifier_vcolor.weight, before)
     assert torch.equal(colorful.base.conv0.weight, earlier.base.conv0.weight)
+
+
+def test_a_published_checkpoint_is_an_earlier_model(tmp_path: Path) -> None:
+    state = reference_state()
+    path = write_reference(tmp_path / "model_best.pth.tar", state, module=True)
+    model = create_model("densenet121", num_ids=11, num_types=2)
+    fresh = model.classifier_vid.weight.clone()
+    assert initialize(model, str(path), types=("truck", "sedan"))
+    assert torch.equal(model.base.conv0.weight, state["base.conv0.weight"])
+    assert torch.equal(model.classifier_vid.weight, fresh)
+    expected = state["classifier_vtype.weight"][[TYPES.index("truck"), TYPES.index("sedan")]]
+    assert torch.equal(model.classifier_vtype.weight, expected)
 
 
 def test_none_changes_nothing() -> None:

@@ -23,6 +23,7 @@ class DeviceKind:
         collective: backend of the process group for tensors on such devices.
         channels_last: whether tensors may have that layout; torch_npu raises on it.
         fused_optimizer: whether torch's optimisers have a fused kernel there.
+        float64_products: whether matrix products of float64 run there.
         loader_start: how the loader's processes start; None for Python's own way. A process that is forked
             while torch_npu runs inherits its threads' locks, but not the threads.
     """
@@ -31,6 +32,7 @@ class DeviceKind:
     collective: str
     channels_last: bool = True
     fused_optimizer: bool = True
+    float64_products: bool = True
     loader_start: str | None = None
 
     def process_group_backend(self) -> str:
@@ -44,7 +46,14 @@ KINDS = {
     for kind in (
         DeviceKind("cpu", "gloo"),
         DeviceKind("cuda", "nccl"),
-        DeviceKind("npu", "hccl", channels_last=False, fused_optimizer=False, loader_start="spawn"),
+        DeviceKind(
+            "npu",
+            "hccl",
+            channels_last=False,
+            fused_optimizer=False,
+            float64_products=False,
+            loader_start="spawn",
+        ),
     )
 }
 

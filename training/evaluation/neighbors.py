@@ -19,10 +19,12 @@ class Neighbors:
 
     Attributes:
         index: int32 [N, k + 1]; each image itself, then its k nearest others, equally near ones by index.
+        distances: [N, k], the squared distances to those others.
         farthest: [N], the squared distance from each image to the farthest of all.
     """
 
     index: np.ndarray
+    distances: np.ndarray
     farthest: np.ndarray
 
 
@@ -48,7 +50,7 @@ def nearest_among(points: np.ndarray, k: int) -> Neighbors:
                 _offer(block, rows.start, columns.start, distances, index, worst)
                 bar.update()
     itself = np.arange(count, dtype=np.int32)[:, None]
-    return Neighbors(np.concatenate([itself, index], axis=1), farthest)
+    return Neighbors(np.concatenate([itself, index], axis=1), distances, farthest)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})

@@ -52,7 +52,8 @@ def reranked_rows(
 
     Args:
         query: [Q, D] embeddings.
-        gallery: [G, D] embeddings. Neighbours are found in float32 unless either is float64.
+        gallery: [G, D] embeddings. Neighbours are found in float32, and in float64 where either is float64 or
+            float32 does not tell them apart.
         metric: `euclidean` or `cosine`.
         options: k1, k2 and lambda.
 
@@ -63,18 +64,18 @@ def reranked_rows(
     check_comparable(query, gallery)
     asked, known = Embeddings(query, metric), Embeddings(gallery, metric)
     precise = np.float64 in (query.dtype, gallery.dtype)
-    points = np.empty((len(query) + len(gallery), query.shape[1]), np.float64 if precise else np.float32)
-    for embeddings, start in ((asked, 0), (known, len(asked))):
-        for rows in embeddings.blocks():
-            points[start + rows.start : start + rows.stop] = embeddings.rows(rows)
-    return _final_rows(asked, known, points, options)
+    return _final_rows(asked, known, np.float64 if precise else np.float32, options)
 
 
 def _final_rows(
-    query: Embeddings, gallery: Embeddings, points: np.ndarray, options: Reranking
+    query: Embeddings, gallery: Embeddings, dtype: type[np.floating], options: Reranking
 ) -> Iterator[np.ndarray]:
     """Prepare when the first row is asked for, so that wrong arguments are refused before."""
+    points = _joined(query, gallery, dtype)
     neighbors = nearest_among(points, options.k1)
+    if dtype is np.float32 and not _are_told_apart(neighbors, options):
+        points = _joined(query, gallery, np.float64)
+        neighbors = nearest_among(points, options.k1)
     described = mean_of_neighbors(describe(points, neighbors), neighbors, options.k2)
     del points
     inverted = invert(described, len(query), len(gallery))
@@ -94,6 +95,23 @@ def _final_rows(
         # Of two rows of sum 1 the minima sum to s and the maxima to 2 - s.
         jaccard = 1.0 - shared / (2.0 - shared)
         yield options.plain_share * plain + (1.0 - options.plain_share) * jaccard
+
+
+def _joined(query: Embeddings, gallery: Embeddings, dtype: type[np.floating]) -> np.ndarray:
+    """Both as seen from one of them, [Q + G, D]: close together far from 0, products would tell nothing."""
+    points = np.empty((len(query) + len(gallery), query.values.shape[1]), dtype)
+    origin = gallery.rows(slice(0, 1)) if len(gallery) else 0.0
+    for embeddings, start in ((query, 0), (gallery, len(query))):
+        for rows in embeddings.blocks():
+            points[start + rows.start : start + rows.stop] = embeddings.rows(rows) - origin
+    return points
+
+
+def _are_told_apart(neighbors: Neighbors, options: Reranking) -> bool:
+    """Whether the nearest neighbours that are counted off lie well above what float32 rounds away."""
+    counted = max(1, min(options.k2 - 1, options.k1 // 2, neighbors.distances.shape[1]))
+    hidden = 1000 * np.finfo(np.float32).eps * neighbors.farthest
+    return not neighbors.distances.shape[1] or bool((neighbors.distances[:, counted - 1] >= hidden).all())
 
 
 def describe(points: np.ndarray, neighbors: Neighbors) -> SparseRows:

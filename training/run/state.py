@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -134,8 +133,7 @@ def load_first_weights(
     Raises:
         UserError: the weights cannot be used.
     """
-    initialize(model, init, classes.colors, classes.types)
-    if init in ("imagenet", "none") or Path(init).suffix in (".pth", ".pt"):
+    if not initialize(model, init, classes.colors, classes.types):
         return
     known = weights_path(init).with_name("labels.json")
     if known.is_file() and known.read_text(encoding="utf-8") == json_text(labels):

@@ -61,7 +61,7 @@ class InstanceBatchNorm2d(nn.Module):
             state[f"{name}.batch.{key}"] = second
             if key in ("weight", "bias"):
                 state[f"{name}.instance.{key}"] = first
-        state.pop(f"{name}.num_batches_tracked", None)
+        state[f"{name}.batch.num_batches_tracked"] = state.pop(f"{name}.num_batches_tracked")
 
 
 def make_pool(kind: Pool) -> nn.Module:

@@ -47,6 +47,27 @@ def entries_of(vectors: np.ndarray) -> list[Entry]:
     ]
 
 
+@pytest.mark.parametrize("factory", ["IVF64,RaBitQ", "IVF64,SQ8", "RR128,IVF64,SQ8"])
+def test_embeddings_close_together_far_from_zero(tmp_path: Path, factory: str) -> None:
+    """In lists that FAISS fills by products of float32 a search of few of them finds a third."""
+    rng = np.random.default_rng(5)
+    vectors = 5 + 1e-3 * vectors_of(rng, 6_000).astype(np.float64)
+    stored = vectors.astype(np.float32)
+    model = GalleryModel(CARD, "hash")
+    with open_gallery(tmp_path, model=model, writable=True, index=factory, policy=SMALL) as gallery:
+        gallery.add([Entry(f"{row:06}", vector) for row, vector in enumerate(stored)])
+    with open_gallery(tmp_path, model=model) as gallery:
+        found = 0
+        for row in rng.choice(len(vectors), 40, replace=False):
+            query = (vectors[row] + 2e-4 * rng.normal(size=DIMENSION)).astype(np.float32)
+            distances = np.sqrt(np.square(stored.astype(np.float64) - query).sum(axis=1))
+            results = gallery.search(query, k=10)
+            found += len({int(result.key) for result in results} & set(np.argsort(distances)[:10].tolist()))
+            for result in results:
+                assert result.distance == pytest.approx(distances[int(result.key)], rel=1e-12)
+    assert found >= 0.98 * 400
+
+
 @pytest.fixture(scope="module", params=["IVF32,RaBitQ", "IVF32,SQ8", "HNSW32,SQ8"])
 def indexed(request, tmp_path_factory) -> tuple[Path, np.ndarray]:
     folder = tmp_path_factory.mktemp("indexed")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.close_embeddings import SETS, close_together, two_crowds
 from training.evaluation.metrics import Labels, evaluate_ranking, judge_rows
 from training.evaluation.neighbors import nearest_among
 from training.evaluation.query_expansion import Expansion, expand_queries
@@ -190,3 +191,20 @@ def test_impossible_options_are_refused() -> None:
             Expansion(**wrong)
     with pytest.raises(ValueError, match="cannot be compared"):
         reranked_rows(np.zeros((1, 2)), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(("count", "dtype"), SETS)
+def test_reranking_of_embeddings_close_together(count: int, dtype: type) -> None:
+    values = close_together(count, dtype, 64)
+    query, known = values[: count // 8], values[count // 8 :]
+    if count <= 100:
+        assert rows_of(query, known) == pytest.approx(dense(query, known, Reranking()), abs=1e-5)
+    precise = rows_of(query.astype(np.float64), known)
+    assert rows_of(query, known) == pytest.approx(precise, abs=1e-5)
+
+
+def test_reranking_of_two_crowds() -> None:
+    values = two_crowds(90, 64)
+    assert rows_of(values[:10], values[10:]) == pytest.approx(
+        dense(values[:10], values[10:], Reranking()), abs=1e-5
+    )
