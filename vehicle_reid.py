@@ -33,6 +33,7 @@ COMMANDS = {
     "ingest": ("retrieval.ingest", "fill a gallery from folders, tables, lists and videos"),
     "search": ("retrieval.search", "find a vehicle in a gallery"),
     "app": ("retrieval.app", "open the search page and the REST service"),
+    "gallery": ("retrieval.maintenance", "check a gallery, and mend it"),
     "transfer": ("retrieval.transfer", "copy a gallery into another one"),
     "keys": ("retrieval.keys", "make and remove API keys"),
     "benchmark-gallery": ("retrieval.benchmark", "measure a gallery on made-up vehicles"),

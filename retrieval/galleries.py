@@ -80,6 +80,10 @@ def open_gallery_encoder(
     """
     if not spec:
         spec = recorded_encoder(gallery)
+        if not spec and not str(gallery).startswith(MILVUS) and not Path(gallery).exists():
+            raise UserError(
+                f"{gallery}: no such folder; mend the path, or name a new gallery's encoder with --encoder"
+            )
         if not spec:
             raise UserError(
                 f"{gallery}: no encoder is recorded there; name one with --encoder (a model's name, a "

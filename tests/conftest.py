@@ -1,5 +1,6 @@
 """What every room's tests share."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of `tests/adversary`."""
+    group = parser.getgroup("adversary", "fault injection")
+    group.addoption(
+        "--adversary-seed", type=int, default=random.randrange(10**9), help="brings the same faults again"
+    )
+    group.addoption("--adversary-minutes", type=float, default=60, help="of the slow run; default: 60")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed of this run's faults."""
+    return f"adversary seed: {config.getoption('--adversary-seed')}"
 
 
 @pytest.fixture(scope="session")

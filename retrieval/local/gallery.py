@@ -1,5 +1,6 @@
 """A gallery in a folder: SQLite is the truth, FAISS and the columns in memory are derived from it."""
 
+import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Resul
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
+from retrieval.local.checksums import DamagedError
 from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.masks import mask_of
 from retrieval.local.store import FILE_NAME, Store
@@ -158,6 +160,15 @@ class LocalGallery(Gallery):
     def _nearest(
         self, state: ReadTransaction, query: np.ndarray, k: int, filters: Filters | None
     ) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self._nearest_as_derived(state, query, k, filters)
+        except DamagedError:
+            self.synchronizer.derive_anew(state)
+            return self._nearest_as_derived(state, query, k, filters)
+
+    def _nearest_as_derived(
+        self, state: ReadTransaction, query: np.ndarray, k: int, filters: Filters | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         mask = self._mask(state, filters)
         positions, distances = vector_search.search(state.derived, query, k, mask, self.model.card.metric)
         return nearest_first(positions, distances, state.derived.table.key, k)
@@ -166,6 +177,15 @@ class LocalGallery(Gallery):
         chosen = filters or Filters()
         cameras = list(state.reader.cameras().values()) if chosen.near else ()
         return mask_of(chosen, state.derived.table, self.model.card, cameras)
+
+    def _check_missing(self, state: ReadTransaction, keys: Sequence[str], found: Collection[str]) -> None:
+        """Refuse an answer where the database does not find a key that the table in memory has."""
+        missing = set(keys).difference(found)
+        table = state.derived.table
+        if missing and not missing.isdisjoint(known := table.all_keys()):
+            alive = (key for key, is_alive in zip(known, table["alive"].tolist(), strict=True) if is_alive)
+            if not missing.isdisjoint(alive):
+                raise sqlite3.DatabaseError("an image is not found by its key")
 
     def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Camera, likeliest colour and likeliest type of every image."""
@@ -178,6 +198,7 @@ class LocalGallery(Gallery):
         """The stored embeddings of images, float32 [M, D]."""
         with self.synchronizer.reading() as state:
             found = state.reader.embeddings(keys)
+            self._check_missing(state, keys, found)
         for key in keys:
             if key not in found:
                 raise UnknownKeyError(f"{key!r}: the gallery has no image of this key")
@@ -187,23 +208,32 @@ class LocalGallery(Gallery):
     def get(self, key: str) -> Entry | None:
         """Everything that the gallery holds of an image."""
         with self.synchronizer.reading() as state:
-            return state.reader.entry(key)
+            found = state.reader.entry(key)
+            self._check_missing(state, [key], () if found is None else (key,))
+            return found
 
     def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
         """Everything that the gallery holds, in batches, in the order in which it came."""
         last_id = 0
         while True:
-            with self._store.reading() as reader:
-                found = reader.entries(last_id, batch)
-            if not found:
+            # By the ids that memory has: whether one is missing in the database shows then.
+            with self.synchronizer.reading() as state:
+                table = state.derived.table
+                start = int(np.searchsorted(table["ids"], last_id, "right"))
+                window = slice(start, start + batch)
+                ids = table["ids"][window]
+                found = state.reader.entries(ids[table["alive"][window]].tolist())
+            if not len(ids):
                 return
-            yield [entry for _, entry in found]
-            last_id = found[-1][0]
+            if found:
+                yield found
+            last_id = int(ids[-1])
 
     def results(self, keys: Sequence[str]) -> list[Result]:
         """The images of those keys that are there."""
         with self.synchronizer.reading() as state:
             ids = state.reader.ids(keys)
+            self._check_missing(state, keys, ids)
             return _results(state, [ids[key] for key in keys if key in ids])
 
     def browse(
@@ -227,7 +257,9 @@ class LocalGallery(Gallery):
     def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Of those keys that are there, the small JPEGs."""
         with self.synchronizer.reading() as state:
-            return state.reader.pictures(keys)
+            found = state.reader.pictures(keys)
+            self._check_missing(state, keys, found)
+            return found
 
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, their sources and the digests of these."""

@@ -17,13 +17,13 @@ def lock_writer(folder: Path) -> IO[bytes]:
     """Take the lock of a gallery's folder; closing the file gives it back.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process has it, or the file system has no locks.
         OSError: the file cannot be made.
     """
     file = open(folder / FILE_NAME, "a+b", buffering=0)  # noqa: SIM115 - open as long as the store
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         holder = file.read().decode(errors="replace").strip()
         file.close()
@@ -31,6 +31,12 @@ def lock_writer(folder: Path) -> IO[bytes]:
             f"{folder}: another process{f' ({holder})' if holder else ''} is writing to this gallery; "
             "wait for it to end, or stop it (searching needs no lock)"
         ) from None
+    except OSError as error:
+        file.close()
+        raise UserError(
+            f"{folder}: its file system gives no locks ({error.strerror}), without which two processes could "
+            "write at once; move the gallery to a local disk, or start the lock service of the network's one"
+        ) from error
     # The pid is a courtesy; on a full disk the lock holds without it.
     with suppress(OSError):
         file.truncate(0)

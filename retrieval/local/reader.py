@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 
 from retrieval.gallery.entries import ROW, Camera, Entry, Origin
+from retrieval.local import checksums
 from retrieval.local.rows import CONTENT, entry_of
+from retrieval.local.schema import SMALL_TABLES
 from retrieval.local.table import UNKNOWN, Row
 from zoo.card import Card
 
 CHUNK = 4096
 """Rows read at once when catching up, and values of one query's list."""
 
+_IMAGES = f"SELECT id, key, {CONTENT}, checksum FROM images"
+_COLUMNS = CONTENT.split(", ")
+_PICTURES = "SELECT id, jpeg, checksum FROM pictures"
 _INDEXED = (
-    "id, key, embedding, color, type, color_confidence, type_confidence, camera, vehicle_id, track_id, time, "
-    "latitude, longitude"
+    *("color_confidence", "type_confidence"),
+    *("camera", "vehicle_id", "track_id", "time", "latitude", "longitude"),
 )
+"""What the table in memory has of an image, besides its class indices and checksum, in that order."""
 
 
 @dataclass(frozen=True)
@@ -53,38 +59,95 @@ class Reader:
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._database.execute(sql, values).fetchall()
 
-    def _among(self, columns: str, name: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """Columns of the images whose value of `name` is among these."""
+    def _images(self, condition: str, values: Sequence[Any]) -> Iterator["_Image"]:
+        """The images that meet a condition, each as it was written.
+
+        Raises:
+            sqlite3.DatabaseError: one is not.
+        """
+        for row in self._all(f"{_IMAGES} {condition}", values):
+            image = _image(row)
+            if not image.is_whole:
+                raise sqlite3.DatabaseError(f"the image {image.key!r} is not as it was written")
+            yield image
+
+    def _among(self, name: str, values: Sequence[Any]) -> Iterator["_Image"]:
+        """The images whose value of `name` is among these."""
         for start in range(0, len(values), CHUNK):
             part = values[start : start + CHUNK]
-            marks = ", ".join("?" * len(part))
-            yield from self._all(f"SELECT {columns} FROM images WHERE {name} IN ({marks})", part)
+            yield from self._images(f"WHERE {name} IN ({', '.join('?' * len(part))})", part)
+
+    def _by_id(self, ids: Sequence[int]) -> dict[int, "_Image"]:
+        """These images, all of them there."""
+        found = {image.id: image for image in self._among("id", ids)}
+        if not found.keys() >= set(ids):
+            raise sqlite3.DatabaseError("an image is not where it was written")
+        return found
+
+    def _jpegs(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The pictures of images that are there, by their ids."""
+        found: dict[int, bytes] = {}
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            for row in self._all(f"{_PICTURES} WHERE id IN ({', '.join('?' * len(part))})", part):
+                found[row[0]] = row[1]
+                if row[2] is not None and row[2] != checksums.of_values(*row[:2]):
+                    raise sqlite3.DatabaseError(f"the picture of the image {row[0]} is not as it was written")
+        if len(found) != len(set(ids)):
+            raise sqlite3.DatabaseError("an image has lost its picture")
+        return found
+
+    def _small(self, table: str) -> list[tuple[Any, ...]]:
+        """All rows of one of `SMALL_TABLES`."""
+        rows = self._all(SMALL_TABLES[table])
+        if (len(rows), checksums.of_values(*rows)) != self._sum(table):
+            raise sqlite3.DatabaseError(f"the table {table} is not as it was written")
+        return rows
+
+    def _sum(self, table: str) -> tuple[int, int]:
+        """How many rows were written, and their checksum."""
+        rows = self._all("SELECT count, checksum FROM sums WHERE name = ?", (table,))
+        if not rows:
+            raise sqlite3.DatabaseError(f"the checksum of the table {table} is gone")
+        return rows[0][0], rows[0][1]
 
     def meta(self) -> dict[str, str]:
         """What is recorded of the gallery as a whole."""
-        return dict(self._all("SELECT name, value FROM meta"))
+        return dict(self._small("meta"))
+
+    def content(self) -> tuple[int, int]:
+        """How many images there are, and the sum of their checksums."""
+        return self._sum("images")
 
     def state(self) -> State:
         """Which state it is."""
         counters = dict(self._all("SELECT name, seq FROM sqlite_sequence"))
         return State(counters.get("images", 0), counters.get("removals", 0))
 
+    def counted(self) -> tuple[int, int]:
+        """The same, counted."""
+        rows = self._all("SELECT COUNT(*), ifnull(SUM(checksum), 0) FROM images")
+        return rows[0][0], rows[0][1]
+
     def changes(self, since: State, card: Card) -> Changes:
         """What came after a state."""
         colors = {name: index for index, name in enumerate(card.colors)}
         types = {name: index for index, name in enumerate(card.types)}
         removals = self._all("SELECT id FROM removals WHERE sequence > ?", (since.last_removal,))
-        found = self._all(
-            f"SELECT {_INDEXED} FROM images WHERE id > ? ORDER BY id LIMIT {CHUNK}", (since.last_id,)
-        )
+        found = self._images(f"WHERE id > ? ORDER BY id LIMIT {CHUNK}", (since.last_id,))
         rows = [
             Row(
-                image_id,
-                key,
-                np.frombuffer(embedding, "<f4"),
-                (colors.get(color, UNKNOWN), types.get(kind, UNKNOWN), *others),
+                image.id,
+                image.key,
+                np.frombuffer(image.values["embedding"], "<f4"),
+                (
+                    colors.get(image.values["color"], UNKNOWN),
+                    types.get(image.values["type"], UNKNOWN),
+                    *(image.values[name] for name in _INDEXED),
+                    image.checksum,
+                ),
             )
-            for image_id, key, embedding, color, kind, *others in found
+            for image in found
         ]
         state = self.state()
         if len(rows) == CHUNK:
@@ -104,46 +167,83 @@ class Reader:
 
     def cameras(self) -> dict[int, Camera]:
         """The cameras that are described, by id."""
-        rows = self._all("SELECT id, name, latitude, longitude FROM cameras ORDER BY id")
-        return {row[0]: Camera(*row) for row in rows}
+        return {row[0]: Camera(*row) for row in self._small("cameras")}
 
     def rows(self, ids: Sequence[int]) -> list[dict[str, Any]]:
-        """What results are made of: the values of `ROW` by name, in the order of the ids."""
-        found = {row[0]: row[1:] for row in self._among(f"id, {', '.join(ROW)}", "id", ids)}
-        return [dict(zip(ROW, found[id], strict=True)) for id in ids]
+        """What results are made of: the values of `ROW` by name, in the order of the ids, which are there."""
+        found = self._by_id(ids)
+        rows = [{"key": found[id].key, **found[id].values} for id in ids]
+        return [{name: row[name] for name in ROW} for row in rows]
 
     def ids(self, keys: Sequence[str]) -> dict[str, int]:
         """Of those keys that are there, the ids."""
-        return dict(self._among("key, id", "key", keys))
+        return {image.key: image.id for image in self._among("key", keys)}
 
     def embeddings(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """Of those keys that are there, the embeddings, float32 [D]."""
-        found = self._among("key, embedding", "key", keys)
-        return {key: np.frombuffer(embedding, "<f4") for key, embedding in found}
+        found = self._among("key", keys)
+        return {image.key: np.frombuffer(image.values["embedding"], "<f4") for image in found}
 
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, what they were made from."""
-        return {key: Origin(*origin) for key, *origin in self._among("key, source, digest", "key", keys)}
+        found = self._among("key", keys)
+        return {image.key: Origin(image.values["source"], image.values["digest"]) for image in found}
 
     def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Of those keys that are there, the small JPEGs."""
-        jpeg = "key, (SELECT jpeg FROM pictures WHERE pictures.id = images.id)"
-        return dict(self._among(jpeg, "key", keys))
+        ids = self.ids(keys)
+        jpegs = self._jpegs(list(ids.values()))
+        return {key: jpegs[id] for key, id in ids.items()}
 
-    def entries(self, last_id: int, count: int) -> list[tuple[int, Entry]]:
-        """The `count` whole entries that follow an id, with their ids."""
-        return [
-            (row[0], entry_of(row[1], row[2], row[3:]))
-            for row in self._all(
-                f"SELECT id, key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE id > ? "
-                "ORDER BY id LIMIT ?",
-                (last_id, count),
-            )
-        ]
+    def entries(self, ids: Sequence[int]) -> list[Entry]:
+        """Whole entries in the order of the ids, all of them there."""
+        found = self._by_id(ids)
+        return self._entries([found[id] for id in ids])
 
     def entry(self, key: str) -> Entry | None:
         """One whole entry, None where the gallery does not have the key."""
-        rows = self._all(
-            f"SELECT key, jpeg, {CONTENT} FROM images JOIN pictures USING (id) WHERE key = ?", (key,)
-        )
-        return entry_of(rows[0][0], rows[0][1], rows[0][2:]) if rows else None
+        found = self._entries(list(self._among("key", [key])))
+        return found[0] if found else None
+
+    def examined(self) -> Iterator[tuple[int, str, bool]]:
+        """Every image's id and key, and whether it is as it was written, with its picture."""
+        last_id = -1
+        while rows := self._all(f"{_IMAGES} WHERE id > ? ORDER BY id LIMIT {CHUNK}", (last_id,)):
+            for row in rows:
+                is_whole = row[0] > last_id and _image(row).is_whole
+                last_id = max(last_id, row[0])
+                try:
+                    self._jpegs([row[0]])
+                except sqlite3.DatabaseError:
+                    is_whole = False
+                yield row[0], str(row[1]), is_whole
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong, table by table and index by index."""
+        found = [str(row[0]) for row in self._all("PRAGMA integrity_check(10)")]
+        return [] if found == ["ok"] else [fault.splitlines()[-1] for fault in found]
+
+    def _entries(self, images: Sequence["_Image"]) -> list[Entry]:
+        jpegs = self._jpegs([image.id for image in images])
+        return [entry_of(image.key, jpegs[image.id], image.values) for image in images]
+
+
+def _image(row: Sequence[Any]) -> "_Image":
+    return _Image(row[0], row[1], dict(zip(_COLUMNS, row[2:-1], strict=True)), row[-1])
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A row of the table `images`; the values are those of `CONTENT` by name."""
+
+    id: int
+    key: str
+    values: dict[str, Any]
+    checksum: int | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is what was written; of a row from before version 3, nobody knows."""
+        if self.checksum is None:
+            return isinstance(self.values["embedding"], bytes)
+        return self.checksum == checksums.of_values(self.id, self.key, *self.values.values())

@@ -1,5 +1,7 @@
 """How an entry lies in a row of `gallery.sqlite`."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ CONTENT = (
 
 
 def values_of(image: Entry, card: Card) -> tuple[Any, ...]:
-    """The values of `CONTENT`."""
+    """The values of `CONTENT`, as SQLite gives them back."""
     color, kind = likeliest(image.color_probs), likeliest(image.type_probs)
     return (
         image.vehicle_id,
         image.camera,
-        image.time,
+        _real(image.time),
         None if color is None else card.colors[color[0]],
         None if kind is None else card.types[kind[0]],
         _blob(image.color_probs),
@@ -28,18 +30,15 @@ def values_of(image: Entry, card: Card) -> tuple[Any, ...]:
         None if color is None else color[1],
         None if kind is None else kind[1],
         image.track_id,
-        image.latitude,
-        image.longitude,
-        *(image.box or (None,) * 4),
+        *map(_real, (image.latitude, image.longitude, *(image.box or (None,) * 4))),
         image.source,
         image.digest,
         _blob(image.embedding),
     )
 
 
-def entry_of(key: str, picture: bytes, values: tuple[Any, ...]) -> Entry:
-    """The entry whose values of `CONTENT` these are."""
-    row = dict(zip(CONTENT.split(", "), values, strict=True))
+def entry_of(key: str, picture: bytes, row: Mapping[str, Any]) -> Entry:
+    """The entry whose values of `CONTENT` these are, by name."""
     return Entry(
         key=key,
         embedding=np.frombuffer(row["embedding"], "<f4"),
@@ -51,6 +50,11 @@ def entry_of(key: str, picture: bytes, values: tuple[Any, ...]) -> Entry:
         box=box_of(row),
         **{name: row[name] for name in PLAIN_FACTS},
     )
+
+
+def _real(value: float | None) -> float | None:
+    """SQLite keeps neither NaN nor the sign of zero."""
+    return None if value is None or math.isnan(value) else float(value) + 0.0
 
 
 def _blob(array: np.ndarray) -> bytes:

@@ -5,8 +5,9 @@ import sqlite3
 import numpy as np
 
 from retrieval.gallery.entries import likeliest
+from retrieval.local import checksums
 
-VERSION = 2
+VERSION = 3
 
 # AUTOINCREMENT never gives an id twice, so a reader that knows the last id it has seen, and the last
 # removal, catches up by reading what came after.
@@ -46,7 +47,27 @@ INSERT OR IGNORE INTO meta VALUES ('gallery_id', lower(hex(randomblob(16))));
 UPDATE images SET color_confidence = confidence(color_probs), type_confidence = confidence(type_probs);
 """
 
-_STEPS = (_TABLES, _SECOND)
+# Version 3: checksums. Rows of before have none. SQLite itself has them in its journal only.
+_THIRD = """
+ALTER TABLE images ADD COLUMN checksum INTEGER;
+ALTER TABLE pictures ADD COLUMN checksum INTEGER;
+CREATE TABLE sums (name TEXT PRIMARY KEY, count INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO sums SELECT 'images', COUNT(*), 0 FROM images;
+CREATE TRIGGER images_in AFTER INSERT ON images BEGIN
+    UPDATE sums SET count = count + 1, checksum = checksum + ifnull(new.checksum, 0) WHERE name = 'images';
+END;
+CREATE TRIGGER images_out AFTER DELETE ON images BEGIN
+    UPDATE sums SET count = count - 1, checksum = checksum - ifnull(old.checksum, 0) WHERE name = 'images';
+END;
+"""
+
+_STEPS = (_TABLES, _SECOND, _THIRD)
+
+SMALL_TABLES = {
+    "meta": "SELECT name, value FROM meta ORDER BY name",
+    "cameras": "SELECT id, name, latitude, longitude FROM cameras ORDER BY id",
+}
+"""Tables whose rows have one checksum together."""
 
 
 def migrate(database: sqlite3.Connection) -> None:
@@ -54,7 +75,17 @@ def migrate(database: sqlite3.Connection) -> None:
     version = database.execute("PRAGMA user_version").fetchone()[0]
     database.create_function("confidence", 1, _confidence, deterministic=True)
     steps = "".join(_STEPS[version:])
-    database.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT")
+    database.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}")
+    for table in SMALL_TABLES:
+        seal(database, table)
+    database.execute("COMMIT")
+
+
+def seal(database: sqlite3.Connection, table: str) -> None:
+    """Note the checksum of one of `SMALL_TABLES`, inside the transaction that changes it."""
+    rows = database.execute(SMALL_TABLES[table]).fetchall()
+    checksum = checksums.of_values(*rows)
+    database.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", (table, len(rows), checksum))
 
 
 def _confidence(probabilities: bytes) -> float | None:

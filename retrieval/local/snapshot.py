@@ -2,7 +2,8 @@
 
 `derived/current.json` names the files of one snapshot and says which state of the database they are of. It
 is written last and renamed into place; what it does not name is debris of a write that was cut short. The
-vector file is only appended to. All of `derived/` may be deleted at any time: SQLite is the truth.
+vector file is only appended to. It has a checksum of itself and of the other files, and the table has one of
+each vector. All of `derived/` may be deleted at any time: SQLite is the truth.
 """
 
 import json
@@ -17,7 +18,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from retrieval.local import checksums
 from retrieval.local.approximate import ApproximateIndex, Effort
+from retrieval.local.checksums import DamagedError
 from retrieval.local.reader import State
 from retrieval.local.table import COLUMNS, Table
 from retrieval.local.vectors import Vectors
@@ -26,8 +29,8 @@ from zoo.errors import UserError
 from zoo.files import replacing, write_text
 
 FOLDER, MANIFEST = "derived", "current.json"
-FORMAT, CENTRED_FORMAT = 1, 2
-"""The second has camera statistics, which older programs do not know of."""
+FORMAT = 3
+"""Since 3 there are checksums; what has none is made anew."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,22 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
 
     Raises:
         UserError: the disk is full, or cannot be written to; the snapshot before still stands.
+        DamagedError: a vector that is in the file already is not what was written.
     """
     target = folder / FOLDER
-    name = uuid.uuid4().hex[:12]
     try:
-        target.mkdir(exist_ok=True)
-        vectors = derived.vectors.written(target / f"vectors-{name}.f32")
+        return _write(target, gallery_id, derived)
     except OSError as error:
         raise UserError(
             f"{target}: the snapshot cannot be written ({error.strerror}); nothing of the gallery is lost. "
             "Free some space or mend the permissions"
         ) from error
+
+
+def _write(target: Path, gallery_id: str, derived: Derived) -> Derived:
+    name = uuid.uuid4().hex[:12]
+    target.mkdir(exist_ok=True)
+    vectors = derived.vectors.written(target / f"vectors-{name}.f32")
     vectors_name = "" if vectors.path is None else vectors.path.name
     keys = derived.table.all_keys()
     rows = len(keys)
@@ -95,21 +103,22 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
         arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
         arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
         arrays["lengths"] = np.array([len(key) for key in encoded], np.int32)
+        arrays["vector_checksums"] = vectors.checksums
         if derived.sums is not None:
             arrays |= {f"sums_{name}": array for name, array in derived.sums.to_arrays().items()}
         index_means = None if derived.index is None else derived.index.means
         if index_means is not None:
             arrays |= {f"means_{name}": np.asarray(value) for name, value in vars(index_means).items()}
         np.savez(file, **arrays)
-    is_centred = derived.sums is not None or index_means is not None
     content: dict[str, Any] = {
-        "format": CENTRED_FORMAT if is_centred else FORMAT,
+        "format": FORMAT,
         "gallery_id": gallery_id,
         "rows": rows,
         "dimension": derived.vectors.dimension,
         "last_key": keys[-1] if rows else "",
         "vectors": vectors_name,
         "table": f"table-{name}.npz",
+        "table_checksum": checksums.of_file(target / f"table-{name}.npz"),
         **asdict(derived.state),
     }
     if derived.index is not None:
@@ -121,6 +130,8 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
         }
         with replacing(target / f"index-{name}.faiss") as temporary:
             derived.index.write(temporary)
+        content["index"]["checksum"] = checksums.of_file(target / f"index-{name}.faiss")
+    content["checksum"] = _checksum(content)
     write_text(target / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     named = {MANIFEST, vectors_name, content["table"], content.get("index", {}).get("file")}
     for path in target.iterdir():
@@ -147,30 +158,26 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
     """
     target = folder / FOLDER
     content = _read(target)
-    expected = [(each, gallery_id, dimension) for each in (FORMAT, CENTRED_FORMAT)]
-    if (
-        content is None
-        or tuple(content.get(n) for n in ("format", "gallery_id", "dimension")) not in expected
-    ):
+    if content is None or (content["gallery_id"], content["dimension"]) != (gallery_id, dimension):
         return None
     try:
+        _check(target / content["table"], content["table_checksum"])
         with np.load(target / content["table"], allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["lengths"], dtype=np.int64).tolist()
             packed = arrays["keys"].tobytes()
+            vector_checksums = arrays["vector_checksums"]
             columns = {name: arrays[name] for name in COLUMNS}
             sums = _named(arrays, "sums_")
             means = _named(arrays, "means_")
         starts = [0, *ends[:-1]]
         keys = [packed[start:end].decode() for start, end in zip(starts, ends, strict=False)]
         rows = int(content["rows"])
-        if len(keys) != rows or any(len(column) != rows for column in columns.values()):
-            return None
-        vectors = target / content["vectors"]
-        if vectors.stat().st_size < rows * dimension * 4:
+        if any(len(column) != rows for column in (keys, vector_checksums, *columns.values())):
             return None
         found = content.get("index")
         index = None
         if found is not None:
+            _check(target / found["file"], found["checksum"])
             effort = Effort(**found["effort"])
             index = ApproximateIndex.read(
                 target / found["file"],
@@ -184,15 +191,26 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
         state = State(int(content["last_id"]), int(content["last_removal"]))
         derived = Derived(
             Table(columns, keys),
-            Vectors.read(dimension, vectors, rows),
+            Vectors.read(dimension, target / content["vectors"], vector_checksums),
             index,
             state,
             CameraSums.from_arrays(sums) if sums else None,
         )
         return derived, str(content["last_key"])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, BadZipFile):
+    except (DamagedError, OSError, ValueError, RuntimeError, EOFError, BadZipFile):
         # Damaged, or another process has just replaced it: either way the database has it all.
         return None
+
+
+def _check(path: Path, checksum: int) -> None:
+    if checksums.of_file(path) != checksum:
+        raise DamagedError(path)
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    """Of what the manifest says besides this."""
+    rest = {name: value for name, value in content.items() if name != "checksum"}
+    return checksums.of_values(json.dumps(rest, sort_keys=True))
 
 
 def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -208,6 +226,7 @@ def _means(arrays: dict[str, Any]) -> CameraMeans:
 def _read(target: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    is_known = isinstance(content, dict) and content.get("format") == FORMAT
+    return content if is_known and content.get("checksum") == _checksum(content) else None

@@ -1,5 +1,6 @@
 """The truth of a gallery: one SQLite file in WAL mode, written by one process and read by many."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from retrieval.gallery.entries import Camera, Entry
-from retrieval.local import schema
+from retrieval.local import checksums, schema
+from retrieval.local.locks import FILE_NAME as LOCK_NAME
 from retrieval.local.locks import lock_writer
 from retrieval.local.reader import Reader
 from retrieval.local.rows import CONTENT, values_of
@@ -39,12 +41,13 @@ class Store:
                     "choose another folder"
                 ) from error
         elif not self.path.is_file():
-            raise UserError(f"{folder}: no gallery there; make one with `python -m retrieval.ingest`")
+            raise no_gallery(folder)
         self._mutex = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._is_open = True
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._identities: dict[Path, tuple[int, int]] = {}
         try:
             with _faults_told(self.path):
                 database = self._connect()
@@ -57,12 +60,42 @@ class Store:
                 else:
                     database.execute("PRAGMA query_only = ON")
                     self._idle.append(database)
+            lock = [folder / LOCK_NAME] if writable else []
+            self._identities = {path: _identity(path) for path in (self.path, *lock)}
         except BaseException:
             self._unlock()
             raise
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        name: str | Path = self.path
+        if self._is_frozen():
+            name = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        return sqlite3.connect(
+            name, timeout=30, isolation_level=None, check_same_thread=False, uri=isinstance(name, str)
+        )
+
+    def _is_frozen(self) -> bool:
+        """Whether SQLite's own files cannot be made beside the database, and nobody has made them.
+
+        SQLite reads such a database only when it is told that nobody writes to it. That holds for as long as
+        one transaction, which has a connection of its own then.
+        """
+        if self._lock_file is not None or os.access(self.path.parent, os.W_OK):
+            return False
+        return not self.path.with_name(f"{FILE_NAME}-wal").exists()
+
+    def _check_place(self) -> None:
+        """Refuse to go on with files that are no longer those of the folder: nobody would find them again."""
+        for path, identity in self._identities.items():
+            try:
+                is_same = _identity(path) == identity
+            except OSError:
+                is_same = False
+            if not is_same:
+                raise UserError(
+                    f"{path}: has been deleted or replaced since this process opened it, so nothing more is "
+                    "read or written; put it back, or start this process again"
+                )
 
     def _prepare(self, database: sqlite3.Connection, writable: bool) -> None:
         version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -98,9 +131,11 @@ class Store:
         if database is None:
             raise UserError(f"{self.path}: was opened for searching (readonly); open it for writing")
         with self._writing, _faults_told(self.path):
+            self._check_place()
             try:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
+                self._check_place()
                 database.execute("COMMIT")
             finally:
                 if database.in_transaction:
@@ -110,8 +145,11 @@ class Store:
     def reading(self) -> Iterator[Reader]:
         """A transaction that reads; its state is that of its first read."""
         with _faults_told(self.path):
+            self._check_place()
             database = self._taken()
             try:
+                # A connection that was just made is to what was in the place then.
+                self._check_place()
                 database.execute("BEGIN")
                 yield Reader(database)
             finally:
@@ -121,7 +159,7 @@ class Store:
 
     def _taken(self) -> sqlite3.Connection:
         with self._mutex:
-            if self._idle:
+            if self._idle and not self._is_frozen():
                 return self._idle.pop()
         database = self._connect()
         database.execute("PRAGMA query_only = ON")
@@ -129,7 +167,7 @@ class Store:
 
     def _give_back(self, database: sqlite3.Connection) -> None:
         with self._mutex:
-            if self._is_open:
+            if self._is_open and not self._is_frozen():
                 self._idle.append(database)
                 return
         database.close()
@@ -138,12 +176,14 @@ class Store:
         """Record facts about the gallery as a whole."""
         with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+            schema.seal(database, "meta")
 
     def set_cameras(self, cameras: Iterable[Camera]) -> None:
         """Describe cameras, or describe them anew."""
         rows = [(camera.id, camera.name, camera.latitude, camera.longitude) for camera in cameras]
         with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO cameras VALUES (?, ?, ?, ?)", rows)
+            schema.seal(database, "cameras")
 
     def add(self, entries: Iterable[Entry], card: Card) -> int:
         """Write entries in one transaction; return how many made a change.
@@ -152,6 +192,10 @@ class Store:
         """
         changed = 0
         with self._transaction() as database:
+            last = database.execute(
+                "SELECT max(ifnull((SELECT max(id) FROM images), 0), "
+                "ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'images'), 0))"
+            ).fetchone()[0]
             for entry in entries:
                 values = values_of(entry, card)
                 old = database.execute(
@@ -162,11 +206,16 @@ class Store:
                     if old[1:] == (entry.picture, *values):
                         continue
                     _delete(database, old[0])
-                row = database.execute(
-                    f"INSERT INTO images (key, {CONTENT}) VALUES (?{', ?' * len(values)})",
-                    (entry.key, *values),
+                last += 1
+                row = (last, entry.key, *values)
+                database.execute(
+                    f"INSERT INTO images (id, key, {CONTENT}, checksum) VALUES ({'?, ' * len(row)}?)",
+                    (*row, checksums.of_values(*row)),
                 )
-                database.execute("INSERT INTO pictures VALUES (?, ?)", (row.lastrowid, entry.picture))
+                database.execute(
+                    "INSERT INTO pictures VALUES (?, ?, ?)",
+                    (last, entry.picture, checksums.of_values(last, entry.picture)),
+                )
                 changed += 1
         return changed
 
@@ -180,6 +229,25 @@ class Store:
                     _delete(database, row[0])
                     removed += 1
         return removed
+
+    def repair(self) -> list[str]:
+        """Take out the images that are not as they were written, and count the others; return their keys.
+
+        Raises:
+            UserError: the file is too damaged for that.
+        """
+        keys = []
+        with self._transaction() as database:
+            database.execute("REINDEX")
+            for image_id, key, is_whole in Reader(database).examined():
+                if not is_whole:
+                    _delete(database, image_id)
+                    keys.append(key)
+            database.execute(
+                "INSERT OR REPLACE INTO sums SELECT 'images', COUNT(*), ifnull(SUM(checksum), 0) FROM images"
+            )
+            schema.seal(database, "cameras")
+        return keys
 
     def close(self) -> None:
         """Close the connections and let the next writer in."""
@@ -199,21 +267,56 @@ class Store:
             self._lock_file = None
 
 
+def no_gallery(folder: Path) -> UserError:
+    """Say that a folder is none, or has none."""
+    what = "no gallery there" if folder.exists() else "no such folder"
+    return UserError(f"{folder}: {what}; mend the path, or make a gallery with `python -m retrieval.ingest`")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+_CURES = {
+    sqlite3.SQLITE_FULL: "free some space, and try again",
+    sqlite3.SQLITE_IOERR: "free some space; if there is some, the disk fails: copy the folder to another one",
+    sqlite3.SQLITE_CANTOPEN: "mend the permissions of the folder and its files",
+    sqlite3.SQLITE_PERM: "mend the permissions of the folder and its files",
+    sqlite3.SQLITE_READONLY: "mend the permissions of the folder and its files",
+    sqlite3.SQLITE_AUTH: "mend the permissions of the folder and its files",
+    sqlite3.SQLITE_BUSY: "another process keeps it locked: wait for it to end, and try again",
+    sqlite3.SQLITE_LOCKED: "another process keeps it locked: wait for it to end, and try again",
+    sqlite3.SQLITE_PROTOCOL: "the file system has no locks: move the gallery to a local disk",
+    sqlite3.SQLITE_NOLFS: "the file system takes no files so large: move the gallery to another one",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory: end other programs, and try again",
+}
+"""What helps against faults that are not the file's own."""
+
+
 @contextmanager
 def _faults_told(path: Path) -> Iterator[None]:
     """Say what a user can do about a full disk or a damaged file."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise UserError(
-            f"{path}: {error}; nothing of this step was kept, and everything before it is. "
-            "Free some space or mend the permissions, and try again"
-        ) from error
     except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
             raise  # a mistake of ours
+        # Such as text that is no UTF-8: SQLite itself has noticed nothing, and gives no code.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in _CURES:
+            raise UserError(
+                f"{path}: {error}; a step that was under way was not kept, and everything before it is. "
+                f"{_CURES[code].capitalize()}"
+            ) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise UserError(
+                f"{path}: not a gallery's database ({error}); give another folder, or delete the file and "
+                "ingest the images again"
+            ) from error
         raise UserError(
-            f"{path}: not a gallery that can be read ({error}); ingest the images again into a new folder"
+            f"{path}: is damaged ({error}); `python -m retrieval.maintenance check --repair --gallery "
+            f"{path.parent}` takes out what is, or ingest the images again into a new folder"
         ) from error
 
 

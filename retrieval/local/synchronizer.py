@@ -1,9 +1,11 @@
 """Keeps what is derived from a gallery's database in line with it: memory, snapshot and index."""
 
+import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from retrieval.gallery.entries import GalleryModel
 from retrieval.local import snapshot
 from retrieval.local.approximate import ApproximateIndex
 from retrieval.local.centred_vectors import compared
+from retrieval.local.checksums import DamagedError
 from retrieval.local.index_policy import AUTO, IndexPolicy
 from retrieval.local.locks import SharedLock
 from retrieval.local.reader import CHUNK, Changes, Reader
@@ -24,11 +27,13 @@ from retrieval.local.vectors import Vectors
 from zoo.camera_means import CameraSums
 from zoo.errors import UserError
 
+_log = logging.getLogger(__name__)
+
 _PATIENCE = 30.0
 """Seconds in which somebody who reads has to meet a state that both the database and memory are in."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReadTransaction:
     """One state of a gallery: what is derived from the database, and the database itself."""
 
@@ -72,8 +77,11 @@ class Synchronizer:
         self._own = threading.local()
         self._builder: threading.Thread | None = None
         self._fault: UserError | None = None
+        self._repairing = threading.Lock()
+        self._anew: Derived | None = None
+        self._generation = 0
         self.derived = self._load()
-        self.catch_up()
+        self.catch_up(whole=True)
 
     @contextmanager
     def reading(self) -> Iterator[ReadTransaction]:
@@ -86,13 +94,17 @@ class Synchronizer:
         while True:
             with self._searching.reading(), self._store.reading() as reader:
                 derived = self.derived
-                if reader.state() == derived.state:
-                    self._own.transaction = ReadTransaction(derived, reader)
+                is_current = reader.state() == derived.state
+                if is_current:
+                    transaction = self._own.transaction = ReadTransaction(derived, reader)
                     try:
-                        yield self._own.transaction
+                        yield transaction
                     finally:
                         self._own.transaction = None
-                    return
+            if is_current:
+                if transaction.derived is not derived:
+                    self._replace(derived, transaction.derived)
+                return
             if time.monotonic() > give_up:
                 raise UserError(f"{self._folder}: changes faster than it can be read; ask again")
             self._await(derived)
@@ -106,6 +118,56 @@ class Synchronizer:
         # What another process has committed, or what was not taken in because that failed.
         self.catch_up()
 
+    def derive_anew(self, transaction: ReadTransaction) -> None:
+        """Go on with what the database itself holds, because a derived file was found to be damaged."""
+        with self._repairing:
+            # Made once for all who meet the damage.
+            if self._anew is None or self._anew.state != transaction.derived.state:
+                self._anew = self._derived_of(transaction.reader)
+            transaction.derived = self._anew
+
+    def _derived_of(self, reader: Reader) -> Derived:
+        """What is derived of the database alone."""
+        _log.warning("%s: a derived file is damaged and made anew of the database", self._folder)
+        derived = self._with_sums(Derived(Table(), Vectors(self._dimension)))
+        while True:
+            changes = reader.changes(derived.state, self._card)
+            derived = _with_changes(derived, changes)
+            if len(changes.rows) < CHUNK:
+                self._check(derived, reader, whole=True)
+                return derived
+
+    def _replace(self, damaged: Derived, derived: Derived) -> None:
+        """Let all searches look at `derived`, where they still look at damaged files."""
+        with self._updating:
+            if self.derived.vectors.path == damaged.vectors.path:
+                self._start_from(derived)
+                self.catch_up()
+            self._anew = None
+
+    def _start_anew(self) -> None:
+        """The same where nobody is reading."""
+        with self._store.reading() as reader:
+            self._start_from(self._derived_of(reader))
+
+    def _start_from(self, derived: Derived) -> None:
+        # An index that is being built is of other positions.
+        self._generation += 1
+        self._publish(derived)
+
+    def _check(self, derived: Derived, reader: Reader, whole: bool = False) -> None:
+        """Hold what is derived of a state to the numbers that the database keeps of just that state.
+
+        Args:
+            whole: the checksums as well, not only how many images there are.
+
+        Raises:
+            sqlite3.DatabaseError: rows of the database are missing or in the wrong place.
+        """
+        table, (count, checksum) = derived.table, reader.content()
+        if len(table) - table.dead != count or (whole and table.checksum != checksum):
+            raise sqlite3.DatabaseError("its images are not those that were written")
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Change the database inside, one thread at a time; afterwards, searches know of it."""
@@ -115,19 +177,30 @@ class Synchronizer:
             yield
             self.catch_up()
 
-    def catch_up(self) -> None:
-        """Bring what is derived to what the store holds."""
+    def catch_up(self, whole: bool = False) -> None:
+        """Bring what is derived to what the store holds; `whole` as in `_check`."""
         with self._updating:
             if not self._writable and len(self.derived.vectors.tail) >= self._policy.snapshot_rows:
                 self._adopt_snapshot()
-            while True:
-                with self._store.reading() as reader:
-                    changes = reader.changes(self.derived.state, self._card)
-                self._take_in(changes)
-                if self._writable:
-                    self._maintain()
-                if len(changes.rows) < CHUNK:
-                    break
+            more = True
+            while more:
+                try:
+                    more = self._take_in_changes(whole)
+                    if self._writable:
+                        self._maintain()
+                except DamagedError:
+                    self._start_anew()
+
+    def _take_in_changes(self, whole: bool) -> bool:
+        """Take in the next changes; return whether there may be more."""
+        with self._store.reading() as reader:
+            changes = reader.changes(self.derived.state, self._card)
+            derived, more = _with_changes(self.derived, changes), len(changes.rows) == CHUNK
+            if not more:
+                self._check(derived, reader, whole)
+        if derived is not self.derived:
+            self._show(derived)
+        return more
 
     def close(self) -> None:
         """Finish the index, and write down what is only in memory.
@@ -146,7 +219,9 @@ class Synchronizer:
                 and self._fault is None
                 and unsaved >= max(CHUNK, len(self.derived.table) // 100)
             ):
-                self._write_snapshot()
+                # Damage is met again at the next opening, and mended then.
+                with suppress(DamagedError):
+                    self._write_snapshot()
         if self._fault is not None:
             raise self._fault
 
@@ -161,7 +236,8 @@ class Synchronizer:
             with self._store.reading() as reader:
                 known = reader.knows(derived.state, last_key)
             if known and not spent:
-                return self._with_sums(derived)
+                with suppress(DamagedError):
+                    return self._with_sums(derived)
         return self._with_sums(Derived(Table(), Vectors(self._dimension)))
 
     def _with_sums(self, derived: Derived) -> Derived:
@@ -175,25 +251,6 @@ class Synchronizer:
             sums = sums.with_pictures(block[there], cameras[there])
         derived.vectors.release()
         return replace(derived, sums=sums)
-
-    def _take_in(self, changes: Changes) -> None:
-        derived = self.derived
-        if changes.state == derived.state:
-            return
-        table, vectors, sums = derived.table.without(changes.removed), derived.vectors, derived.sums
-        if sums is not None:
-            gone = derived.table.positions(changes.removed)
-            gone = gone[derived.table["alive"][gone]]
-            sums = sums.without_pictures(vectors.rows(gone), derived.table["camera"][gone])
-        if changes.rows:
-            vectors = vectors.with_rows(np.stack([row.embedding for row in changes.rows]))
-            table = table.with_rows(changes.rows)
-            if sums is not None:
-                sums = sums.with_pictures(
-                    vectors.rows(np.arange(len(derived.vectors), len(vectors))),
-                    table["camera"][len(derived.vectors) :],
-                )
-        self._show(Derived(table, vectors, derived.index, changes.state, sums))
 
     def _show(self, derived: Derived) -> None:
         """Let searches look at `derived`, whose index takes in what it lacks."""
@@ -260,23 +317,52 @@ class Synchronizer:
             rows: of the file.
             derived: the state just written, whose camera means the index keeps.
         """
-        assert derived.vectors.path is not None
+        generation = self._generation
         metric, means = self._card.metric, derived.means
-        stored = Vectors.read(self._dimension, derived.vectors.path, rows)
-        vectors = compared(stored, derived.table["camera"], means, metric)
+        vectors = compared(derived.vectors, derived.table["camera"], means, metric)
         try:
             index = ApproximateIndex.build(factory, vectors, rows, means)
             index.calibrate(vectors, rows, metric)
             with self._updating:
+                if self._generation != generation:
+                    return
                 newest, cameras = self.derived.vectors, self.derived.table["camera"]
                 index.extend(compared(newest, cameras, means, metric), len(newest))
                 self._show(replace(self.derived, index=index))
                 self._write_snapshot()
         except UserError as error:
             self._fault = error
+        except DamagedError:
+            with self._updating:
+                if self._generation == generation:
+                    self._start_anew()
         finally:
             self._builder = None
 
     def _write_snapshot(self) -> None:
         self._show(snapshot.write(self._folder, self._gallery_id, self.derived))
         self._stamp = snapshot.stamp(self._folder)
+
+
+def _with_changes(derived: Derived, changes: Changes) -> Derived:
+    """What is derived of a state, and what came after it; the index stays as it is.
+
+    Raises:
+        DamagedError: a vector that is needed for it is not what was written.
+    """
+    if changes.state == derived.state:
+        return derived
+    table, vectors, sums = derived.table.without(changes.removed), derived.vectors, derived.sums
+    if sums is not None:
+        gone = derived.table.positions(changes.removed)
+        gone = gone[derived.table["alive"][gone]]
+        sums = sums.without_pictures(vectors.rows(gone), derived.table["camera"][gone])
+    if changes.rows:
+        vectors = vectors.with_rows(np.stack([row.embedding for row in changes.rows]))
+        table = table.with_rows(changes.rows)
+        if sums is not None:
+            sums = sums.with_pictures(
+                vectors.rows(np.arange(len(derived.vectors), len(vectors))),
+                table["camera"][len(derived.vectors) :],
+            )
+    return Derived(table, vectors, derived.index, changes.state, sums)

@@ -24,6 +24,7 @@ COLUMNS: dict[str, tuple[type, float]] = {
     "time": (np.float64, np.nan),
     "latitude": (np.float64, np.nan),
     "longitude": (np.float64, np.nan),
+    "checksum": (np.int64, 0),
 }
 """Name -> number type, and what stands for a value that is not known."""
 
@@ -68,6 +69,11 @@ class Table:
         """A column [N], without a copy."""
         return self._columns[name][: self._rows]
 
+    @property
+    def checksum(self) -> int:
+        """The sum of the checksums of the rows that are alive."""
+        return int(self["checksum"][self["alive"]].sum())
+
     def key(self, position: int) -> str:
         """The name of a row."""
         return self._keys[position]
@@ -93,6 +99,8 @@ class Table:
             missing = COLUMNS[name][1]
             values = [row.values[place] for row in rows]
             columns[name][start:count] = [missing if value is None else value for value in values]
+        # What a taking in that did not end well left there goes.
+        del self._keys[start:]
         self._keys.extend(row.key for row in rows)
         return Table(columns, self._keys, count, self.dead)
 

@@ -131,7 +131,9 @@ def test_user_faults(tmp_path: Path, images: Path, bundle: Path, gallery_folder:
     new = tmp_path / "g"
     assert "no such folder" in error("--images", tmp_path / "x", "--gallery", new, "--encoder", bundle)
     assert "no images found" in error("--images", tmp_path, "--gallery", new, "--encoder", bundle)
-    assert "name one with --encoder" in error("--images", pictures, "--gallery", new)
+    assert "no such folder; mend the path, or name a new gallery's encoder with --encoder" in error(
+        "--images", pictures, "--gallery", new
+    )
     assert "no bundle there" in error("--images", pictures, "--gallery", new, "--encoder", tmp_path / "b")
     assert "--fps 0" in error("--images", pictures, "--gallery", new, "--encoder", bundle, "--fps", 0)
     assert not new.exists()

@@ -119,4 +119,4 @@ def test_user_faults(gallery_folder: Path, query: Path, images: Path, tmp_path: 
     assert "no colour is named 'pink'" in error(*base, query, "--color", "pink")
     assert "k is -1" in error(*base, query, "-k", "-1")
     assert "not a time" in error(*base, query, "--after", "noon")
-    assert "no encoder is recorded" in error("--gallery", tmp_path / "g", "--query", query)
+    assert "no such folder; mend the path" in error("--gallery", tmp_path / "g", "--query", query)

@@ -37,6 +37,7 @@ def test_no_read_waits_for_a_change(tmp_path: Path) -> None:
 
         def change() -> None:
             with gallery.synchronizer.changing(), gallery._store._transaction() as database:
+                database.execute("INSERT INTO removals (id) SELECT id FROM images WHERE key = '3'")
                 database.execute("DELETE FROM images WHERE key = '3'")
                 entered.set()
                 assert leave.wait(GUARD)

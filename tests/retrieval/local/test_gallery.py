@@ -241,14 +241,16 @@ def test_second_writer_is_told_and_readers_are_let_in(tmp_path: Path) -> None:
 
 
 def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no gallery there"):
+    with pytest.raises(UserError, match="no such folder"):
         open_gallery(tmp_path / "absent")
+    with pytest.raises(UserError, match="no gallery there"):
+        open_gallery(tmp_path)
     assert not (tmp_path / "absent").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file"):
         open_gallery(tmp_path / "file", model=model(), writable=True)
     (tmp_path / "gallery.sqlite").write_bytes(b"this is no database" * 100)
-    with pytest.raises(UserError, match="not a gallery"):
+    with pytest.raises(UserError, match="not a gallery's database"):
         open_gallery(tmp_path)
     with pytest.raises(UserError, match="below: no gallery can be written there"):
         open_gallery(tmp_path / "file" / "below", model=model(), writable=True)
@@ -262,7 +264,7 @@ def test_damaged_pages_are_named(tmp_path: Path) -> None:
     # The first page holds the schema: the file still opens.
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"gallery\.sqlite: not a gallery .*ingest the images again"):
+    with pytest.raises(UserError, match=r"gallery\.sqlite: is damaged .*ingest the images again"):
         open_gallery(tmp_path)
 
 

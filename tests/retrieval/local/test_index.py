@@ -14,6 +14,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.local.index_policy import IndexPolicy, check_index
+from retrieval.local.schema import seal
 from retrieval.local.store import Store
 from zoo.card import Card
 from zoo.errors import UserError
@@ -140,6 +141,7 @@ def test_snapshot_that_does_not_fit_is_not_used(indexed, tmp_path: Path, damage:
         database = sqlite3.connect(folder / "gallery.sqlite")
         with database:
             database.execute("UPDATE meta SET value = 'another' WHERE name = 'gallery_id'")
+            seal(database, "meta")
             database.execute("DELETE FROM images WHERE id > 9000")
         database.close()
     else:
@@ -197,6 +199,11 @@ def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
     with database:
         for column in ("color_confidence", "type_confidence", "track_id", "latitude", "longitude"):
             database.execute(f"ALTER TABLE images DROP COLUMN {column}")
+        for trigger in ("images_in", "images_out"):
+            database.execute(f"DROP TRIGGER {trigger}")
+        for table in ("images", "pictures"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+        database.execute("DROP TABLE sums")
         for side in ("left", "top", "right", "bottom"):
             database.execute(f"ALTER TABLE images DROP COLUMN box_{side}")
         database.execute("DELETE FROM meta WHERE name = 'gallery_id'")
@@ -209,9 +216,9 @@ def test_file_of_version_1_is_upgraded_once(tmp_path: Path) -> None:
     with open_gallery(tmp_path) as upgraded:
         assert upgraded.search(np.zeros(DIMENSION, np.float32), 0) == expected
     store = Store(tmp_path, writable=True)
-    store._writer.execute("PRAGMA user_version = 3")
+    store._writer.execute("PRAGMA user_version = 4")
     store.close()
-    with pytest.raises(UserError, match=r"version 3.*update the program"):
+    with pytest.raises(UserError, match=r"version 4.*update the program"):
         open_gallery(tmp_path)
 
 

@@ -1,0 +1,36 @@
+"""Fault injection: every run draws new faults and prints its seed, which brings the same ones again.
+
+`make test` draws a few of each kind. `make test-slow` draws for an hour, or as long as
+`--adversary-minutes` says; `--adversary-seed` repeats a run.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+Trials = Callable[[int], Iterator[random.Random]]
+
+
+@pytest.fixture(params=["few", pytest.param("many", marks=[pytest.mark.slow, pytest.mark.timeout(0)])])
+def trials(request: pytest.FixtureRequest) -> Trials:
+    """Sources of chance, one a trial: so many as asked for, or in the slow run as many as time allows."""
+    seed = request.config.getoption("--adversary-seed")
+    minutes = request.config.getoption("--adversary-minutes")
+    names = {
+        item.originalname
+        for item in request.session.items
+        if "trials" in getattr(item, "fixturenames", ()) and item.get_closest_marker("slow")
+    }
+
+    def drawn(few: int) -> Iterator[random.Random]:
+        end = time.monotonic() + 60 * minutes / max(1, len(names))
+        number = 0
+        while number < few or (request.param == "many" and time.monotonic() < end):
+            # What pytest shows of a test that fails.
+            print(f"--adversary-seed {seed}, trial {number}")
+            yield random.Random(f"{seed}/{request.node.originalname}/{number}")
+            number += 1
+
+    return drawn
