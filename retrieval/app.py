@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from retrieval.centring import add_centring, warn_of_traffic
+from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
@@ -22,6 +23,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.limits import LOOPBACK, Limits
 from retrieval.service.prometheus import Measured, Metrics
 from retrieval.service.rates import RateLimit, Rates
+from retrieval.sources.detector import Detector
 from retrieval.sources.folder import list_images
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
@@ -39,6 +41,7 @@ def build_app(
     rates: Rates | None,
     audit: Audit,
     host: str,
+    detector: Detector | None = None,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -52,7 +55,7 @@ def build_app(
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     metrics = Metrics(searcher.gallery)
-    add_rest(app, searcher, metrics, audit)
+    add_rest(app, searcher, metrics, audit, detector)
     page = build_page(AuditedSearcher(searcher, metrics, audit), examples)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
@@ -190,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add and remove over REST; no other process can write to the gallery meanwhile",
     )
+    add_detector(parser.add_argument_group("of whole scenes in a query"))
     add_centring(parser)
     parser.add_argument(
         "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
@@ -209,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.rate < 0 or not math.isfinite(args.rate):
         raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
     rates = Rates(args.rate) if keys is not None and args.rate else None
+    detector = open_detector(args)
     audit = Audit(args.audit)
     with (
         listen(args.host, args.port, keys is not None) as server,
@@ -224,7 +229,8 @@ def main(argv: list[str] | None = None) -> int:
             ) as gallery:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                app = build_app(Searcher(gallery, encoder), examples, keys, rates, audit, args.host)
+                searcher = Searcher(gallery, encoder)
+                app = build_app(searcher, examples, keys, rates, audit, args.host, detector)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

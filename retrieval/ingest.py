@@ -10,14 +10,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from retrieval.centring import add_centring, warn_of_traffic
+from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time, parse_zone
 from retrieval.sources.cameras import find_cameras
-from retrieval.sources.detector import VEHICLES, Detector
 from retrieval.sources.folder import Walk, lines_of, walk_images
 from retrieval.sources.image_list import read_image_list
 from retrieval.sources.manifest import COLUMNS, read_manifest
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
+from retrieval.sources.scenes import cut_scenes
 from retrieval.sources.source import Source
 from retrieval.sources.streams import is_stream, without_secrets
 from retrieval.sources.video import Shot, read_video
@@ -53,18 +54,23 @@ def open_sources(args: argparse.Namespace) -> Given:
     Raises:
         UserError: it is not there, cannot be read, or is empty.
     """
+    detector = open_detector(args)
+    if args.video is not None:
+        return Given(read_video(args.video, _shot(args), detector), None, *_named(args.video))
+    walk = Walk()
+    found: Iterable[Source]
     if args.images is not None:
         walk = walk_images(args.images)
-        return Given(walk.files, len(walk.files), str(args.images), args.images, walk)
-    if args.manifest is not None:
-        found = read_manifest(args.manifest)
-        return Given(found, len(found), str(args.manifest), args.manifest.parent)
-    if args.video is not None:
-        detector = None
-        if args.detector is not None:
-            detector = Detector(args.detector, _classes(args.detector_classes), args.detector_confidence)
-        return Given(read_video(args.video, _shot(args), detector), None, *_named(args.video))
-    return Given(read_image_list(sys.stdin, Path(".")), None, "standard input", Path("."))
+        found, total, name, folder = walk.files, len(walk.files), str(args.images), args.images
+    elif args.manifest is not None:
+        rows = read_manifest(args.manifest)
+        found, total, name, folder = rows, len(rows), str(args.manifest), args.manifest.parent
+    else:
+        found, total = read_image_list(sys.stdin, Path(".")), None
+        name, folder = "standard input", Path(".")
+    if detector is not None:
+        found, total = cut_scenes(found, detector), None
+    return Given(found, total, name, folder, walk)
 
 
 def _shot(args: argparse.Namespace) -> Shot:
@@ -85,18 +91,6 @@ def _named(video: str) -> tuple[str, Path]:
         return without_secrets(video), Path(".")
     path = Path(video)
     return video, path if path.is_dir() else path.parent
-
-
-def _classes(text: str) -> tuple[int, ...]:
-    try:
-        classes = tuple(int(part) for part in text.split(","))
-        if min(classes) < 0:
-            raise ValueError
-    except ValueError:
-        raise UserError(
-            f"--detector-classes {text}: numbers from 0, with commas between, are expected"
-        ) from None
-    return classes
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -176,21 +170,8 @@ def build_parser() -> argparse.ArgumentParser:
     video.add_argument(
         "--hardware", metavar="NAME", help="a device that decodes, such as cuda or vaapi, where there is one"
     )
-    video.add_argument(
-        "--detector",
-        type=Path,
-        metavar="ONNX",
-        help="finds vehicles in the frames; of the form that YOLOv8 is exported to (default: whole frames)",
-    )
-    video.add_argument(
-        "--detector-classes",
-        default=",".join(map(str, VEHICLES)),
-        metavar="N,N",
-        help="that are vehicles (default: %(default)s, COCO's car, bus and truck)",
-    )
-    video.add_argument(
-        "--detector-confidence", type=float, default=0.4, metavar="P", help="least score (default: 0.4)"
-    )
+    scenes = parser.add_argument_group("of whole scenes, in pictures and videos")
+    add_detector(scenes)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser
 
@@ -203,8 +184,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    if not args.rate > 0 or not 0 <= args.detector_confidence <= 1:
-        raise UserError("--rate has to be more than 0, and --detector-confidence lies between 0 and 1")
+    if not args.rate > 0:
+        raise UserError(f"--rate {args.rate:g}: --rate has to be more than 0")
     given = open_sources(args)
     cameras = find_cameras(given.folder)
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)

@@ -19,6 +19,8 @@ ZOO_LEAVES = frozenset(
         "command_line",
         "errors",
         "files",
+        "hub.cache",
+        "hub.remote",
         "labels",
         "line_chart",
         "preprocess",

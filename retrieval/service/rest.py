@@ -12,17 +12,21 @@ from retrieval.service.audit import Audit
 from retrieval.service.changes import add_change_routes
 from retrieval.service.compare import add_compare_route
 from retrieval.service.conditions import refuse_unknown_fields
+from retrieval.service.detect import add_detect_route, box_finder
 from retrieval.service.downloads import add_download_route
 from retrieval.service.entries import add_entry_routes
 from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
 from retrieval.service.search import add_search_routes
+from retrieval.sources.detector import Detector
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
 
-def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+def add_rest(
+    app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit, detector: Detector | None = None
+) -> None:
     """Add all routes, and what their errors turn into."""
     app.include_router(_supervision(searcher, metrics))
     # `Access` asks for the key, before anything of a request is read; this describes it.
@@ -32,7 +36,8 @@ def add_rest(app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit) -
         dependencies=[Depends(bearer), Depends(refuse_unknown_fields)],
         responses=EVERYWHERE,
     )
-    add_search_routes(router, searcher, metrics, audit)
+    add_search_routes(router, searcher, metrics, audit, box_finder(detector))
+    add_detect_route(router, detector)
     add_compare_route(router, searcher, audit)
     add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)

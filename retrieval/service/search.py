@@ -1,12 +1,12 @@
 """Searching over REST: by images, by an image that the gallery has, and what plain words ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
 
-from retrieval.gallery.entries import Result
+from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Group, Searcher
@@ -68,8 +68,14 @@ def search_options(
     return SearchOptions(k, Feedback(tuple(like or ()), tuple(unlike or ())), rerank, group, query_camera)
 
 
-def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
-    """Add the routes that answer from `searcher`."""
+def add_search_routes(
+    router: APIRouter,
+    searcher: Searcher,
+    metrics: Metrics,
+    audit: Audit,
+    detected_box: Callable[[InputImage, int], Box],
+) -> None:
+    """Add the routes that answer from `searcher`; `detected_box` gives a scene's vehicle by its number."""
     card = searcher.gallery.model.card
     in_form = Depends(conditions(Form, card))
     in_address = Depends(conditions(Query, card))
@@ -88,17 +94,24 @@ def add_search_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, a
             str | None,
             Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle in the one image, in pixels, upright"),
         ] = None,
+        detected: Annotated[
+            int | None,
+            Form(description="in the box's place: the number, from 1, of what `/api/detect` finds", ge=1),
+        ] = None,
         asked: SearchOptions = Depends(search_options),  # noqa: B008
         filters: Filters = in_form,
     ) -> dict[str, Any]:
         """Find the vehicle of an image; every filter that is given has to be met."""
         area = box_of(box)
-        if area is not None and len(image) > 1:
+        if area is not None and detected is not None:
+            raise HTTPException(422, "`box` and `detected` both say which vehicle; leave one out")
+        if len(image) > 1 and (area is not None or detected is not None):
             raise HTTPException(422, "a box is one of a single image; cut the others out before")
+        queries = []
         # One after the other, so that one at a time is decoded.
-        queries = [
-            searcher.encode(crop(InputImage(upload.file.read(MAX_BYTES + 1)), area)) for upload in image
-        ]
+        for upload in image:
+            given = InputImage(upload.file.read(MAX_BYTES + 1))
+            queries.append(searcher.encode(crop(given, detected_box(given, detected) if detected else area)))
         results = searcher.search(queries, asked.k, filters, **asked.refinement)
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)

@@ -14,6 +14,7 @@ from retrieval.sources.crop import clip, crop
 from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, Source, display_picture
+from retrieval.sources.type_prior import with_prior
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
@@ -53,6 +54,7 @@ class _NewImage:
         image: what to encode.
         digest: of the source.
         picture: the JPEG to show.
+        label, score: a detector's class and how sure it is.
     """
 
     key: str
@@ -61,6 +63,8 @@ class _NewImage:
     image: InputImage
     digest: str
     picture: bytes
+    label: str
+    score: float
 
 
 def add_images(
@@ -123,7 +127,7 @@ def ingest(
 
     for batch, predictions in read_ahead(batches, encode, threads=1, depth=1 if is_live else _BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
-        summary.added += gallery.add(_entries(batch, predictions, fps, summary.bad))
+        summary.added += gallery.add(_entries(batch, predictions, fps, encoder.card.types, summary.bad))
         for _ in batch:
             advance()
     summary.seconds = round(time.monotonic() - started, 3)
@@ -153,7 +157,8 @@ def _new_images(
             height, width = loaded.image.pixels.shape[:2]
             facts = replace(facts, box=clip(loaded.box, width, height))
         picture = display_picture(image)
-        return _NewImage(key, source.origin, facts, image.at_size(size), loaded.digest, picture)
+        small = image.at_size(size)
+        return _NewImage(key, source.origin, facts, small, loaded.digest, picture, loaded.label, loaded.score)
 
     asked = _with_known(sources, gallery, batch_size)
     for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size - 1):
@@ -216,7 +221,11 @@ def _is_text(name: str) -> bool:
 
 
 def _entries(
-    batch: list[_NewImage], predictions: Predictions, fps: float, bad: dict[str, str]
+    batch: list[_NewImage],
+    predictions: Predictions,
+    fps: float,
+    types: tuple[str, ...],
+    bad: dict[str, str],
 ) -> list[Entry]:
     """Make entries of encoded images; what the encoder refused goes into `bad`."""
     entries = []
@@ -230,7 +239,7 @@ def _entries(
                 key=new.key,
                 embedding=predictions.embedding[row],
                 color_probs=predictions.color_probs[row],
-                type_probs=predictions.type_probs[row],
+                type_probs=with_prior(predictions.type_probs[row], types, new.label, new.score),
                 picture=new.picture,
                 source=new.origin,
                 digest=new.digest,

@@ -65,11 +65,14 @@ class Loaded:
         image: the image, or the scene that it is a part of.
         digest: tells whether the source is still what the gallery has.
         box: which part of the scene; None for the whole image.
+        label, score: what a detector calls it, and how sure it is; empty where none was asked.
     """
 
     image: InputImage
     digest: str
     box: Box | None = None
+    label: str = ""
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,29 @@ class ImageFile:
         assert image.data is not None
         box = None if self.facts is None else self.facts.box
         return Loaded(image, digest(image.data, self.facts), box)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels at hand: a frame of a video, or what was cut out of a scene; see `Loaded` for the rest."""
+
+    key: str
+    facts: Facts
+    image: InputImage
+    origin: str
+    root: str
+    label: str = ""
+    score: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The scene and the place in it."""
+        return self.image.name
+
+    def load(self) -> Loaded:
+        """Give the pixels; the digest is of them and of what is known."""
+        found = digest(self.image.pixels.tobytes(), self.facts)
+        return Loaded(self.image, found, None, self.label, self.score)
 
 
 @dataclass(frozen=True)

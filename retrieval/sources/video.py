@@ -11,7 +11,7 @@ from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
 from retrieval.sources.detector import Detector
-from retrieval.sources.source import Loaded, Source, Unusable, digest
+from retrieval.sources.source import Picture, Source, Unusable
 from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
@@ -63,30 +63,6 @@ class Film:
     def facts(self, frame: VideoFrame, shot: Shot) -> Facts:
         """What is known of a frame."""
         return Facts(camera=shot.camera, time=round(self.start + frame.time, 3))
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A frame, or what was cut out of one."""
-
-    key: str
-    facts: Facts
-    image: InputImage
-    root: str = ""
-
-    @property
-    def name(self) -> str:
-        """The video and the time in it."""
-        return self.image.name
-
-    @property
-    def origin(self) -> str:
-        """The whole path of the video and the time in it."""
-        return self.image.name
-
-    def load(self) -> Loaded:
-        """Give the pixels; the digest is of them and of what is known."""
-        return Loaded(self.image, digest(self.image.pixels.tobytes(), self.facts))
 
 
 def read_video(address: str | Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
@@ -157,12 +133,14 @@ def _decoded(container: Any, rate: float) -> Iterator[VideoFrame | Fault]:
         yield from decode(container, rate)
 
 
-def _vehicles(film: Film, frame: VideoFrame, shot: Shot, detector: Detector | None) -> Iterator[Frame]:
+def _vehicles(film: Film, frame: VideoFrame, shot: Shot, detector: Detector | None) -> Iterator[Picture]:
     key, facts = film.moment(frame.time), film.facts(frame, shot)
-    image = InputImage.from_pixels(frame.pixels, f"{film.root} at {frame.time:.3f} s")
+    origin = f"{film.root} at {frame.time:.3f} s"
+    image = InputImage.from_pixels(frame.pixels, origin)
     if detector is None:
-        yield Frame(key, facts, image, film.root)
+        yield Picture(key, facts, image, origin, film.root)
         return
-    for box in detector.find(image.pixels):
-        suffix = ",".join(f"{side:g}" for side in box)
-        yield Frame(f"{key}/{suffix}", replace(facts, box=box), crop(image, box), film.root)
+    for found in detector.find(image.pixels):
+        suffix = ",".join(f"{side:g}" for side in found.box)
+        cut, about = crop(image, found.box), replace(facts, box=found.box)
+        yield Picture(f"{key}/{suffix}", about, cut, origin, film.root, found.label, found.score)

@@ -8,19 +8,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from retrieval.galleries import open_gallery
-from retrieval.sources.detector import Detector, suppress
 from retrieval.sources.manifest import read_manifest
 from retrieval.sources.video import Shot, read_video
 from serving.encoders.encoder import Encoder
 from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.sources.detectors import write_detector
 from tests.retrieval.test_ingest import run
 from zoo.errors import UserError
 
@@ -125,36 +123,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_detector(path: Path) -> Path:
-    """Three boxes of fixed places, whose scores are ten times the mean of the red plane."""
-    boxes = np.array([[80, 80, 96, 96], [82, 80, 96, 96], [250, 80, 20, 20]], np.float32).T[None]
-    weights = np.zeros((1, 6, 3), np.float32)
-    weights[0, 5] = [10, 9, 1]  # the third one stays below every confidence
-    graph = helper.make_graph(
-        [
-            helper.make_node("Slice", ["images", "zero", "one", "axis"], ["red"]),
-            helper.make_node("ReduceMean", ["red"], ["mean"], keepdims=0),
-            helper.make_node("Mul", ["weights", "mean"], ["scores"]),
-            helper.make_node("Slice", ["scores", "four", "six", "axis"], ["wanted"]),
-            helper.make_node("Concat", ["boxes", "wanted"], ["output0"], axis=1),
-        ],
-        "detector",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 160, 320])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 6, 3])],
-        [
-            numpy_helper.from_array(boxes, "boxes"),
-            numpy_helper.from_array(weights, "weights"),
-            *(
-                numpy_helper.from_array(np.array([value], np.int64), name)
-                for name, value in (("zero", 0), ("one", 1), ("axis", 1), ("four", 4), ("six", 6))
-            ),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, str(path))
-    return path
-
-
 def test_frames_go_in_at_a_rate(tmp_path: Path, film: Path, bundle: Path, encoder: Encoder, capsys) -> None:
     arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
     options = ("--rate", 2, "--camera", 7, "--start", "8:00")
@@ -193,22 +161,6 @@ def test_boxes_of_a_detector_go_in(
     assert (summary["known"], summary["added"]) == (2, 0)
 
 
-def test_scene_is_made_to_fit_the_detector_and_boxes_back(tmp_path: Path) -> None:
-    detector = Detector(write_detector(tmp_path / "detector.onnx"), classes=(1,), confidence=0.01)
-    # Twice as large, and taller than the model's form, so that there is gray at the sides.
-    scene = np.zeros((640, 640, 3), np.uint8)
-    scene[:, :, 0] = 255
-    first, *_ = detector.find(scene)
-    # 160/640 of the size, 80 columns of gray to the left: (32 - 80) * 4 is cut off at 0.
-    assert first == (0, 128, 192, 512)
-
-
-def test_one_box_a_vehicle() -> None:
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [6, 0, 16, 10], [0, 0, 10, 10]], float)
-    assert suppress(boxes, np.array([0.5, 0.9, 0.3, 0.9]), 0.5) == [1, 2]
-    assert suppress(boxes[:0], np.zeros(0), 0.5) == []
-
-
 def test_damaged_video_keeps_what_came_before(tmp_path: Path, film: Path) -> None:
     cut = tmp_path / "cut.avi"
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
@@ -229,8 +181,11 @@ def test_user_faults(tmp_path: Path, film: Path, bundle: Path, capsys) -> None:
         (("--video", film, "--rate", "0"), "--rate has to be more than 0"),
         (("--video", film, "--detector", tmp_path / "none.onnx"), "no such detector"),
         (("--video", film, "--detector", text), "not an ONNX model"),
-        (("--video", film, "--detector", bundle / "model.onnx"), "as YOLOv8 is exported"),
-        (("--video", film, "--detector", text, "--detector-classes", "car"), "numbers from 0"),
+        (
+            ("--video", film, "--detector", bundle / "model.onnx"),
+            "not a detector of a form",
+        ),
+        (("--video", film, "--detector", "yolox-nan"), "no such detector"),
     ):
         code, _, stderr = run(capsys, *given, *arguments)
         assert (code, message in stderr) == (2, True), stderr

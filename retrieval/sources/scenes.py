@@ -1,0 +1,46 @@
+"""Vehicles cut out of pictures that show whole scenes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from retrieval.gallery.entries import Facts
+from retrieval.sources.crop import crop
+from retrieval.sources.detector import Detector
+from retrieval.sources.source import Picture, Source, Unusable
+from serving.encoders.image import InputImage
+from zoo.preprocess import ImageError
+
+_CROP_SIDE = 256
+"""A picture whose longer side has no more pixels was cut out by somebody before."""
+
+_FILLS = 0.5
+"""Part of a picture that a vehicle fills where the picture is of that vehicle alone."""
+
+
+def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source]:
+    """Put the vehicles that a detector finds in the place of each scene.
+
+    What has a box already, is small, or shows one vehicle that fills it, stays as it is.
+    """
+    for source in sources:
+        if source.facts is not None and source.facts.box is not None:
+            yield source
+            continue
+        try:
+            image = source.load().image
+            height, width = image.pixels.shape[:2]
+        except ImageError:
+            yield source
+            continue
+        found = [] if max(height, width) <= _CROP_SIDE else detector.find(image.pixels)
+        areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
+        if max(height, width) <= _CROP_SIDE or max(areas, default=0) >= _FILLS * height * width:
+            yield source
+        elif not found:
+            yield Unusable(source.key, f"{source.name}: the detector finds no vehicle in it")
+        for each in found if max(areas, default=0) < _FILLS * height * width else ():
+            suffix = ",".join(f"{side:g}" for side in each.box)
+            cut = crop(InputImage.from_pixels(image.pixels, f"{source.name} at {suffix}"), each.box)
+            facts = replace(source.facts or Facts(), box=each.box)
+            origin = f"{source.origin} at {suffix}"
+            yield Picture(f"{source.key}#{suffix}", facts, cut, origin, source.root, each.label, each.score)
