@@ -17,6 +17,7 @@ from retrieval.sources.cameras import find_cameras
 from retrieval.sources.folder import Walk, lines_of, walk_images
 from retrieval.sources.image_list import read_image_list
 from retrieval.sources.manifest import COLUMNS, read_manifest
+from retrieval.sources.passes import CROPS
 from retrieval.sources.pipeline import BATCH_SIZE, ingest
 from retrieval.sources.scenes import cut_scenes
 from retrieval.sources.source import Source
@@ -55,8 +56,9 @@ def open_sources(args: argparse.Namespace) -> Given:
         UserError: it is not there, cannot be read, or is empty.
     """
     detector = open_detector(args)
+    crops = args.crops if args.per == "pass" and detector is not None else 0
     if args.video is not None:
-        return Given(read_video(args.video, _shot(args), detector), None, *_named(args.video))
+        return Given(read_video(args.video, _shot(args), detector, crops), None, *_named(args.video))
     walk = Walk()
     found: Iterable[Source]
     if args.images is not None:
@@ -154,7 +156,18 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery's folder, or here)",
     )
     video = parser.add_argument_group("of a video")
-    video.add_argument("--rate", type=float, default=1.0, help="frames a second to look at (default: 1)")
+    video.add_argument(
+        "--rate", type=float, help="frames a second to look at (default: 1; where passes are followed, 5)"
+    )
+    video.add_argument(
+        "--per",
+        choices=("pass", "image"),
+        default="pass",
+        help="with --detector, an entry for each time that a vehicle passes, or for each box (default: pass)",
+    )
+    video.add_argument(
+        "--crops", type=int, default=CROPS, metavar="K", help="that a pass is made of (default: %(default)s)"
+    )
     video.add_argument("--camera", type=int, help="whose it is")
     video.add_argument("--start", metavar="TIME", help="of its first frame (default: 0)")
     video.add_argument(
@@ -184,6 +197,10 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: at least 1")
+    if args.rate is None:
+        args.rate = 5.0 if args.detector is not None and args.per == "pass" else 1.0
+    if args.crops < 1:
+        raise UserError(f"--crops {args.crops}: at least 1")
     if not args.rate > 0:
         raise UserError(f"--rate {args.rate:g}: --rate has to be more than 0")
     given = open_sources(args)

@@ -204,14 +204,20 @@ class Searcher:
 
 
 def best_of_each(results: Sequence[Result], group: Group) -> list[Result]:
-    """The nearest of each vehicle or track, in order; an image of no known one stands for itself."""
-    seen: set[int] = set()
+    """The nearest of each vehicle or track, in order; an image of no known one stands for itself.
+
+    A track is one camera's: many trackers count from 1 at each.
+    """
+    seen: set[tuple[int | None, int]] = set()
     kept = []
     for result in results:
-        name = result.vehicle_id if group == "vehicle" else result.track_id
-        if name is None or name not in seen:
+        number = result.vehicle_id if group == "vehicle" else result.track_id
+        if number is None:
             kept.append(result)
-        if name is not None:
+            continue
+        name = (None if group == "vehicle" else result.camera, number)
+        if name not in seen:
+            kept.append(result)
             seen.add(name)
     return kept
 

@@ -93,8 +93,8 @@ class Detector:
             self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own kinds of errors share no base of theirs
             raise UserError(f"{path}: not an ONNX model that can be run ({error})") from error
-        self._name, self._confidence, self._overlap = str(name), confidence, overlap
-        self.min_size = min_size
+        self._name, self._overlap = str(name), overlap
+        self.confidence, self.min_size = confidence, min_size
         self._height, self._width, self._form = self._recognised()
         self._labels = self._named_classes()
         self._classes = self._chosen(classes)
@@ -152,8 +152,8 @@ class Detector:
             chosen.append(number)
         return chosen
 
-    def find(self, image: np.ndarray) -> list[Detection]:
-        """Vehicles in uint8 [H, W, 3] RGB, the most certain first.
+    def find(self, image: np.ndarray, least: float | None = None) -> list[Detection]:
+        """Vehicles in uint8 [H, W, 3] RGB, the most certain first; `least` in the place of `confidence`.
 
         Raises:
             UserError: the model fails.
@@ -165,7 +165,7 @@ class Detector:
         except Exception as error:  # onnxruntime's own kinds of errors share no base of theirs
             raise UserError(f"{self._name}: failed on an image ({error}); try another detector") from error
         boxes, scores, classes = self._form.read(output[0])
-        wanted = (scores >= self._confidence) & np.isfinite(boxes).all(axis=1)
+        wanted = (scores >= (self.confidence if least is None else least)) & np.isfinite(boxes).all(axis=1)
         if self._classes is not None:
             wanted &= np.isin(classes, self._classes)
         boxes, scores, classes = boxes[wanted], scores[wanted], classes[wanted]

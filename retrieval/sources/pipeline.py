@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 
+import numpy as np
+
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Entry, Facts, Origin
 from retrieval.sources.crop import clip, crop
 from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import ImageFile, Source, display_picture
+from retrieval.sources.source import ImageFile, Source, View, display_picture
 from retrieval.sources.type_prior import with_prior
 from serving.encoders.encoder import Encoder
-from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from zoo.labels import parse_veri_name
 from zoo.preprocess import ImageError
@@ -51,7 +52,7 @@ class _NewImage:
     Attributes:
         key: its name in the gallery.
         origin, facts: of its source.
-        image: what to encode.
+        views: what to encode, as one vector.
         digest: of the source.
         picture: the JPEG to show.
         label, score: a detector's class and how sure it is.
@@ -60,7 +61,7 @@ class _NewImage:
     key: str
     origin: str
     facts: Facts | None
-    image: InputImage
+    views: tuple[View, ...]
     digest: str
     picture: bytes
     label: str
@@ -120,10 +121,10 @@ def ingest(
     summary = Summary()
     batch_size = 1 if is_live else batch_size
     new = _new_images(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
-    batches = iter(lambda: list(islice(new, batch_size)), [])
+    batches = _batches(new, batch_size)
 
     def encode(batch: list[_NewImage]) -> Predictions:
-        return encoder.encode([new.image for new in batch])
+        return encoder.encode([view.image for new in batch for view in new.views])
 
     for batch, predictions in read_ahead(batches, encode, threads=1, depth=1 if is_live else _BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
@@ -157,7 +158,9 @@ def _new_images(
             height, width = loaded.image.pixels.shape[:2]
             facts = replace(facts, box=clip(loaded.box, width, height))
         picture = display_picture(image)
-        small = image.at_size(size)
+        small = tuple(
+            View(each.image.at_size(size), each.weight) for each in loaded.views or (View(image, 1.0),)
+        )
         return _NewImage(key, source.origin, facts, small, loaded.digest, picture, loaded.label, loaded.score)
 
     asked = _with_known(sources, gallery, batch_size)
@@ -171,6 +174,20 @@ def _new_images(
             advance()
         else:
             yield result
+
+
+def _batches(new: Iterator[_NewImage], size: int) -> Iterator[list[_NewImage]]:
+    """Take together what has about `size` images to encode."""
+    batch: list[_NewImage] = []
+    count = 0
+    for each in new:
+        batch.append(each)
+        count += len(each.views)
+        if count >= size:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
 
 
 def _with_known(
@@ -229,17 +246,24 @@ def _entries(
 ) -> list[Entry]:
     """Make entries of encoded images; what the encoder refused goes into `bad`."""
     entries = []
-    for row, new in enumerate(batch):
-        if row in predictions.errors:
-            bad[new.key] = predictions.errors[row]
+    first = 0
+    for new in batch:
+        rows, first = range(first, first + len(new.views)), first + len(new.views)
+        weights = {row: view.weight for row, view in zip(rows, new.views, strict=True)}
+        good = [row for row in rows if row not in predictions.errors]
+        if not good:
+            bad[new.key] = predictions.errors[rows[0]]
             continue
         facts = new.facts or _facts_from_name(new.key, fps)
+        weight = np.array([weights[row] for row in good])
         entries.append(
             Entry(
                 key=new.key,
-                embedding=predictions.embedding[row],
-                color_probs=predictions.color_probs[row],
-                type_probs=with_prior(predictions.type_probs[row], types, new.label, new.score),
+                embedding=_pooled(predictions.embedding[good], weight),
+                color_probs=_pooled(predictions.color_probs[good], weight),
+                type_probs=with_prior(
+                    _pooled(predictions.type_probs[good], weight), types, new.label, new.score
+                ),
                 picture=new.picture,
                 source=new.origin,
                 digest=new.digest,
@@ -247,6 +271,14 @@ def _entries(
             )
         )
     return entries
+
+
+def _pooled(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of [V, N]; one row as it is. A gallery of cosine's gives it length 1 again."""
+    if len(rows) == 1:
+        return np.asarray(rows[0])
+    weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(rows), 1 / len(rows))
+    return np.asarray(weights @ rows.astype(np.float64), np.float32)
 
 
 def _facts_from_name(key: str, fps: float) -> Facts:

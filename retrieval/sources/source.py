@@ -5,7 +5,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -57,6 +57,13 @@ class Source(Protocol):
         ...
 
 
+class View(NamedTuple):
+    """One of several images of one vehicle, and how much it counts among them."""
+
+    image: InputImage
+    weight: float
+
+
 @dataclass(frozen=True)
 class Loaded:
     """An image as it was read.
@@ -66,6 +73,7 @@ class Loaded:
         digest: tells whether the source is still what the gallery has.
         box: which part of the scene; None for the whole image.
         label, score: what a detector calls it, and how sure it is; empty where none was asked.
+        views: all images of the vehicle where there are several, the one to show first.
     """
 
     image: InputImage
@@ -73,6 +81,7 @@ class Loaded:
     box: Box | None = None
     label: str = ""
     score: float = 0.0
+    views: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
 from retrieval.sources.detector import Detector
+from retrieval.sources.passes import Passes
 from retrieval.sources.source import Picture, Source, Unusable
 from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
@@ -65,8 +66,10 @@ class Film:
         return Facts(camera=shot.camera, time=round(self.start + frame.time, 3))
 
 
-def read_video(address: str | Path, shot: Shot, detector: Detector | None = None) -> Iterator[Source]:
-    """Go through a video once, and yield its frames, or the boxes that a detector finds in each.
+def read_video(
+    address: str | Path, shot: Shot, detector: Detector | None = None, crops: int = 0
+) -> Iterator[Source]:
+    """Go through a video once, and yield its frames, or the vehicles that a detector finds in them.
 
     A frame is called `NAME#SECONDSs`, and a box in it `NAME#SECONDSs/LEFT,TOP,RIGHT,BOTTOM`; running it again
     gives the same. Where a video is damaged, a bad image says so, and what can be decoded is kept.
@@ -75,21 +78,29 @@ def read_video(address: str | Path, shot: Shot, detector: Detector | None = None
         address: a file; a folder of recordings; or a stream that whoever runs the program names.
         shot: what is known of it.
         detector: finds vehicles; None for whole frames.
+        crops: how many, at most, one pass of a vehicle is made of; 0 for each box by itself.
 
     Raises:
         UserError: no such video, or nothing that plays it.
     """
-    return _sources(films(str(address), shot), shot, detector)
+    return _sources(films(str(address), shot), shot, detector, crops)
 
 
-def _sources(films: Iterable[Film], shot: Shot, detector: Detector | None) -> Iterator[Source]:
+def _sources(films: Iterable[Film], shot: Shot, detector: Detector | None, crops: int) -> Iterator[Source]:
     for film in films:
+        passes = Passes(film.name, film.root, detector, crops) if detector is not None and crops else None
+        last: VideoFrame | None = None
         for found in film.frames:
             if isinstance(found, Fault):
                 reason = f"{film.root}: {found.reason}"
                 yield Unusable(f"{film.moment(found.time)}: {found.reason}", reason, root=film.root)
-            else:
+            elif passes is None:
                 yield from _vehicles(film, found, shot, detector)
+            else:
+                last = found
+                yield from passes.add(found, film.facts(found, shot))
+        if passes is not None and last is not None:
+            yield from passes.finish(film.facts(last, shot), last.time)
 
 
 def films(address: str, shot: Shot) -> Iterable[Film]:

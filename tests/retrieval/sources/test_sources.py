@@ -145,7 +145,7 @@ def test_boxes_of_a_detector_go_in(
     """The brighter of two boxes of one vehicle; nothing of the dark second."""
     detector = write_detector(tmp_path / "detector.onnx")
     arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
-    options = ("--detector", detector, "--detector-classes", "1")
+    options = ("--detector", detector, "--detector-classes", "1", "--per", "image")
     code, summary, _ = run(capsys, *arguments, *options)
     assert (code, summary["found"], summary["added"]) == (0, 2, 2)
     alone = io.BytesIO()
@@ -159,6 +159,23 @@ def test_boxes_of_a_detector_go_in(
         assert (entry.box, entry.time) == ((32, 32, 128, 128), 0)
     code, summary, _ = run(capsys, *arguments, *options)
     assert (summary["known"], summary["added"]) == (2, 0)
+
+
+def test_a_pass_is_one_entry(tmp_path: Path, film: Path, bundle: Path, encoder: Encoder, capsys) -> None:
+    """The vehicle is hidden for a second between, which is not long enough to be another pass."""
+    detector = write_detector(tmp_path / "detector.onnx")
+    options = ("--video", film, "--detector", detector, "--detector-classes", "1", "--camera", 4)
+    code, summary, _ = run(capsys, *options, "--gallery", tmp_path / "g", "--encoder", bundle)
+    assert (code, summary["found"], summary["added"]) == (0, 1, 1)
+    with open_gallery(tmp_path / "g") as gallery:
+        entry = gallery.get("north gate.avi#pass-0.000s/32,32,128,128")
+    assert entry is not None
+    assert (entry.camera, entry.box, entry.time) == (4, (32, 32, 128, 128), 0)
+    assert entry.track_id is not None
+    assert entry.track_id < 2**53
+    assert "the best of 10 boxes" in entry.source
+    code, summary, _ = run(capsys, *options, "--gallery", tmp_path / "g")
+    assert (summary["known"], summary["added"]) == (1, 0)
 
 
 def test_damaged_video_keeps_what_came_before(tmp_path: Path, film: Path) -> None:
