@@ -47,6 +47,8 @@ def parse_zone(name: str) -> tzinfo:
     Raises:
         UserError: there is none of that name.
     """
+    if name == "UTC":
+        return UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -207,7 +207,7 @@ def _key(source: Source, digest: str, known: Mapping[str, Origin]) -> str:
     kept = known.get(source.key)
     if not source.root or _qualified(source) in known:
         return _qualified(source)
-    is_its_own = kept is None or kept.digest == digest or _is_same(kept.source, source.origin)
+    is_its_own = kept is None or kept.digest == digest or _is_same(kept.source, source)
     return source.key if is_its_own else _qualified(source)
 
 
@@ -220,8 +220,15 @@ def _qualified(source: Source) -> str:
     return f"{name}~{mark}/{source.key}"
 
 
-def _is_same(kept: str, origin: str) -> bool:
-    """Whether both are one origin; galleries of before hold paths as they were given, from any folder."""
+def _is_same(kept: str, source: Source) -> bool:
+    """Whether an entry of the source's key, kept under this origin, is from that source.
+
+    A pass of a video may have another best crop than before. Galleries of before hold paths as they were
+    given, from any folder.
+    """
+    origin = source.origin
+    if kept.startswith(f"{source.root} at "):
+        return True
     tail = PurePath(os.path.normpath(kept)).parts if kept else ()
     tail = tail[tail.count("..") :]
     return bool(tail) and (

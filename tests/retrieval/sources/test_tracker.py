@@ -1,6 +1,7 @@
 """Tracks and passes: who is who from frame to frame, and what is kept of each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,24 @@ def test_the_vector_of_a_pass_is_weighted_by_quality(tmp_path: Path, bundle: Pat
     first, second = encoder.encode([InputImage.from_pixels(each) for each in pixels]).embedding
     assert np.abs(first - second).max() > 0.01
     assert np.allclose(entry.embedding, 0.75 * first + 0.25 * second, atol=1e-5)
+
+
+def test_a_vehicle_that_stays_is_one_entry_however_often_it_is_reported(
+    tmp_path: Path, bundle: Path, encoder: Encoder
+) -> None:
+    during, last = passes_of([(float(n), [seen(100, 50, 0.5 + n / 1000)]) for n in range(200)])
+    model = GalleryModel(encoder.card, encoder.model_hash, str(bundle))
+    with open_gallery(tmp_path / "g", model=model, writable=True) as gallery:
+        for each in (*during, *last):
+            ingest([each], gallery, encoder, is_live=True)
+            assert len(gallery) == 1
+        entry = gallery.get(last[0].key)
+        assert entry is not None
+        assert entry.time == 1199
+        # Another video of the same name, with a pass at the same time and place, is another.
+        other = replace(last[0], root="/w/a.mp4", origin="/w/a.mp4 at 1 s", facts=Facts(camera=3))
+        ingest([other], gallery, encoder)
+        assert len(gallery) == 2
 
 
 def test_track_numbers_are_no_other_cameras_or_runs() -> None:
