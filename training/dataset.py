@@ -158,9 +158,8 @@ def _strangers(model: str, records: list[Record]) -> list[tuple[Path, Path, floa
     network, card = load_model(model)
     if card.pose_inputs:
         raise UserError(f"--model {model}: takes keypoints, which not every picture has; name another model")
-    found = extract(
-        InferenceModel(network, card), EvaluationSet(records, card.input_size), description="model"
-    )
+    data = EvaluationSet(records, card.input_size, antialias=card.antialias)
+    found = extract(InferenceModel(network, card), data, description="model")
     lengths = np.linalg.norm(found.embedding, axis=1, keepdims=True)
     return strangers(found.embedding / np.maximum(lengths, 1e-12), records)
 

@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("colors", "types"):
         help_text = f"names of its {name} in the classifier's order (default: VeRi's, where it tells as many)"
         importing.add_argument(f"--{name}", nargs="+", metavar="NAME", help=help_text)
+    importing.add_argument(
+        "--antialias",
+        action="store_true",
+        help="it was trained on antialiased images, as ours are (default: on plainly interpolated ones)",
+    )
     importing.add_argument("--licence", help="of the weights, for the card")
     importing.set_defaults(run=_import)
 
@@ -182,11 +187,12 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     if entry is not None and entry.kind == "checkpoint":
         print(f"{arguments.file} is {entry.origin}")
         _show_licence(entry)
-        if fields:
+        if arguments.licence:
             raise UserError(f"--licence {arguments.licence}: the licence of this file is known, see above")
         entry.check_licence(arguments.accept_licence)
         fields = card_fields(entry)
         name, size = name or entry.name, entry.input_size
+    fields["antialias"] = arguments.antialias
     fields |= {name: tuple(given) for name in ("colors", "types") if (given := vars(arguments)[name])}
     if arguments.input_size:
         size = (arguments.input_size[0], arguments.input_size[1])

@@ -25,6 +25,7 @@ class Card:
         mean: per channel in 0..1, in `channels` order.
         std: per channel in 0..1, in `channels` order.
         channels: channel order of the image input.
+        antialias: how images are resized to the input: see `zoo.preprocess.resize`.
         pose_inputs: name of each pose input -> its shape without the batch axis; empty for an RGB-only model.
         outputs: name of each output -> its dimension.
         metric: how embeddings are compared; `cosine` for models that give normalised embeddings.
@@ -51,6 +52,7 @@ class Card:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     channels: Literal["RGB", "BGR"] = "RGB"
+    antialias: bool = True
     pose_inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metric: Literal["euclidean", "cosine"] = "euclidean"
     colors: tuple[str, ...] = COLORS
@@ -73,7 +75,11 @@ class Card:
 
     def to_json(self) -> str:
         """Serialise; `from_json` gives an equal card back."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        values = dataclasses.asdict(self)
+        if self.antialias:
+            # As it was before there was a choice: a model's hash, of which the card is part, stays the same.
+            del values["antialias"]
+        return json.dumps(values, indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, source: str = "card") -> "Card":

@@ -81,7 +81,8 @@ def import_checkpoint(
         out: the `.safetensors` file to write; None for the cache, where `load_model(name)` finds it.
         input_size: (height, width) that the model was trained at; a checkpoint does not tell.
         keep_identities: keeps the identity classifier, for further training on the same vehicles.
-        fields: of the card, e.g. `licence`, `source` and `notes`; `colors` and `types` in class order.
+        fields: of the card, e.g. `licence`, `source` and `notes`; `colors` and `types` in class order;
+            `antialias`, False where nothing else is said, as PAMTRI resized.
 
     Raises:
         UserError: unreadable or hostile, a name that cannot be used, or a size below 32 pixels.
@@ -137,6 +138,7 @@ def open_checkpoint(
         options = {**options, "num_ids": 0}
     fields.setdefault("licence", UNKNOWN_LICENCE)
     fields.setdefault("source", f"imported from {path.name}")
+    fields.setdefault("antialias", False)
     fields["notes"] = " ".join(filter(None, (fields.get("notes", ""), _facts(checkpoint))))
     names, told = _class_names(options, fields)
     card = make_card(model, name, input_size, options=options, **{**fields, **names})

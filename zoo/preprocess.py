@@ -80,30 +80,53 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
         raise ImageError(f"{name}: truncated or damaged ({reason}); copy it again") from error
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize with Pillow's antialiased bilinear filter.
+def resize(image: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
+    """Resize with Pillow's antialiased bilinear filter, or with plain bilinear interpolation.
 
     Args:
         image: uint8 [height, width, 3].
         size: (height, width) wanted.
+        antialias: whether all pixels that fall on a smaller one count; else the four about its centre.
 
     Returns:
         uint8 [size[0], size[1], 3], writable.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"uint8 [height, width, 3] is expected, not {image.dtype} {list(image.shape)}")
+    if not antialias:
+        return _interpolate(image, size)
     height, width = size
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized)
 
 
-def prepare(data: bytes, size: tuple[int, int], name: str = "image") -> np.ndarray:
+def _interpolate(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Plain bilinear interpolation between pixels' centres, rounded: OpenCV's `INTER_LINEAR` to a level."""
+    rows, columns = (_neighbours(*lengths) for lengths in zip(image.shape[:2], size, strict=True))
+    upper, lower = (image[index][:, columns[0]].astype(np.float32) for index in rows[:2])
+    further = [image[index][:, columns[1]].astype(np.float32) for index in rows[:2]]
+    across, down = columns[2][None, :, None], rows[2][:, None, None]
+    upper += across * (further[0] - upper)
+    lower += across * (further[1] - lower)
+    pixels: np.ndarray = np.rint(upper + down * (lower - upper)).astype(np.uint8)
+    return pixels
+
+
+def _neighbours(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of `wanted` centres on an axis: the pixels before and after, and how far the centre is between them."""
+    centres = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
+    before = centres.astype(np.int64)
+    return before, np.minimum(before + 1, length - 1), (centres - before).astype(np.float32)
+
+
+def prepare(data: bytes, size: tuple[int, int], name: str = "image", antialias: bool = True) -> np.ndarray:
     """Decode and resize: everything between an image file and a model's `image` input.
 
     Args:
         data: the bytes of an image file.
         size: (height, width) of the model's input.
         name: what error messages call the image.
+        antialias: see `resize`.
 
     Returns:
         uint8 [size[0], size[1], 3].
@@ -111,7 +134,7 @@ def prepare(data: bytes, size: tuple[int, int], name: str = "image") -> np.ndarr
     Raises:
         ImageError: see `decode_image`.
     """
-    return resize(decode_image(data, name), size)
+    return resize(decode_image(data, name), size, antialias)
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:

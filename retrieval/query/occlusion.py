@@ -43,8 +43,8 @@ def compare(encoder: Encoder, first: InputImage, second: InputImage) -> ImageCom
         ImageError: an image cannot be used.
         UserError: the encoder fails.
     """
-    size = encoder.card.input_size
-    images = [first.resized(size), second.resized(size)]
+    card = encoder.card
+    images = [image.resized(card.input_size, card.antialias) for image in (first, second)]
     covered = [cover for image in images for cover in _covers(image)]
     predictions = encoder.encode([InputImage.from_pixels(image) for image in (*images, *covered)])
     if predictions.errors:

@@ -168,12 +168,14 @@ def _encode(
     """Make entries of keys, facts and image files; what cannot be used, and why, by its key."""
     usable: list[tuple[str, Facts, str, InputImage, bytes]] = []
     errors: dict[str, str] = {}
-    size = searcher.encoder.card.input_size
+    card = searcher.encoder.card
     for key, facts, data in asked:
         try:
             image = crop(InputImage(data), facts.box)
             picture = display_jpeg(image.pixels)
-            usable.append((key, facts, digest(data, facts), image.at_size(size), picture))
+            usable.append(
+                (key, facts, digest(data, facts), image.at_size(card.input_size, card.antialias), picture)
+            )
         except ImageError as error:
             errors[key] = str(error)
     made = []

@@ -19,6 +19,7 @@ from retrieval.sources.source import ImageFile, Source, View, display_picture
 from retrieval.sources.type_prior import with_prior
 from serving.encoders.encoder import Encoder
 from serving.encoders.predictions import Predictions
+from zoo.card import Card
 from zoo.labels import parse_veri_name
 from zoo.preprocess import ImageError
 
@@ -120,7 +121,7 @@ def ingest(
     started = time.monotonic()
     summary = Summary()
     batch_size = 1 if is_live else batch_size
-    new = _new_images(sources, gallery, encoder.card.input_size, summary, advance, batch_size)
+    new = _new_images(sources, gallery, encoder.card, summary, advance, batch_size)
     batches = _batches(new, batch_size)
 
     def encode(batch: list[_NewImage]) -> Predictions:
@@ -138,12 +139,12 @@ def ingest(
 def _new_images(
     sources: Iterable[Source],
     gallery: Gallery,
-    size: tuple[int, int],
+    card: Card,
     summary: Summary,
     advance: Callable[[], object],
     batch_size: int,
 ) -> Iterator[_NewImage]:
-    """Yield the images that have to be encoded, for a model of this input size; count the others."""
+    """Yield the images that have to be encoded, for a model of this card; count the others."""
 
     def read(item: tuple[Source, Mapping[str, Origin]]) -> _NewImage | None:
         source, known = item
@@ -159,7 +160,8 @@ def _new_images(
             facts = replace(facts, box=clip(loaded.box, width, height))
         picture = display_picture(image)
         small = tuple(
-            View(each.image.at_size(size), each.weight) for each in loaded.views or (View(image, 1.0),)
+            View(each.image.at_size(card.input_size, card.antialias), each.weight)
+            for each in loaded.views or (View(image, 1.0),)
         )
         return _NewImage(key, source.origin, facts, small, loaded.digest, picture, loaded.label, loaded.score)
 

@@ -24,7 +24,7 @@ _OPSETS = range(9, 21)
 class _Attributes(nn.Module):
     """A model's colours and types of images of another size than its own.
 
-    The pixels are resized by the filter that `zoo.preprocess.resize` uses (bilinear, antialiased), as one
+    The pixels are resized by the filter of `zoo.preprocess.resize` that the card names, as one
     product of matrices for each axis, which every opset knows. Nothing is rounded to bytes on the way.
     """
 
@@ -35,7 +35,9 @@ class _Attributes(nn.Module):
         super().__init__()
         self.model = InferenceModel(model, card)
         self.is_resized = size != card.input_size
-        rows, columns = (resizing_matrix(*pair) for pair in zip(size, card.input_size, strict=True))
+        rows, columns = (
+            resizing_matrix(*pair, card.antialias) for pair in zip(size, card.input_size, strict=True)
+        )
         self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
         self.register_buffer("columns", torch.from_numpy(columns.T.copy()), persistent=False)
 
@@ -128,15 +130,17 @@ class BorrowedAttributes(DeployedModel):
         return {name: self.card.outputs[name] for name in self.output_names}
 
 
-def resizing_matrix(source: int, target: int) -> np.ndarray:
-    """The weights of an antialiased bilinear resize of one axis, as Pillow computes them.
+def resizing_matrix(source: int, target: int, antialias: bool = True) -> np.ndarray:
+    """The weights of a bilinear resize of one axis, antialiased as Pillow does it, or plain.
 
     Returns:
         float32 [target, source]; every row sums to 1.
     """
     scale = source / target
-    support = max(scale, 1.0)
+    support = max(scale, 1.0) if antialias else 1.0
     centres = (np.arange(target) + 0.5) * scale
+    if not antialias:
+        centres = np.clip(centres, 0.5, source - 0.5)
     distances = np.abs(np.arange(source) + 0.5 - centres[:, None]) / support
     weights = np.maximum(1 - distances, 0)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

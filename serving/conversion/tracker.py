@@ -89,6 +89,7 @@ def export_tracker(model: nn.Module, card: Card, out: Path, batch: int | None = 
         about = {
             "name": card.name,
             "licence": card.licence,
+            "resize": "bilinear, antialiased" if card.antialias else "bilinear, not antialiased",
             "pixels": f"RGB, (x / 255 - {list(IMAGENET_MEAN)}) / {list(IMAGENET_STD)}",
         }
         onnx.helper.set_model_props(proto, about)

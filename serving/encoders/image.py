@@ -72,23 +72,24 @@ class InputImage:
             self._pixels = decode_image(self.data, self.name)
         return self._pixels
 
-    def resized(self, size: tuple[int, int]) -> np.ndarray:
-        """The pixels as a model takes them: uint8 [height, width, 3] of this (height, width).
+    def resized(self, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
+        """The pixels as a model takes them: uint8 [height, width, 3] of this (height, width), resized as its
+        card says.
 
         Raises:
             ImageError: the file cannot be used.
         """
-        return resize(self.pixels, size)
+        return resize(self.pixels, size, antialias)
 
-    def at_size(self, size: tuple[int, int]) -> Self:
+    def at_size(self, size: tuple[int, int], antialias: bool = True) -> Self:
         """Let large pixels go: the same image for a model of this input size, and for nothing else."""
         if self._pixels is None:
             return self
-        small = type(self).from_pixels(self.resized(size), self.name)
+        small = type(self).from_pixels(self.resized(size, antialias), self.name)
         small.data = self.data
         return small
 
-    def to_send(self, size: tuple[int, int]) -> bytes:
+    def to_send(self, size: tuple[int, int], antialias: bool = True) -> bytes:
         """A file of which a server's `prepare` makes exactly what `resized` makes.
 
         A file goes as it came. Pixels go as a BMP of the model's input size, to which resizing does nothing:
@@ -97,5 +98,5 @@ class InputImage:
         if self.data is not None:
             return self.data
         buffer = io.BytesIO()
-        Image.fromarray(self.resized(size)).save(buffer, "BMP")
+        Image.fromarray(self.resized(size, antialias)).save(buffer, "BMP")
         return buffer.getvalue()

@@ -77,7 +77,7 @@ class ModelEncoder:
 
     def _prepare(self, image: bytes | InputImage) -> np.ndarray | str:
         try:
-            return InputImage.of(image).resized(self.card.input_size)
+            return InputImage.of(image).resized(self.card.input_size, self.card.antialias)
         except ImageError as error:
             return str(error)
 

@@ -104,12 +104,12 @@ class TritonEncoder:
     async def _encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         result = Predictions.empty(self.card, len(images))
         named = [InputImage.of(image) for image in images]
-        size = self.card.input_size
+        size, antialias = self.card.input_size, self.card.antialias
         if any(image.data is None for image in named):
             # Resizing what was cut from large scenes would hold up everybody's requests on this loop.
-            files = await asyncio.to_thread(lambda: [image.to_send(size) for image in named])
+            files = await asyncio.to_thread(lambda: [image.to_send(size, antialias) for image in named])
         else:
-            files = [image.to_send(size) for image in named]
+            files = [image.to_send(size, antialias) for image in named]
         sendable = []
         for index, data in enumerate(files):
             if len(data) > MAX_BYTES:

@@ -51,7 +51,7 @@ def build_configs(
     options = options or RepositoryOptions()
     tensors = _Tensors.of(card, schema)
     configs = (
-        _preprocess_config(tensors, options, schema),
+        _preprocess_config(tensors, options, schema, card.antialias),
         _network_config(tensors, options, schema),
         _entry_config(tensors, card, model_hash, options, version, schema),
     )
@@ -84,7 +84,7 @@ class _Tensors:
 
 
 def _preprocess_config(
-    tensors: _Tensors, options: RepositoryOptions, schema: Any
+    tensors: _Tensors, options: RepositoryOptions, schema: Any, antialias: bool
 ) -> "model_config_pb2.ModelConfig":
     limit = options.rate_limit
     return schema.ModelConfig(
@@ -104,6 +104,7 @@ def _preprocess_config(
         ],
         # Whoever waits here waits for a decoder, so there is nothing to wait for once one is free.
         dynamic_batching=_dynamic_batching(options, schema, delay_us=0),
+        parameters={} if antialias else {"antialias": {"string_value": "false"}},
     )
 
 

@@ -236,7 +236,7 @@ def _install_command(folder: Path) -> str:
 
 def _changed_interface(current: Card, new: Card) -> list[str]:
     """Name what versions under one config cannot differ in."""
-    fields = ("input_size", "pose_inputs", "outputs", "colors", "types")
+    fields = ("input_size", "antialias", "pose_inputs", "outputs", "colors", "types")
     return [field for field in fields if getattr(current, field) != getattr(new, field)]
 
 

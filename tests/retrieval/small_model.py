@@ -32,9 +32,11 @@ CARD = Card(
 )
 
 
-def write_bundle(path: Path, *, gain: float = 20.0, metric: str = "euclidean") -> Path:
+def write_bundle(
+    path: Path, *, gain: float = 20.0, metric: str = "euclidean", antialias: bool = True
+) -> Path:
     """Write a bundle; another `gain` makes another model, with another hash."""
-    card = CARD.replace(metric=metric)
+    card = CARD.replace(metric=metric, antialias=antialias)
     cell = SIZE // GRID
     palette = np.array([PALETTE[name] for name in COLORS], np.float32) / 255
     # softmax(-gain |x - c|^2) = softmax(gain (2 x.c - |c|^2)): a linear layer on the mean colour.

@@ -7,8 +7,10 @@ import sys
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from zoo import preprocess
@@ -190,6 +192,22 @@ def test_resize_is_pillows_antialiased_bilinear() -> None:
     # Antialiased: a chessboard of single pixels shrinks to an even gray, not to either colour.
     chess = np.repeat((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
     assert np.abs(resize(chess, (8, 8)).astype(int) - 127).max() <= 12
+
+
+@pytest.mark.parametrize("size", [(16, 20), (7, 300), (48, 64), (96, 128), (1, 1)])
+def test_resize_without_antialiasing_is_plain_interpolation(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    found = resize(image, size, antialias=False)
+    assert found.dtype == np.uint8
+    expected = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
+    exact = torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=False)[0].permute(
+        1, 2, 0
+    )
+    assert np.abs(found - exact.numpy()).max() <= 0.501
+    if size == (16, 20):
+        assert np.abs(found.astype(int) - resize(image, size)).max() > 20, "the pixels between are left out"
 
 
 def test_resize_refuses_other_arrays() -> None:

@@ -95,6 +95,7 @@ class TrainingSet(Dataset[Sample | Failure]):
         pose: PoseInputs | None = None,
         map_source: MapSource = "auto",
         classes: Classes = VERI,
+        antialias: bool = True,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -107,13 +108,14 @@ class TrainingSet(Dataset[Sample | Failure]):
             pose: the pose inputs wanted.
             map_source: where heatmaps and segments come from.
             classes: the colours and types that the model learns.
+            antialias: how images are resized: see `zoo.preprocess.resize`.
         """
         self.records, self.labels = list(records), labels
         self.colors, self.types = (classes.indices(self.records, name) for name in ("color", "type"))
         self.size, self.augmentation, self.seed = size, augmentation, seed
         self.pose = pose or PoseInputs()
-        self.images = ImageStore([record.path for record in self.records], quick=True)
-        self.maps = PoseMaps(self.records, self.pose, map_source)
+        self.images = ImageStore([record.path for record in self.records], quick=True, antialias=antialias)
+        self.maps = PoseMaps(self.records, self.pose, map_source, antialias)
 
     def __len__(self) -> int:
         return len(self.records)

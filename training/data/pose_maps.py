@@ -19,6 +19,7 @@ from training.data.transforms import Geometry, Size
 from training.datasets.records import Record, keypoints_of
 from zoo.errors import UserError
 from zoo.pose import FLIP_KEYPOINTS, FLIP_SEGMENTS, NUM_KEYPOINTS, NUM_SEGMENTS, visible_segments
+from zoo.preprocess import resize
 
 COUNTS = {"heatmap": NUM_KEYPOINTS, "segment": NUM_SEGMENTS}
 MIRRORED = {"heatmap": FLIP_KEYPOINTS, "segment": FLIP_SEGMENTS}
@@ -41,8 +42,15 @@ class PoseInputs:
 class PoseMaps:
     """The maps of a data set's images, moved as the images are."""
 
-    def __init__(self, records: Sequence[Record], pose: PoseInputs, source: MapSource = "auto") -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        pose: PoseInputs,
+        source: MapSource = "auto",
+        antialias: bool = True,
+    ) -> None:
         """Decide for each kind of map whether it is read or drawn, for all records alike."""
+        self.antialias = antialias
         self.kinds = [
             kind for kind, wanted in (("heatmap", pose.heatmaps), ("segment", pose.segments)) if wanted
         ]
@@ -65,7 +73,7 @@ class PoseMaps:
         found: dict[str, np.ndarray] = {}
         for kind in self.kinds:
             if kind in self.read:
-                maps = geometry.apply(read_maps(record, kind, geometry.resized))
+                maps = geometry.apply(read_maps(record, kind, geometry.resized, self.antialias))
                 found[f"{kind}s"] = maps[..., MIRRORED[kind]] if geometry.flip else maps
             else:
                 found[f"{kind}_points"] = geometry.apply_to_points(keypoints_of(record), source_size)
@@ -78,7 +86,7 @@ def maps_folder(record: Record, kind: str) -> Path:
     return _split_folder(record.path.parent, kind) / record.path.stem
 
 
-def read_maps(record: Record, kind: str, size: Size) -> np.ndarray:
+def read_maps(record: Record, kind: str, size: Size, antialias: bool = True) -> np.ndarray:
     """Read a record's maps at (height, width): uint8 [H, W, 36] heatmaps or [H, W, 13] segments.
 
     A segment with a keypoint that is hardly seen (confidence below 0.5) is all zero.
@@ -96,14 +104,14 @@ def read_maps(record: Record, kind: str, size: Size) -> np.ndarray:
         path = folder / f"{index:02d}.jpg"
         try:
             with Image.open(path) as image:
-                resized = image.convert("L").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+                gray = image.convert("L")
         except (OSError, SyntaxError) as error:
             present = len(list(folder.glob("*.jpg"))) if folder.is_dir() else 0
             raise UserError(
                 f"{path}: missing or damaged ({present} of {count} maps are in its folder); copy the folder "
                 f'again, draw the maps with pose_maps = "drawn", or train a model without {kind}s'
             ) from error
-        maps[..., index] = np.asarray(resized)
+        maps[..., index] = resize(np.asarray(gray.convert("RGB")), size, antialias)[..., 0]
     return maps
 
 

@@ -60,12 +60,13 @@ class EvaluationSet(Dataset[Sample | Failure]):
         pose: PoseInputs | None = None,
         images: ImageStore | None = None,
         map_source: MapSource = "auto",
+        antialias: bool = True,
     ) -> None:
         """Prepare; `images` are those of the records, where a caller keeps them from one evaluation to the
-        next."""
+        next; `antialias` is the card's."""
         self.records, self.size, self.pose = list(records), size, pose or PoseInputs()
-        self.images = images or ImageStore([record.path for record in self.records])
-        self.maps = PoseMaps(self.records, self.pose, map_source)
+        self.images = images or ImageStore([record.path for record in self.records], antialias=antialias)
+        self.maps = PoseMaps(self.records, self.pose, map_source, antialias)
 
     def __len__(self) -> int:
         return len(self.records)

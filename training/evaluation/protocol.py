@@ -227,7 +227,13 @@ def embed_with_weights(
             deployed = deployed.to(memory_format=torch.channels_last)
     pose = PoseInputs(**{name: True for name in card.pose_inputs})
     asked, known = (
-        extract(deployed, EvaluationSet(records, card.input_size, pose), batch_size, workers, name)
+        extract(
+            deployed,
+            EvaluationSet(records, card.input_size, pose, antialias=card.antialias),
+            batch_size,
+            workers,
+            name,
+        )
         for records, name in ((query, "query"), (gallery, "gallery"))
     )
     return Embedded(asked, known, query, gallery, card.metric, Classes(card.colors, card.types))

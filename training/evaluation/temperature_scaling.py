@@ -68,7 +68,7 @@ def extract_uncalibrated(
 ) -> Extracted:
     """Run a model, at temperature 1, over images as evaluation sees them."""
     pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    data = EvaluationSet(records, card.input_size, pose)
+    data = EvaluationSet(records, card.input_size, pose, antialias=card.antialias)
     plain = InferenceModel(model.model, card.replace(temperature=dict.fromkeys(ATTRIBUTES, 1.0)))
     return extract(plain.to(model.device), data, batch_size, workers, "calibrate")
 

@@ -65,7 +65,7 @@ class Regions:
         if neck is not None:
             hooks.append(neck.register_forward_hook(keep_feature))
         pose = PoseInputs(**{name: True for name in self.card.pose_inputs})
-        data = EvaluationSet(records, self.card.input_size, pose)
+        data = EvaluationSet(records, self.card.input_size, pose, antialias=self.card.antialias)
         found = []
         try:
             for start in range(0, len(data), batch_size):

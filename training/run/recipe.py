@@ -110,6 +110,8 @@ class Recipe:
         name: of the file that it was read from.
         description: one line.
         size: (height, width) of the input.
+        antialias: how images are resized to it: all their pixels count, or (as in PAMTRI's own training) the
+            four about each place.
         epochs: passes over the data.
         num_identities: P, identities in the batch of one rank.
         num_instances: K, images of each.
@@ -131,6 +133,7 @@ class Recipe:
     name: str = ""
     description: str = ""
     size: tuple[int, int] = (256, 256)
+    antialias: bool = True
     epochs: int = 120
     num_identities: int = 8
     num_instances: int = 4

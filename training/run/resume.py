@@ -56,6 +56,8 @@ def run_facts(
 ) -> dict[str, Any]:
     """What has to be the same for a run to be continued, by the name to call it."""
     facts = {f"recipe: {key}": value for key, value in _flat(dataclasses.asdict(recipe))}
+    if recipe.antialias:
+        del facts["recipe: antialias"]  # Runs of before it could be chosen go on.
     facts |= {"--seed": seed, "number of ranks": world_size}
     facts |= {"training data": _fingerprint(train), "evaluation data": _fingerprint(evaluate)}
     plain: dict[str, Any] = json.loads(json.dumps(facts))

@@ -117,10 +117,18 @@ class Trainer:
         source = recipe.pose_maps
         self.classes = read_classes(data_roots, train) if recipe.model.multitask else NO_CLASSES
         self.train = TrainingSet(
-            train, self.labels, recipe.size_at(0), recipe.augmentation, seed, pose, source, self.classes
+            train,
+            self.labels,
+            recipe.size_at(0),
+            recipe.augmentation,
+            seed,
+            pose,
+            source,
+            self.classes,
+            recipe.antialias,
         )
         self.query, self.gallery = (
-            EvaluationSet(own_share(records, ranks), recipe.size, pose, map_source=source)
+            EvaluationSet(own_share(records, ranks), recipe.size, pose, None, source, recipe.antialias)
             for records in (self.query_records, self.gallery_records)
         )
         self.sampler = make_sampler(
@@ -146,6 +154,7 @@ class Trainer:
             recipe.size,
             colors=self.classes.colors,
             types=self.classes.types,
+            antialias=recipe.antialias,
             recipe=recipe.name,
             command=command,
         )

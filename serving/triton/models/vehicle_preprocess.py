@@ -24,10 +24,11 @@ class TritonPythonModel:
     """What the Python backend makes one of per instance."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the image size from the config's `image` output."""
+        """Read the image size from the config's `image` output, and the filter from its parameters."""
         config = json.loads(args["model_config"])
         dims = {output["name"]: output["dims"] for output in config["output"]}["image"]
         self.size = (int(dims[0]), int(dims[1]))
+        self.antialias = config.get("parameters", {}).get("antialias", {}).get("string_value") != "false"
         # Pillow lets go of the interpreter lock while it decodes and resizes.
         self.pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="decode")
 
@@ -72,7 +73,7 @@ class TritonPythonModel:
 
     def _prepare(self, data: bytes) -> np.ndarray | str:
         try:
-            return prepare(data, self.size)
+            return prepare(data, self.size, antialias=self.antialias)
         except ImageError as error:
             return str(error)
 

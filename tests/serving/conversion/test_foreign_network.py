@@ -9,7 +9,6 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from PIL import Image
 from torch import Tensor, nn
 
 from serving.bundle import Bundle
@@ -176,13 +175,13 @@ def test_attributes_of_an_opset_that_ours_is_not_written_in_are_refused(
     assert main(command) == 0
 
 
+@pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize(("source", "target"), [(208, 128), (64, 96), (50, 50)])
-def test_the_resize_in_the_graph_is_pillows(source: int, target: int) -> None:
+def test_the_resize_in_the_graph_is_the_cards(source: int, target: int, antialias: bool) -> None:
     image = pictures((source, source), 1)[0]
-    matrix = resizing_matrix(source, target).astype(np.float64)
+    matrix = resizing_matrix(source, target, antialias).astype(np.float64)
     found = np.einsum("ij,jkc,lk->ilc", matrix, image.astype(np.float64), matrix)
-    expected = np.asarray(Image.fromarray(image).resize((target, target), Image.Resampling.BILINEAR))
-    assert np.abs(found - expected).max() < 1.01
+    assert np.abs(found - resize(image, (target, target), antialias)).max() < 1.01
 
 
 def test_precisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

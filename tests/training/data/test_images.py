@@ -38,16 +38,20 @@ def rotated() -> Image.Exif:
     ],
     ids=["usual", "full colour", "progressive", "gray", "flat"],
 )
-def test_an_ordinary_jpeg_differs_by_a_level_at_most(tmp_path: Path, save: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("antialias", [True, False])
+def test_an_ordinary_jpeg_differs_by_a_level_at_most(
+    tmp_path: Path, save: Callable[[Path], None], antialias: bool
+) -> None:
     path = tmp_path / "car.jpg"
     save(path)
-    exact, source_size = load_resized(path, SIZES)
-    quick, quick_size = load_resized_quickly(path, SIZES)
+    exact, source_size = load_resized(path, SIZES, antialias)
+    quick, quick_size = load_resized_quickly(path, SIZES, antialias)
     assert quick_size == source_size
     for one, other in zip(exact, quick, strict=True):
         assert (other.shape, other.dtype) == (one.shape, np.uint8)
         assert np.abs(one.astype(int) - other).max() <= 1
-        assert np.abs(one.astype(int) - other).mean() < 0.1
+        # Interpolated without antialiasing, torch's coarser weights show in a few more pixels.
+        assert np.abs(one.astype(int) - other).mean() < (0.1 if antialias else 0.25)
 
 
 @pytest.mark.parametrize(
