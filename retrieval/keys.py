@@ -47,7 +47,7 @@ def read_keys(path: Path) -> list[Key]:
         UserError: no such file, or not a key file.
     """
     try:
-        listed: Any = json.loads(path.read_text(encoding="utf-8"))
+        listed: Any = json.loads(path.read_text(encoding="utf-8-sig"))
         keys = [Key(**item) for item in listed]
         for key in keys:
             if key.scope not in get_args(Scope) or len(bytes.fromhex(key.sha256)) != 32:
@@ -55,7 +55,7 @@ def read_keys(path: Path) -> list[Key]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: {reason}; make keys with `python -m retrieval.keys add NAME`") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a key file; make one with `python -m retrieval.keys add`") from error
     return keys
 

@@ -114,7 +114,7 @@ def _read_report(report: Path) -> dict[str, Any]:
     """A parity report; empty where it cannot be read."""
     try:
         content = json.loads(report.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.errors import UserError
-from zoo.files import write_text
+from zoo.files import parse_json, write_text
 from zoo.labels import COLORS, TYPES
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -89,9 +90,9 @@ class Card:
             UserError: not JSON, an unknown field, a missing one, or a temperature that is none.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{source}: not a card (broken JSON: {error})") from error
+            values = parse_json(text, source)
+        except UserError as error:
+            raise UserError(f"{source}: not a card (broken JSON: {error.__cause__})") from error
         if not isinstance(values, dict):
             raise UserError(f"{source}: not a card (a JSON object is expected)")
         known = {f.name for f in dataclasses.fields(cls)}
@@ -100,6 +101,11 @@ class Card:
             raise UserError(
                 f"{source}: the card has unknown fields {unknown}; was it written by a newer version?"
             )
+        for name, is_fine in _CHECKS.items():
+            if name in values and not is_fine(values[name]):
+                shown = repr(values[name])
+                shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+                raise UserError(f"{source}: not a card ({name} is {shown}); copy it again")
         for name in ("input_size", "mean", "std", "colors", "types"):
             if name in values:
                 values[name] = tuple(values[name])
@@ -138,6 +144,72 @@ class Card:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: no card can be read there ({error})") from error
         return cls.from_json(text, str(path))
+
+
+_MAX_SIDE, _MAX_WIDTH, _SHOWN = 8192, 65536, 60
+
+
+def _is_whole(value: Any, largest: int) -> bool:
+    return type(value) is int and 0 < value <= largest
+
+
+def _are_numbers(value: Any, lowest: float) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(isinstance(n, int | float) and math.isfinite(n) and n >= lowest for n in value)
+    )
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_whole(n, _MAX_SIDE) for n in value)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _are_widths(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_whole(n, _MAX_WIDTH) for n in value.values())
+
+
+def _are_shapes(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(shape, list | tuple) and all(_is_whole(n, _MAX_SIDE) for n in shape)
+        for shape in value.values()
+    )
+
+
+def _are_options(value: Any) -> bool:
+    # A width of millions asks for gigabytes before a single weight is compared.
+    return isinstance(value, dict) and not any(
+        isinstance(option, int | float) and not abs(option) <= _MAX_WIDTH for option in value.values()
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "input_size": _is_size,
+    "outputs": _are_widths,
+    "mean": lambda value: _are_numbers(value, -math.inf),
+    "std": lambda value: _are_numbers(value, 1e-6),
+    "channels": lambda value: value in ("RGB", "BGR"),
+    "pose_inputs": _are_shapes,
+    "metric": lambda value: value in ("euclidean", "cosine"),
+    "colors": _are_names,
+    "types": _are_names,
+    "options": _are_options,
+    "metrics": _are_tables,
+    "costs": _are_tables,
+    "parameters": lambda value: type(value) is int and value >= 0,
+} | {
+    name: lambda value: isinstance(value, str)
+    for name in ("name", "recipe", "command", "source", "licence", "notes", "weights_sha256")
+}
+"""What a card's values have to be, beyond being JSON."""
 
 
 def _are_temperatures(value: Any) -> bool:

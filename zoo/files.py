@@ -1,10 +1,12 @@
 """Files that are whole or not there."""
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UserError
 
@@ -46,6 +48,32 @@ def unwritable(target: Path, error: OSError) -> UserError:
         f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
         "Free some space or choose another folder."
     )
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Read JSON that somebody else may have written.
+
+    Raises:
+        UserError: it is none, or one that cannot be held: nested too deeply, or with endless numbers.
+    """
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON that can be read ({error}); write it again") from error
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file in UTF-8, with a byte order mark or without.
+
+    Raises:
+        UserError: it cannot be read, or see `parse_json`.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UserError(f"{path}: cannot be read ({reason}); mend the path or the file") from error
+    return parse_json(text, str(path))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

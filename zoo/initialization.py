@@ -133,6 +133,11 @@ def _load_earlier_model(
     path = weights_path(name_or_path)
     state, card = read_weights(path)
     own = model.state_dict()
+    if 2 * len(own.keys() & state.keys()) < len(own):
+        raise UserError(
+            f"{name_or_path}: are weights of {card.name}, another architecture than the recipe's; give "
+            "weights of that one, or --init imagenet or none"
+        )
     for branch, names, earlier in (("vcolor", colors, card.colors), ("vtype", types, card.types)):
         _fit_branch(state, own, branch, names, earlier)
     classifier = f"{getattr(model, 'identity_classifier', None)}."

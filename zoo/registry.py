@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import logging
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,8 @@ from zoo.labels import COLORS, TYPES
 
 if TYPE_CHECKING:
     from torch import nn
+
+_log = logging.getLogger(__name__)
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Where the shipped weights and cards are."""
@@ -141,13 +144,21 @@ def make_card(model: Any, name: str, input_size: tuple[int, int], **fields: Any)
 def list_models(folder: Path | None = None) -> list[Card]:
     """Read the cards of all shipped models, or of those in another folder, sorted by name."""
     paths = (PRETRAINED if folder is None else folder).glob("*.json")
-    return sorted((Card.read(path) for path in paths), key=lambda card: card.name)
+    return sorted(_readable(paths), key=lambda card: card.name)
 
 
 def list_networks() -> list[Card]:
     """Read the cards of others' networks that were fetched, sorted by name."""
-    cards = (Card.read(path) for path in networks_folder().glob("[!.]*/card.json"))
-    return sorted(cards, key=lambda card: card.name)
+    return sorted(_readable(networks_folder().glob("[!.]*/card.json")), key=lambda card: card.name)
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[Card]:
+    """The cards that can be read: a bad one must not take the others with it."""
+    for path in paths:
+        try:
+            yield Card.read(path)
+        except UserError as error:
+            _log.warning("%s; it is passed over", error)
 
 
 def network_folder(name: str | Path) -> Path | None:
@@ -182,6 +193,10 @@ def weights_path(name_or_path: str | Path) -> Path:
             f"{bundle / 'model.onnx'}"
         )
     folders = (PRETRAINED, models_folder())
+    for folder in folders:
+        # By its name alone: whatever else lies there.
+        if "/" not in name and (folder / f"{name}.json").is_file():
+            return folder / f"{name}.safetensors"
     found = {card.name: folder for folder in reversed(folders) for card in list_models(folder)}
     if name not in found:
         if name in (entry.name for entry in list_remote()):

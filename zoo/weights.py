@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,9 @@ from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.hub.cache import verify_weights
+
+_NAMED = 10
+"""So many keys of a kind are named in a message."""
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -171,13 +174,24 @@ def apply_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
         source: what error messages call the weights.
 
     Raises:
-        UserError: lists every missing, unexpected and misshapen key.
+        UserError: names missing, unexpected and misshapen keys, or a weight that is not finite.
     """
     misfits = compare_keys(model.state_dict(), state)
     if misfits:
-        faults = [f"{kind}: {', '.join(keys)}" for kind, keys in dataclasses.asdict(misfits).items() if keys]
+        faults = [f"{kind}: {_first(keys)}" for kind, keys in dataclasses.asdict(misfits).items() if keys]
         raise UserError(f"{source}: the weights do not fit the model; {'; '.join(faults)}")
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(
+                f"{source}: {key} has values that are not finite; the file is damaged, or its training went "
+                "wrong: take other weights"
+            )
     model.load_state_dict(state)
+
+
+def _first(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

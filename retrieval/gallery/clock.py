@@ -1,6 +1,5 @@
 """Times as people write and read them: `8:05`, `2024-05-01 08:05`, or plain seconds."""
 
-import math
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,7 +21,10 @@ def parse_time(text: str, zone: tzinfo = UTC) -> float:
     try:
         if ":" in text and "-" not in text:
             parts = [float(part) for part in text.split(":")]
-            if len(parts) > 3 or any(part < 0 or not math.isfinite(part) for part in parts):
+            # A recording may be longer than a day; an hour has no more than 60 minutes.
+            if len(parts) > 3 or not all(0 <= part < 60 for part in parts[1:]) or not parts[0] >= 0:
+                raise ValueError
+            if any(part != int(part) for part in parts[:2]):
                 raise ValueError
             seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
             if seconds > _LATEST:

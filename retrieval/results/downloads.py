@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip", "html
 _SEEN = ("camera", "camera_name", "time", "latitude", "longitude")
 _COLUMNS = ("rank", "key", "score", "distance", *_SEEN, *LOOKS, "vehicle_id", "track_id", "clock")
 
-# What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet would take for a formula: at the beginning of a text, and behind what may be a separator
+# to it, since which one it goes by depends on the country.
+_FORMULA = re.compile(r"(^\s*|[,;|\t\r\n]\s*)(?=[=+\-@])|^(?=[\t\r])")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def to_csv(results: Sequence[Result]) -> bytes:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def to_zip(report: SearchReport) -> bytes:

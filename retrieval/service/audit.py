@@ -1,8 +1,10 @@
 """Who searched for what, and what they were shown: one JSON line a search, and never an image."""
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,8 +64,15 @@ class Audit:
             return
         try:
             # Whom somebody looks for is for few to read.
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
+                # Nobody's line is looked at while it is being written.
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                size = os.fstat(file).st_size
+                # What a full disk has cut short stays a line of its own.
+                if line and size and os.pread(file, 1, size - 1) != b"\n":
+                    line = b"\n" + line
                 if os.write(file, line) != len(line):
                     raise OSError("no space is left")
             finally:

@@ -1,11 +1,11 @@
 """`cameras.json`: what the cameras are called and where they stand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from retrieval.gallery.entries import Camera
 from zoo.errors import UserError
+from zoo.files import read_json
 
 FILE_NAME = "cameras.json"
 
@@ -30,10 +30,7 @@ def read_cameras(path: Path) -> list[Camera]:
     Raises:
         UserError: another content.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); mend it or take it away") from error
+    content = read_json(path)
     if isinstance(content, dict):
         content = content.get("cameras")
     if not isinstance(content, list):
@@ -42,8 +39,8 @@ def read_cameras(path: Path) -> list[Camera]:
 
 
 def _camera(item: Any, where: str) -> Camera:
-    if not isinstance(item, dict) or not isinstance(item.get("id"), int):
-        raise UserError(f"{where} has no whole number as its id")
+    if not isinstance(item, dict) or type(item.get("id")) is not int or not abs(item["id"]) < 2**63:
+        raise UserError(f"{where} has no whole number as its id; number the cameras, as the pictures do")
     name = item.get("name") or f"camera {item['id']}"
     place = (item.get("latitude"), item.get("longitude"))
     if place != (None, None):

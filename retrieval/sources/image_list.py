@@ -31,7 +31,7 @@ def read_image_list(lines: Iterable[str], folder: Path) -> Iterator[Source]:
 def _object(text: str, where: str) -> dict[str, str | None]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: neither a path nor JSON ({error}); mend the line") from error
     for name, value in found.items():
         if name not in COLUMNS or isinstance(value, dict | list):

@@ -1,10 +1,12 @@
 """A table of images, CSV or Parquet: what each shows, where and when, and which part of a scene it is."""
 
 import csv
+import difflib
 import math
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +80,15 @@ def as_text(value: Any) -> str | None:
 
 
 def _check_columns(names: Iterable[str], where: str) -> None:
+    names = list(names)
     unknown = sorted(set(names) - set(COLUMNS))
-    if unknown or "image" not in names:
-        raise UserError(
-            f"{where}: the columns are {', '.join(COLUMNS)}, of which `image` is needed"
-            f"{f'; {unknown[0]!r} is none of them' if unknown else ''}"
-        )
+    repeated = [name for name in names if names.count(name) > 1]
+    if unknown or repeated or "image" not in names:
+        near = difflib.get_close_matches(unknown[0], COLUMNS, n=1) if unknown else []
+        fault = f"; {unknown[0]!r} is none of them" if unknown else ""
+        fault += f", did you mean {near[0]}?" if near else ""
+        fault = f"; {repeated[0]!r} comes twice" if repeated else fault
+        raise UserError(f"{where}: the columns are {', '.join(COLUMNS)}, of which `image` is needed{fault}")
 
 
 def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFile:
@@ -112,10 +117,21 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
         return value
 
     def whole(name: str) -> int | None:
-        value = number(name)
-        if value is not None and value != int(value):
-            raise UserError(f"{where}: {name} is {values[name]!r}; a whole number is expected")
-        return None if value is None else int(value)
+        text = values.get(name)
+        if not text:
+            return None
+        try:
+            # Not by way of a float, which takes long numbers for their neighbours.
+            value = int(text) if text.lstrip("+-").isdecimal() else int(Decimal(text).to_integral_exact())
+            exact = Decimal(text) == value
+        except (ValueError, ArithmeticError):
+            value, exact = 0, False
+        if not exact or not abs(value) < 2**63:
+            raise UserError(
+                f"{where}: {name} is {text!r}; a whole number is expected. Number ids that are text, e.g. "
+                "by their order"
+            )
+        return value
 
     time = values.get("time")
     try:

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torchvision.models import densenet121
 
@@ -13,7 +14,7 @@ from zoo.errors import UserError
 from zoo.initialization import imagenet_cache, initialize
 from zoo.labels import TYPES
 from zoo.models.densenet121 import DenseNet121
-from zoo.registry import create_model, make_card
+from zoo.registry import create_model, load_model, make_card
 from zoo.weights import save_weights
 
 IMAGENET_URL = DenseNet121.imagenet.url
@@ -121,6 +122,24 @@ def test_an_earlier_model_with_other_identities(tmp_path: Path) -> None:
     assert torch.equal(same.classifier_vid.weight, earlier.classifier_vid.weight)
     with pytest.raises(UserError, match=r"earlier\.safetensors: the weights do not fit"):
         initialize(create_model("densenet121", keypoints=True), str(path))
+    with pytest.raises(
+        UserError, match=r"are weights of densenet121\.earlier, another architecture"
+    ) as refusal:
+        initialize(create_model("osnet_ain"), str(path))
+    assert len(str(refusal.value)) < 400
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "earlier.safetensors"
+    earlier = create_model("osnet_ain")
+    save_weights(earlier, make_card(earlier, "osnet_ain.earlier", (64, 64)), path)
+    state = {
+        key: value * float("nan") if value.ndim == 4 else value for key, value in earlier.state_dict().items()
+    }
+    safetensors.torch.save_file(state, path)
+    path.with_suffix(".json").write_text(make_card(earlier, "osnet_ain.earlier", (64, 64)).to_json())
+    with pytest.raises(UserError, match=r"not finite.*take other weights"):
+        load_model(path)
 
 
 def test_an_earlier_model_with_other_classes(tmp_path: Path) -> None:

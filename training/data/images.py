@@ -70,8 +70,9 @@ def _decode_plain_jpeg(path: Path) -> np.ndarray | None:
     except OSError:
         return None
     whole = data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
-    # Rotation and CMYK come with these; Pillow's way with them is the one that counts.
-    if not whole or len(data) > QUICK_BYTES or any(mark in data for mark in (b"Exif\0", b"Adobe\0")):
+    # Rotation, which XMP tells too, and CMYK come with these; Pillow's way with them is the one that counts.
+    marks = (b"Exif\0", b"Adobe\0", b"http://ns.adobe.com/xap/")
+    if not whole or len(data) > QUICK_BYTES or any(mark in data for mark in marks):
         return None
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 

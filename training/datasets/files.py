@@ -1,8 +1,10 @@
 """Reading label files, with the line that is wrong named where one is."""
 
+import contextlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,8 +143,12 @@ def check_images(records: Sequence[Record], labels: Path, exclusive: bool = Fals
             note.
 
     Raises:
-        UserError: images are missing.
+        UserError: images are missing, or named twice, which would count them twice.
     """
+    paths = [record.path for record in records]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path, count in Counter(paths).items() if count > 1)
+        raise UserError(f"{labels}: names {twice.name} twice; delete one of the lines")
     folders: dict[Path, set[str]] = {}
     for record in records:
         folders.setdefault(record.path.parent, set()).add(record.path.name)
@@ -181,8 +187,13 @@ def _read_bytes(path: Path) -> bytes:
 def _decode(data: bytes) -> str:
     found = _DECLARED.search(data[:200])
     encoding = "utf-8-sig" if found is None else found[1].decode().lower()
-    # Files that declare gb2312 may hold characters that only its successor has.
-    return data.decode("gb18030" if encoding == "gb2312" else encoding)
+    if encoding == "gb2312":
+        # Editors save such a file as UTF-8 and leave what it declares. Others may hold characters that only
+        # gb2312's successor has.
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig")
+        encoding = "gb18030"
+    return data.decode(encoding)
 
 
 def _listing(folder: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """What training and evaluation know of one image."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ Attribute = Literal["color", "type"]
 UNKNOWN = -1
 """The class index of a colour or type that nobody labelled, or that the classes do not have."""
 
+_WITH_POINT = re.compile(r"^(-?\d+)\.0+$")
 _MAX_DIGITS = 15
 """Of an id that is kept as a number; longer ones would not fit into 64 bits after joining."""
 
@@ -84,12 +86,26 @@ def label_map(records: list[Record]) -> dict[int, int]:
     return {vehicle: index for index, vehicle in enumerate(sorted({r.vehicle_id for r in records}))}
 
 
+def can_match(query: Iterable[Record], gallery: Iterable[Record]) -> bool:
+    """Whether any query's vehicle is in the gallery at another camera: without, there are no figures."""
+    cameras: dict[int, set[int]] = {}
+    for record in gallery:
+        cameras.setdefault(record.vehicle_id, set()).add(record.camera_id)
+    return any(cameras.get(record.vehicle_id, set()) - {record.camera_id} for record in query)
+
+
 def number_ids(texts: Iterable[str]) -> dict[str, int]:
-    """Number ids that may be any text: whole numbers as they are, else all by order; empty ones not."""
-    ids = sorted({text for text in texts if text})
+    """Number ids that may be any text: whole numbers as they are, else all by order; empty ones not.
+
+    A whole number that a table program has written with a point, as 5001.0, is the same one.
+    """
+    names = {text: _WITH_POINT.sub(r"\1", text) for text in texts if text}
+    ids = sorted(set(names.values()))
     if all(text.removeprefix("-").isdecimal() and len(text) <= _MAX_DIGITS for text in ids):
-        return {text: int(text) for text in ids}
-    return {text: number for number, text in enumerate(ids, start=1)}
+        numbers = {text: int(text) for text in ids}
+    else:
+        numbers = {text: number for number, text in enumerate(ids, start=1)}
+    return {text: numbers[name] for text, name in names.items()}
 
 
 def keypoints_of(record: Record) -> np.ndarray:

@@ -71,10 +71,10 @@ def read(root: Path, split: Split, test_size: int = TEST_SIZES[0], seed: int = 0
         path = root / "image" / f"{fields[0].removesuffix('.jpg')}.jpg"
         camera = GALLERY_CAMERA if split == "test" else QUERY_CAMERA
         records.append(Record(path, vehicle, camera, colors.get(vehicle, "")))
+    check_images(records, labels)
     if split != "train":
         chosen = _draw_gallery(records, seed)
         records = [record for i, record in enumerate(records) if (i in chosen) == (split == "test")]
-    check_images(records, labels)
     return records
 
 

@@ -1,6 +1,7 @@
 """A whole training as one rank sees it: epochs, evaluation, the best and the last weights, checkpoints."""
 
 import dataclasses
+import logging
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from training.data.batches import PoseInputs, TrainingSet
 from training.data.sampler import make_sampler
 from training.datasets import dataset_name, read_classes, read_split, read_training, vehicles_aside
-from training.datasets.records import NO_CLASSES, label_map
+from training.datasets.records import NO_CLASSES, can_match, label_map
 from training.distributed.devices import device_name
 from training.distributed.ranks import Ranks
 from training.evaluation.extract import EvaluationSet, extract_shared, own_share
@@ -30,6 +31,8 @@ from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -111,6 +114,13 @@ class Trainer:
         self.query_records = read_split(evaluate_on, "query")
         self.gallery_records = read_split(evaluate_on, "test")
         self.aside = vehicles_aside(evaluate_on)
+        if ranks.is_first and not can_match(self.query_records, self.gallery_records):
+            _log.warning(
+                "%s: no query has an image of its vehicle at another camera in the gallery, so nothing can "
+                "be measured and best.safetensors will be the last epoch's; name another data set with "
+                "--evaluate-on",
+                evaluate_on,
+            )
         self.labels = label_map(train)
         self.label_names = {str(vehicle): label for vehicle, label in self.labels.items()}
         pose = PoseInputs(recipe.model.keypoints, recipe.model.heatmaps, recipe.model.segments)
@@ -257,7 +267,9 @@ class Trainer:
         save_weights(self.state.model, self.card, folder.path / "last.safetensors")
         if evaluation is not None:
             entry |= evaluation.figures()
-            if position.best is None or (entry["mAP"] or 0.0) > (position.best["mAP"] or 0.0):
+            # By a figure that does not exist nothing is best: the last epoch's weights stand for it then.
+            found = entry["mAP"]
+            if position.best is None or found is None or found > (position.best["mAP"] or 0.0):
                 position.best = {"best_epoch": position.epoch + 1, **evaluation.figures()}
                 measured = {"dataset": self.dataset, "device": device_name(self.ranks.device)}
                 card = self.card.replace(metrics=[measured | position.best])

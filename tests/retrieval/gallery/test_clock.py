@@ -9,6 +9,7 @@ from zoo.errors import UserError
     [
         ("8:05", 29_100),
         ("0:20:24", 1_224),
+        ("30:00", 108_000),
         ("0:20:24.5", 1_224.5),
         (" 1224.5 ", 1_224.5),
         ("-3", -3),
@@ -23,7 +24,24 @@ def test_parse_time(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "noon", "nan", "inf", "1:2:3:4", "8:-5", "8:xx", "2024-13-01", "1e999", "1e12", "1e12:0"]
+    "text",
+    [
+        "",
+        "noon",
+        "nan",
+        "inf",
+        "1:2:3:4",
+        "8:-5",
+        "8:xx",
+        "8:75",
+        "25:61:99",
+        "8.5:00",
+        "8:05:60",
+        "2024-13-01",
+        "1e999",
+        "1e12",
+        "1e12:0",
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is not a time; write 8:05"):

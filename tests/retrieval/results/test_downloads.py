@@ -63,6 +63,17 @@ def test_csv_holds_everything_and_runs_nothing() -> None:
     assert (rows[3]["score"], rows[3]["clock"]) == ("", "")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", "\n"])
+@pytest.mark.parametrize("sign", "=+-@")
+def test_csv_runs_nothing_whatever_separates(separator: str, sign: str) -> None:
+    """A spreadsheet of another country splits at another sign, and knows nothing of quotes inside a field."""
+    hostile = f"a{separator} {sign}SUM(1)"
+    text = make_download(report(results=[Result(hostile)]), "csv").decode("utf-8-sig")
+    cells = [cell.strip(' "') for cell in re.split(f"[{separator},\r\n]", text)]
+    assert not [cell for cell in cells if cell.startswith(sign)]
+    assert "SUM(1)" in text
+
+
 def test_zip_holds_the_table_and_the_pictures_and_no_path() -> None:
     archive = zipfile.ZipFile(io.BytesIO(make_download(report(), "zip")))
     names = archive.namelist()

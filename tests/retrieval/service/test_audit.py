@@ -79,3 +79,14 @@ def test_searches_of_the_page_leave_a_line(tmp_path: Path, gallery_folder: Path,
     (line,) = lines(path)
     assert (line["endpoint"], line["filters"]) == ("page", {"cameras": [3]})
     assert line["results"] == [hit.key for hit in hits]
+
+
+def test_what_a_full_disk_has_cut_short_stays_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    Audit(path).record("desk", "similar", Filters(), ["a"])
+    path.write_bytes(path.read_bytes()[:-7])
+    Audit(path).record("desk", "similar", Filters(), ["b"])
+    cut, whole = path.read_text().splitlines()
+    with pytest.raises(ValueError, match=r"delimiter|Expecting|Unterminated"):
+        json.loads(cut)
+    assert json.loads(whole)["results"] == ["b"]

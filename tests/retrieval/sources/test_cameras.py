@@ -13,8 +13,9 @@ def test_found_beside_the_images_or_above(tmp_path: Path) -> None:
     assert find_cameras(images) == []
     (tmp_path / "cameras.json").write_text('{"fps": 25, "cameras": [{"id": 1, "heading": 3}]}')
     assert find_cameras(images) == [Camera(1, "camera 1")]
+    # With the byte order mark that some editors write.
     (images / "cameras.json").write_text(
-        '[{"id": 2, "name": "北门", "latitude": -1.5, "longitude": 170}]', encoding="utf-8"
+        '\ufeff[{"id": 2, "name": "北门", "latitude": -1.5, "longitude": 170}]', encoding="utf-8"
     )
     assert find_cameras(images) == [Camera(2, "北门", -1.5, 170)]
 
@@ -22,7 +23,9 @@ def test_found_beside_the_images_or_above(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "not JSON that can be read"),
+        ("[" * 100_000, "not JSON that can be read"),
+        ('[{"id": true}]', "camera 1 has no whole number"),
         ("3", "a list of cameras is expected"),
         ('[{"id": "x"}]', "camera 1 has no whole number"),
         ('[{"id": 1}, {"id": 2, "latitude": 91, "longitude": 0}]', "camera 2 stands at"),

@@ -58,6 +58,10 @@ def test_boxes_and_facts_go_in(tmp_path: Path, bundle: Path, encoder: Encoder, c
         ("path\na.jpg\n", "'path' is none of them"),
         ("image,camera\na.jpg,two\n", "line 2: camera is 'two'"),
         ("image,camera\na.jpg,2.5\n", "whole number"),
+        ("image,vehicle\na.jpg,A12\n", "vehicle is 'A12'; a whole number.*Number ids that are text"),
+        ("image,vehicle\na.jpg,9223372036854775808\n", "a whole number is expected"),
+        ("image,camra\na.jpg,2\n", "'camra' is none of them, did you mean camera"),
+        ("image,camera,camera\na.jpg,2,3\n", "'camera' comes twice"),
         ("image,time\na.jpg,noon\n", "line 2: 'noon' is not a time"),
         ("image,latitude\na.jpg,5\n", "both or neither"),
         ("image,left\na.jpg,5\n", "all of them"),
@@ -71,6 +75,13 @@ def test_faults_are_told_with_their_line(tmp_path: Path, content: str, message: 
     path.write_text(content)
     with pytest.raises(UserError, match=message):
         read_manifest(path)
+
+
+def test_long_numbers_are_not_taken_for_their_neighbours(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("image,vehicle,camera\na.jpg,9007199254740993,5.0\n")
+    (found,) = read_manifest(path)
+    assert (found.facts.vehicle_id, found.facts.camera) == (2**53 + 1, 5)
 
 
 def test_folder_and_table_exclude_each_other(capsys) -> None:

@@ -21,6 +21,13 @@ def picture(seed: int = 0, size: tuple[int, int] = (90, 130)) -> Image.Image:
     return Image.fromarray((patches + rng.integers(-30, 30, patches.shape)).clip(0, 255).astype(np.uint8))
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    b"</x:xmpmeta>"
+)
+
+
 def rotated() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -58,12 +65,13 @@ def test_an_ordinary_jpeg_differs_by_a_level_at_most(
     "save",
     [
         lambda path: picture().save(path, "JPEG", exif=rotated()),
+        lambda path: picture().save(path, "JPEG", xmp=XMP),
         lambda path: picture().convert("CMYK").save(path, "JPEG"),
         lambda path: picture().save(path, "PNG"),
         lambda path: picture().convert("RGBA").save(path, "PNG"),
         lambda path: picture(size=(1500, 1500)).save(path, "JPEG", quality=98),
     ],
-    ids=["rotated", "CMYK", "PNG", "transparent", "large"],
+    ids=["rotated", "rotated by XMP", "CMYK", "PNG", "transparent", "large"],
 )
 def test_any_other_image_goes_the_exact_way(tmp_path: Path, save: Callable[[Path], None]) -> None:
     path = tmp_path / "car.jpg"
