@@ -56,20 +56,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 with extra_imports(__name__, build_parser):
+    from training.datasets import read_split
     from training.distributed.devices import Devices, choose_devices
     from training.run.run_folder import RunFolder
 
 ACCURACY = {"train_full_1p": 69.46, "train_full_8p": 54.31}
 """mAP on VeRi-776, the reference's targets for every kind of card."""
 
+VERI_IMAGES = {"query": 1_678, "test": 11_579}
+"""By which VeRi-776 is known: the targets are for no other data."""
+
 ACCURACY_SLACK = 0.5
 """Points that a run may be below its target; the reference was accepted at 69.27 for 69.46."""
 
-SPEED = {
-    "cuda": {"train_performance_1p": 200.0, "train_performance_8p": 1302.0},
-    "npu": {"train_performance_1p": 89.3, "train_performance_8p": 503.0},
-}
-"""Images/s as published for each kind of card."""
+SPEED = {"train_performance_1p": 200.0, "train_performance_8p": 1302.0}
+"""Images/s, the reference's targets for every kind of card: what it reached on GPUs."""
+
+ACCEPTED_SPEED = {"npu": {"train_performance_1p": 89.3, "train_performance_8p": 503.0}}
+"""Images/s that the reference was accepted with all the same; a check fails below them."""
 
 SAME = 0.01
 """Points of mAP that evaluation may differ from the training's own figure."""
@@ -85,7 +89,7 @@ class Scale:
         kind: torch's type of its devices.
         ranks: of the checks `..._8p`.
         recipe: of the trainings.
-        published: whether recipe and data are those that the published figures are for.
+        published: whether recipe and data are those that the published figures are for, VeRi-776 the latter.
         arguments: of every training.
     """
 
@@ -107,7 +111,7 @@ class Scale:
             return f"{ran}Other recipe, epochs or data than published: the targets are not compared."
         if self.ranks != 8:
             return f"{ran}Fewer than eight cards: the 8p targets are not compared."
-        return f"{ran}Targets: the figures published for this kind of card on VeRi-776."
+        return f"{ran}Targets: the reference's for VeRi-776."
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,17 @@ def scale_of(arguments: argparse.Namespace) -> Scale:
     if kind == "cpu":
         ranks = devices.count if arguments.cpus else min(8, max(2, os.cpu_count() or 2))
         return Scale(kind, ranks, arguments.recipe or "smoke", False, given)
-    published = not given and arguments.recipe is None
+    published = not given and arguments.recipe is None and is_veri(arguments.data_root)
     amp = ("--amp", "O2", "--loss-scale", "128") if arguments.recipe is None else ()
     return Scale(kind, min(8, devices.count), arguments.recipe or "pamtri", published, (*amp, *given))
+
+
+def is_veri(data_root: str) -> bool:
+    """Whether a data set is VeRi-776, whole."""
+    try:
+        return all(len(read_split(data_root, split)) == count for split, count in VERI_IMAGES.items())
+    except UserError:
+        return False  # The first command says what is wrong with it.
 
 
 def run_check(check: str, scale: Scale, data_root: str, weights: Path | None, out: Path) -> CheckResult:
@@ -210,13 +222,15 @@ def judge(check: str, scale: Scale, out: Path, weights: Path | None, log: Path) 
     comparable = scale.published and (check.endswith("_1p") or scale.ranks == 8)
     if "performance" in check:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        fps, wanted = json.loads(lines[-1])["fps"], SPEED.get(scale.kind, {}).get(check)
-        target = f"{wanted:g} images/s" if comparable else "a speed, and weights"
-        good = saved and (not comparable or fps >= (wanted or 0.0))
+        fps, wanted = json.loads(lines[-1])["fps"], SPEED[check]
+        least = ACCEPTED_SPEED.get(scale.kind, SPEED)[check]
+        accepted = "" if least == wanted else f" (accepted: {least:g})"
+        target = f"{wanted:g} images/s{accepted}" if comparable else "a speed, and weights"
+        good = saved and (not comparable or fps >= least)
         return target, f"{fps:.1f} images/s", _ok(good)
-    percent, least = 100 * (metrics["mAP"] or 0.0), ACCURACY[check]
-    target = f"mAP {least}" if comparable else "an mAP, and weights"
-    return target, f"mAP {percent:.2f}", _ok(saved and (not comparable or percent >= least - ACCURACY_SLACK))
+    percent, aim = 100 * (metrics["mAP"] or 0.0), ACCURACY[check]
+    target = f"mAP {aim}" if comparable else "an mAP, and weights"
+    return target, f"mAP {percent:.2f}", _ok(saved and (not comparable or percent >= aim - ACCURACY_SLACK))
 
 
 def trained_weights(out: Path) -> Path | None:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from training import acceptance
 from training.acceptance import CHECKS, Scale, judge, main, train_command
+from training.datasets import read_split
+from training.distributed.devices import KINDS, Devices
 
 
 def report(out: Path) -> dict:
@@ -60,11 +63,33 @@ def test_on_cards_the_published_figures_count(
     (run / "metrics.json").write_text(json.dumps({"mAP": mean_average_precision}))
     (run / "metrics.jsonl").write_text(json.dumps({"fps": 1.0}) + "\n" + json.dumps({"fps": fps}) + "\n")
     scale = Scale("npu", 8, "pamtri", published=True)
-    assert judge(check, scale, tmp_path, None, tmp_path / "log")[2] == verdict
+    target, _, found = judge(check, scale, tmp_path, None, tmp_path / "log")
+    assert found == verdict
+    # The reference's target, and what it was accepted with.
+    assert (
+        target
+        == {
+            "train_full_1p": "mAP 69.46",
+            "train_full_8p": "mAP 54.31",
+            "train_performance_1p": "200 images/s (accepted: 89.3)",
+            "train_performance_8p": "1302 images/s (accepted: 503)",
+        }[check]
+    )
     small = Scale("cpu", 2, "smoke", published=False)
     assert judge(check, small, tmp_path, None, tmp_path / "log")[2] == "OK"
     (run / "best.safetensors").unlink()
     assert judge(check, small, tmp_path, None, tmp_path / "log")[2] == "Failed"
+
+
+def test_veris_targets_are_for_veri_alone(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance, "choose_devices", lambda *_: Devices(KINDS["npu"], 8))
+    arguments = acceptance.build_parser().parse_args(["--data-root", str(own_root), "--npus", "8"])
+    scale = acceptance.scale_of(arguments)
+    assert not scale.published
+    assert "the targets are not compared" in scale.note()
+    counts = {split: len(read_split(own_root, split)) for split in ("query", "test")}
+    monkeypatch.setattr(acceptance, "VERI_IMAGES", counts)
+    assert acceptance.scale_of(arguments).published
 
 
 def test_the_commands_for_cards(tmp_path: Path) -> None:

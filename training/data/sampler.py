@@ -64,7 +64,8 @@ class PlainSampler(Sampler):
     """Shuffled images without regard to identity, as torch's distributed sampler gives them to the ranks of
     the original eight-card script: only by chance does a batch hold two images of a vehicle.
 
-    Every image is drawn once; the last batch is filled up with the epoch's first images.
+    An image is drawn once at most: those beyond the last whole batch are left out of an epoch, as they are
+    there. Where not even one batch is whole, images fill it up again.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
@@ -72,7 +73,7 @@ class PlainSampler(Sampler):
         if num_images < 1 or batch_size < 1:
             raise ValueError(f"batches of {batch_size} from {num_images} images: both must be positive")
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
-        self.num_batches = -(-num_images // batch_size)
+        self.num_batches = max(1, num_images // batch_size)
 
     def plan(self, epoch: int) -> np.ndarray:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.num_images)

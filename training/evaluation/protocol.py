@@ -1,7 +1,7 @@
 """The figures of an evaluation, and how embeddings of queries and gallery become them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Evaluation:
         num_gallery: images searched.
         color, type: how well each is told over the query images; None where model or labels have no such
             attribute.
+        color_right_everywhere, type_right_everywhere: as `color_right`, over queries and gallery together,
+            which PAMTRI's code counts; empty where the gallery was not judged.
     """
 
     ranking: RankMetrics
@@ -73,6 +75,8 @@ class Evaluation:
     num_gallery: int
     color: AttributeQuality | None = None
     type: AttributeQuality | None = None
+    color_right_everywhere: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    type_right_everywhere: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def color_accuracy(self) -> float:
@@ -87,6 +91,10 @@ class Evaluation:
     def figures(self, ranks: Sequence[int] = RANKS) -> dict[str, Any]:
         """The figures by name, as fractions; None for one that does not exist."""
         values = {"color_accuracy": self.color_accuracy, "type_accuracy": self.type_accuracy}
+        for name in ("color", "type"):
+            # Of an evaluation that judged no gallery, there is no such figure.
+            if not np.isnan(everywhere := share(getattr(self, f"{name}_right_everywhere"))):
+                values[f"{name}_accuracy_with_gallery"] = everywhere
         for name, quality in self.attributes().items():
             values[f"{name}_macro_f1"] = quality.macro_f1
             if quality.reliability is not None:
@@ -114,6 +122,8 @@ class Evaluation:
             cells.append(str(quality.num_images))
             title = "colour" if name == "color" else name
             lines.append(f"{title:<8}" + "".join(f"{cell:>9}" for cell in cells))
+            if not np.isnan(everywhere := share(getattr(self, f"{name}_right_everywhere"))):
+                lines[-1] += f"  ({100 * everywhere:.2f} with the gallery's images, as PAMTRI counts)"
         return "\n".join([*lines, ""]) if len(lines) > 1 else ""
 
     def table(self, title: str, ranks: Sequence[int] = RANKS) -> str:
@@ -254,11 +264,17 @@ def evaluate_weights(
 
 def evaluate_embedded(found: Embedded) -> Evaluation:
     """Judge what a model says of a data set."""
-    return evaluate_embeddings(
+    evaluation = evaluate_embeddings(
         found.query,
         found.gallery.embedding,
         found.query_records,
         found.gallery_records,
         found.metric,
         found.classes,
+    )
+    colors, types = (found.classes.indices(found.gallery_records, name) for name in ("color", "type"))
+    return replace(
+        evaluation,
+        color_right_everywhere=np.append(evaluation.color_right, told_right(found.gallery.color, colors)),
+        type_right_everywhere=np.append(evaluation.type_right, told_right(found.gallery.type, types)),
     )
