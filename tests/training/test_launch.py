@@ -63,6 +63,7 @@ def test_what_a_run_writes(run: Path, stripes: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
         "best.json",
         "best.safetensors",
+        "environment.json",
         "labels.json",
         "last.ckpt",
         "last.json",

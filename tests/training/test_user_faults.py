@@ -155,7 +155,12 @@ def test_full_disk(own_root: Path, tmp_path: Path) -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: {out / 'last.safetensors'}: cannot be written")
     assert "Free some space" in last
-    assert sorted(path.name for path in out.iterdir()) == ["labels.json", "recipe.json", "tensorboard"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "environment.json",
+        "labels.json",
+        "recipe.json",
+        "tensorboard",
+    ]
 
 
 def test_interrupted_training_leaves_whole_files(own_root: Path, tmp_path: Path) -> None:

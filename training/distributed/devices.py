@@ -134,6 +134,11 @@ def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
     return torch.device(kind.type, index)
 
 
+def device_settings(device: torch.device) -> dict[str, bool]:
+    """What `enter_device` has set for a device, by the vendor's name of it."""
+    return dict(npu.SETTINGS) if device.type == "npu" else {}
+
+
 def keep_freed_memory() -> bool:
     """Let the C library keep what is freed for the next step of a training on the CPU; for the life of the
     process, which stays as large as it once was.

@@ -47,12 +47,17 @@ def load() -> None:
         raise UserError(_diagnosis(error)) from error
 
 
-def settle() -> None:
-    """Choose precompiled kernels for the present device; called before the model is placed on it.
+SETTINGS = {"jit_compile": False, "allow_internal_format": False}
+"""What `settle` sets. With compilation at run time, torch_npu compiles a kernel anew for each new shape. With
+internal formats, the default of first-generation cards, convolutions keep weights, outputs and gradients in
+layouts that the `_foreach_` operators of optimiser and gradient norm refuse."""
 
-    With compilation at run time, torch_npu compiles a kernel anew for each new shape.
-    """
-    torch.get_device_module("npu").set_compile_mode(jit_compile=False)
+
+def settle() -> None:
+    """Make the `SETTINGS` for the present device; called before the first tensor is placed on it."""
+    device = torch.get_device_module("npu")
+    device.set_compile_mode(jit_compile=SETTINGS["jit_compile"])
+    device.config.allow_internal_format = SETTINGS["allow_internal_format"]
 
 
 def saturates() -> bool:

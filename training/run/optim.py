@@ -38,9 +38,9 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], options: OptimizerOptions, device: torch.device
 ) -> torch.optim.Optimizer:
     """Make the recipe's optimiser; fused where torch has it fused, which on a CPU too saves a pass over the
-    weights."""
+    weights. Elsewhere torch chooses: told that it is not fused, it would go from weight to weight."""
     parameters = list(parameters)
-    fused = kind_of(device).fused_optimizer
+    fused = kind_of(device).fused_optimizer or None
     if options.name == "sgd":
         return torch.optim.SGD(
             parameters, options.lr, momentum=options.momentum, weight_decay=options.weight_decay, fused=fused

@@ -13,7 +13,7 @@ from training.run.progress import CURVES
 from zoo.errors import UserError
 from zoo.files import write_text
 
-FIRST_FILES = ("labels.json", "recipe.json")
+FIRST_FILES = ("labels.json", "recipe.json", "environment.json")
 """Written before the first step."""
 
 RUN_FILES = (
@@ -37,7 +37,7 @@ def json_text(content: Any) -> str:
 
 class RunFolder:
     """A run's files: best and last weights with their cards, metrics.json, metrics.jsonl, labels.json,
-    recipe.json, checkpoints, and TensorBoard's curves."""
+    recipe.json, environment.json, checkpoints, and TensorBoard's curves."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

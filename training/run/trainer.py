@@ -16,7 +16,8 @@ from training.data.batches import PoseInputs, TrainingSet
 from training.data.sampler import make_sampler
 from training.datasets import dataset_name, read_classes, read_split, read_training, vehicles_aside
 from training.datasets.records import NO_CLASSES, can_match, label_map
-from training.distributed.devices import device_name
+from training.distributed.devices import device_name, device_settings
+from training.distributed.facts import machine_facts
 from training.distributed.ranks import Ranks
 from training.evaluation.extract import EvaluationSet, extract_shared, own_share
 from training.evaluation.protocol import Evaluation, evaluate_embeddings
@@ -76,6 +77,9 @@ def train(
         f"{folder.path}",
         file=sys.stderr,
     )
+    if settings := device_settings(ranks.device):
+        shown = ", ".join(f"{name} {'on' if value else 'off'}" for name, value in settings.items())
+        print(f"{ranks.device.type}: {shown}", file=sys.stderr)
     return {"run": os.fspath(folder.path), **trainer.run(folder, resume, checkpoint_every)}
 
 
@@ -197,6 +201,7 @@ class Trainer:
         if folder:
             folder.write_json("labels.json", self.label_names)
             folder.write_json("recipe.json", dataclasses.asdict(self.recipe))
+            folder.write_json("environment.json", machine_facts(self.ranks.device))
             if resume:
                 # Lines of after the checkpoint come once more.
                 folder.write_metrics(position.history)

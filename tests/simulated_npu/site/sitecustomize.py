@@ -1,11 +1,13 @@
 """Python runs this at start in the simulation alone: the torch of this machine passes for the CPU build.
 
 torch_npu aborts the process beside a GPU build, so the product refuses that; the machine that runs the tests
-may well have one. What tells it is the constant `torch.version.cuda`.
+may well have one. What tells it is the constant `torch.version.cuda`. A clock that is wrong can be had, too.
 """
 
 import importlib.machinery
+import os
 import sys
+import time
 from types import ModuleType
 
 
@@ -28,3 +30,7 @@ class CpuBuild(importlib.machinery.PathFinder):
 
 
 sys.meta_path.insert(0, CpuBuild)
+
+if ahead := float(os.environ.get("SIMULATED_CLOCK_AHEAD", "0")):
+    right = time.time
+    time.time = lambda: right() + ahead

@@ -16,6 +16,7 @@ import torch
 from tests.training.veri_layout import make_veri
 from training.launch import main as launch
 from training.run.checkpoint import LAST, PREVIOUS, deserialise, read_checkpoint
+from training.run.run_folder import FIRST_FILES
 
 RECIPE = (
     'size = [32, 32]\nepochs = 2\nnum_identities = 2\nnum_instances = 2\ninit = "none"\ncache = true\n'
@@ -189,7 +190,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(
     run = copy(stopped, tmp_path / "run")
     shutil.rmtree(run / "tensorboard")
     for path in run.iterdir():
-        if path.name not in ("labels.json", "recipe.json"):
+        if path.name not in FIRST_FILES:
             path.unlink()
     (run / ".last.ckpt.abc.part").write_bytes(b"half")
     assert launch([*argv, "--cpus", "1", "--out", str(run), "--resume"]) == 0

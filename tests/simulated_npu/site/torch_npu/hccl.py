@@ -3,7 +3,7 @@
 import torch
 import torch.distributed as dist
 
-from torch_npu import on_cpu
+from torch_npu import faults, on_cpu
 
 
 class Hccl(torch._C._distributed_c10d.Backend):
@@ -17,6 +17,7 @@ class Hccl(torch._C._distributed_c10d.Backend):
         return "hccl"
 
     def allreduce(self, tensors, options):
+        faults.at_collective()
         return self.gloo.allreduce(lowered(tensors), options)
 
     def broadcast(self, tensors, options):
