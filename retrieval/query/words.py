@@ -96,10 +96,11 @@ class _Reader:
 
     def read(self) -> None:
         colors, types = color_words(self.card), type_words(self.card)
+        # Of thousands of cameras, the patterns are of the few that the text could speak of.
         names = {
             name: camera
             for camera in self.cameras
-            if (name := _normal(camera.name)) not in colors and name not in types
+            if (name := _normal(camera.name)) in self.text and name not in colors and name not in types
         }
         understand: dict[str, Callable[[re.Match[str]], Phrase | None]] = {
             "near": self._near,

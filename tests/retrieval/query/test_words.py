@@ -1,5 +1,8 @@
 """Plain words become filters, and what does not is told."""
 
+import re
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from retrieval.gallery.entries import Camera
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
+from retrieval.query import grammar, words
 from retrieval.query.words import read_words
 from zoo.card import Card
 from zoo.labels import COLORS, TYPES
@@ -192,3 +196,18 @@ def test_long_texts_are_read_quickly_and_told() -> None:
     read(" " * 500 + "1" * 500)
     read("1 , " * 125)
     read("white or " * 60 + "x")
+
+
+def test_patterns_are_of_the_cameras_that_are_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3,000 cameras: to make patterns of them all takes seconds."""
+    made: list[list[str]] = []
+
+    def few_rules(card: Card, names: Iterable[str]) -> list[tuple[str, re.Pattern[str]]]:
+        made.append(sorted(names))
+        return grammar.rules(card, names)
+
+    monkeypatch.setattr(words, "rules", few_rules)
+    cameras = [Camera(number, f"Gate {number}") for number in range(3000)]
+    found = read_words("white car at Gate 117", CARD, cameras)
+    assert found.filters.cameras == (117,)
+    assert made == [["gate 1", "gate 11", "gate 117"]]
