@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
+# How many processes share the tests. Each may start a Triton and a browser: about 3 GB.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo bundle test test-slow docs lint format clean
@@ -30,8 +32,8 @@ demo: $(READY) ## the whole road, from synthetic pictures to the search page (HE
 bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
 
-test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part)
-	@$(PY) -m pytest $(ARGS)
+test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part, WORKERS=n)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## the long proofs that `make test` leaves out
 	@$(PY) -m pytest -m slow $(ARGS)
