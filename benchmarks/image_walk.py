@@ -38,11 +38,12 @@ NEARLY_ALL = (10, 5, 3990, 2995)
 COUNTED_SERVICE = """
 import runpy, sys
 from zoo import preprocess
-original, calls = preprocess.decode_image, open(sys.argv.pop(1), "ab", buffering=0)
-def decode_image(*image):
+name = "decode" if hasattr(preprocess, "decode") else "decode_image"
+original, calls = getattr(preprocess, name), open(sys.argv.pop(1), "ab", buffering=0)
+def decode(*image):
     calls.write(b".")
     return original(*image)
-preprocess.decode_image = decode_image
+setattr(preprocess, name, decode)
 runpy.run_module("retrieval.app", run_name="__main__", alter_sys=True)
 """
 """Starts the service with a decoder that writes a byte to a file for each image."""

@@ -24,6 +24,7 @@ ZOO_LEAVES = frozenset(
         "labels",
         "line_chart",
         "preprocess",
+        "decoding_memory",
     )
 )
 PACKAGES = {

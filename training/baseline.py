@@ -33,7 +33,7 @@ with extra_imports(__name__, build_parser):
     from PIL import Image
     from tqdm import tqdm
 
-    from training.data.images import load_pixels
+    from training.data.images import load_image
     from training.datasets import read_split
     from training.datasets.records import NO_CLASSES, Record
     from training.evaluation.extract import Extracted
@@ -72,7 +72,7 @@ def describe(records: Sequence[Record], description: str) -> np.ndarray:
         UserError: an image cannot be used.
     """
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda record: color_histogram(load_pixels(record.path)), records)
+        found = pool.map(lambda record: color_histogram(load_image(record.path).pixels), records)
         return np.stack(list(tqdm(found, description, len(records), leave=False, unit="img")))
 
 

@@ -1,15 +1,24 @@
 """From encoded image bytes to the pixels that a model takes: one arithmetic for training, search and server.
 
-This file stands alone (numpy, Pillow and the standard library, nothing of ours): the server's Python backend
-runs a copy of it inside an interpreter of its own. Normalisation is not here, it is inside the model's graph.
+This file stands alone (numpy, Pillow, the standard library, and `decoding_memory.py` beside it): the
+server's Python backend runs a copy of both inside an interpreter of its own. Normalisation is not here, it is
+inside the model's graph.
 """
 
 import io
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+try:
+    # Beside the server's copy; whatever else that interpreter has installed.
+    from decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding, give_back
+except ImportError:
+    from zoo.decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding, give_back
 
 MAX_BYTES = 32 * 2**20
 """Encoded images above this are refused unread."""
@@ -17,40 +26,90 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 64_000_000
 """Images whose header announces more are refused before any pixel is decoded."""
 
+MAX_RATIO = 256
+"""Of an image's longer side to the shorter one: no vehicle is like that, and resizing it takes seconds."""
+
+WHOLE_PIXELS = 16_000_000
+"""Of larger images, or larger parts of one, every second pixel a side is kept: JPEGs by the decoder's own
+scaling, others by averaging. So that what is decoded has at most 48 MB."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Pillow opens many more; each of the others is one more parser that a stranger's bytes would reach."""
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels of the upright file."""
+
+_SMALLEST = 2
+"""Pixels a side of a box; less shows no vehicle."""
+
+_BAND = 2**18
+"""Pixels that are converted at once."""
+
+_SCAN = b"\xff\xda"
+"""Begins a scan of a JPEG, and is nowhere within one."""
+
+_MAX_SCANS = 100
+"""Of a JPEG; encoders write about ten, and each costs as much as the whole image."""
+
 _ORIENTATION_TAG = 0x0112
+# EXIF orientation -> how the upright image comes of the stored one: sides swapped, then turned over from left
+# to right, then from top to bottom.
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
 }
+_AS_STORED = (False, False, False)
 
 
 class ImageError(ValueError):
     """An image that cannot be used. The message is one line that names the image and the cure."""
 
 
+class Decoded(NamedTuple):
+    """An image, or a part of it.
+
+    Attributes:
+        pixels: uint8 [height, width, 3], RGB, upright, writable.
+        size: (height, width) of the part in the file's own pixels; twice that of `pixels` for huge ones.
+    """
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
+def is_huge(data: bytes) -> bool:
+    """Whether decoding may wait for other huge images, by the file's header; False for what is no image."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return bool(_memory(image, data) > ORDINARY)
+    except Exception:  # as in `decode`, which says what is wrong
+        return False
+
+
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+    """The pixels that `decode` makes of a whole image, uint8 [height, width, 3]."""
+    return decode(data, name).pixels
+
+
+def decode(data: bytes, name: str = "image", box: Box | None = None) -> Decoded:
     """Decode an encoded image, upright, as RGB.
 
     EXIF rotation is applied, transparency is laid on white; CMYK, gray, palette and 16-bit images are
-    converted.
+    converted. Of what has more than `WHOLE_PIXELS`, every second pixel a side is kept.
 
     Args:
         data: the bytes of a JPEG, PNG, WebP or BMP file.
         name: what error messages call the image.
-
-    Returns:
-        uint8 [height, width, 3], writable.
+        box: the part that is wanted; see `clip_box`.
 
     Raises:
-        ImageError: empty, too large, of another format, or damaged.
+        ImageError: empty, too large, of another format, or damaged; or nothing lies in the box.
+        DecoderBusyError: see `zoo.decoding_memory`.
     """
     if len(data) == 0:
         raise ImageError(f"{name}: the image is empty (0 bytes); copy it again")
@@ -61,11 +120,27 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise _too_large(name, f"{width}x{height} pixels")
-            if image.format == "JPEG" and _has_zero_tail(data):
-                raise ImageError(f"{name}: the file was copied in part (its end is zeros); copy it again")
-            image.load()
-            return np.array(_to_rgb(_upright(image)))
-    except ImageError:
+            if max(width, height) > MAX_RATIO * min(width, height):
+                raise ImageError(
+                    f"{name}: of {width}x{height} pixels, one side is more than {MAX_RATIO} times the other; "
+                    "cut the vehicle out"
+                )
+            if isinstance(image, JpegImageFile):
+                _check_jpeg(data, name)
+            if box is None and width * height > WHOLE_PIXELS:
+                # Only JPEG's decoder has this, and leaves an odd side's last pixel in.
+                image.draft(None, (width // 2, height // 2))
+            memory = _memory(image, data)
+            if memory > MAX_MEMORY:
+                raise ImageError(
+                    f"{name}: {width}x{height} pixels of this kind of {image.format} take more than "
+                    f"{MAX_MEMORY // 2**20} MiB to decode; make it smaller, or save it as a baseline JPEG"
+                )
+            # Closed before others may take the memory.
+            with decoding.taken(memory), image:
+                image.load()
+                return _assembled(image, (width, height), box, name)
+    except (ImageError, DecoderBusyError):
         raise
     except Image.UnidentifiedImageError as error:
         raise ImageError(
@@ -78,6 +153,25 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
         # no list of them is complete, and none of them may end a server.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name}: truncated or damaged ({reason}); copy it again") from error
+
+
+def clip_box(box: Box, size: tuple[int, int], name: str) -> tuple[int, int, int, int]:
+    """Round a box to pixels, and leave out what lies outside of an image of this (height, width).
+
+    Raises:
+        ImageError: less than two pixels a side are left.
+    """
+    height, width = size
+    left, top, right, bottom = (
+        min(max(round(side), 0), limit)
+        for side, limit in zip(box, (width, height, width, height), strict=True)
+    )
+    if right - left < _SMALLEST or bottom - top < _SMALLEST:
+        raise ImageError(
+            f"{name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "
+            f"{width}x{height} pixels; draw it around the vehicle"
+        )
+    return left, top, right, bottom
 
 
 def resize(image: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
@@ -96,8 +190,10 @@ def resize(image: np.ndarray, size: tuple[int, int], antialias: bool = True) -> 
     if not antialias:
         return _interpolate(image, size)
     height, width = size
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(resized)
+    resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if image.nbytes > WHOLE_PIXELS:
+        give_back()
+    return resized
 
 
 def _interpolate(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -137,14 +233,11 @@ def prepare(data: bytes, size: tuple[int, int], name: str = "image", antialias: 
     return resize(decode_image(data, name), size, antialias)
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> Decoded:
     """Decode an image file.
 
-    Returns:
-        uint8 [height, width, 3].
-
     Raises:
-        ImageError: missing, unreadable, or as in `decode_image`; the message names the path.
+        ImageError: missing, unreadable, or as in `decode`; the message names the path.
     """
     file = Path(path)
     try:
@@ -155,30 +248,87 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{file}: cannot be read ({reason}); check the path and its permissions") from error
-    return decode_image(data, str(file))
+    return decode(data, str(file))
 
 
 def _too_large(name: str, what: str) -> ImageError:
     return ImageError(f"{name}: {what} exceeds the limit of {MAX_PIXELS} pixels; make it smaller")
 
 
-def _has_zero_tail(data: bytes) -> bool:
-    """Tell whether a JPEG ends in zeros instead of its end marker.
+def _check_jpeg(data: bytes, name: str) -> None:
+    """Refuse what libjpeg would take without an error.
 
-    An interrupted copy often has the right length and a tail of zeros, which libjpeg decodes to gray without
-    an error. Padding after the end marker is harmless.
+    An interrupted copy often has the right length and a tail of zeros, which it decodes to gray. Padding
+    after the end marker is harmless.
     """
-    return data.endswith(bytes(64)) and not data.rstrip(b"\0").endswith(b"\xff\xd9")
+    if data.endswith(bytes(64)) and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ImageError(f"{name}: the file was copied in part (its end is zeros); copy it again")
+    if data.count(_SCAN) > _MAX_SCANS:
+        raise ImageError(f"{name}: a JPEG of more than {_MAX_SCANS} scans; save it again")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _memory(image: Image.Image, data: bytes) -> int:
+    """Bytes that decoding takes, the result included."""
+    pixels = image.width * image.height
+    held = 3 * min(pixels, WHOLE_PIXELS)
+    if image.format == "WEBP":
+        # Pillow decodes by way of two canvases and a copy, all with transparency.
+        return held + 16 * pixels
+    if image.mode in ("1", "L", "P"):
+        held += pixels
+    else:
+        held += (2 if image.mode.startswith("I;16") else 4) * pixels
+    if isinstance(image, JpegImageFile) and data.count(_SCAN) > 1:
+        # All coefficients of all scans are kept, of the image at its full size; two bytes each.
+        samples = sum(across * down for _, across, down, _ in image.layer)
+        full = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)
+        scale = image.decoderconfig[0] if image.decoderconfig else 1
+        held += 2 * pixels * scale**2 * samples // full
+    return held
+
+
+def _assembled(image: Image.Image, stored: tuple[int, int], box: Box | None, name: str) -> Decoded:
+    """Turn a loaded image into pixels, band by band: a full copy for each step would take a multiple.
+
+    Args:
+        image: at half its size already where its decoder can do that.
+        stored: (width, height) of the file.
+        box: as for `decode`.
+        name: as for `decode`.
+    """
+    swapped, mirrored, flipped = _turns(image)
+    width, height = stored[::-1] if swapped else stored
+    left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, (height, width), name)
+    size = bottom - top, right - left
+    step = 2 if size[0] * size[1] > WHOLE_PIXELS else 1
+    pixels = np.empty((-(-size[0] // step), -(-size[1] // step), 3), np.uint8)
+    # From here on in the file's own orientation; the result is filled through a view of it.
+    target = pixels
+    if flipped:
+        target, top, bottom = target[::-1], height - bottom, height - top
+    if mirrored:
+        target, left, right = target[:, ::-1], width - right, width - left
+    if swapped:
+        target, left, top, right, bottom = target.swapaxes(0, 1), top, left, bottom, right
+    if image.size != stored:
+        left, top, right, bottom, step = 0, 0, *image.size, 1
+    rows = max(1, _BAND // (right - left)) * step
+    for start in range(top, bottom, rows):
+        band = image.crop((left, start, right, min(start + rows, bottom)))
+        band = _to_rgb(band)
+        first = (start - top) // step
+        reduced = np.asarray(band if step == 1 else band.reduce(step))
+        target[first : first + len(reduced)] = reduced
+    return Decoded(pixels, size)
+
+
+def _turns(image: Image.Image) -> tuple[bool, bool, bool]:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:
         # Cameras write broken EXIF blocks; the pixels are fine, and nothing says that they are rotated.
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return _AS_STORED
+    return _UPRIGHT.get(orientation, _AS_STORED) if isinstance(orientation, int) else _AS_STORED
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

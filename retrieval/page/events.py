@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
@@ -22,6 +21,7 @@ from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
+from zoo.decoding_memory import DecoderBusyError
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
@@ -65,13 +65,13 @@ class PageEvents:
         if upload is None:
             return answer
         try:
-            box = None if shares is None else _in_pixels(shares, upload.pixels)
+            box = None if shares is None else _in_pixels(shares, upload.size)
             image = crop(upload, box)
             picture = display_jpeg(image.pixels)
             state = QueryState(self._searcher.encode(image), picture, box=box)
-        except (ImageError, UserError) as error:
+        except (DecoderBusyError, ImageError, UserError) as error:
             return answer | {"state": QueryState(fault=str(error))}
-        return answer | {"state": state, "scene": panels.scene(upload.pixels, box, say)}
+        return answer | {"state": state, "scene": panels.scene(upload, box, say)}
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
@@ -226,7 +226,7 @@ class PageEvents:
                 self._searcher.note(shown.filters, [compared], action="compare")
                 result = InputImage(other, "the result")
                 found = compare(self._searcher.encoder, crop(query, state.box), result)
-            except (ImageError, UserError) as error:
+            except (DecoderBusyError, ImageError, UserError) as error:
                 found = str(error)
         html = self._comparison(compared, found, state, shown, feedback, language)
         return {"comparison": html}
@@ -291,7 +291,7 @@ class PageEvents:
         if state.key:
             html = panels.gallery_scene(state.key, say)
         elif upload is not None and state.query is not None:
-            html = panels.scene(upload.pixels, state.box, say)
+            html = panels.scene(upload, state.box, say)
         return {"scene": html}
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
@@ -321,9 +321,9 @@ def _shares(value: Any) -> Box | None:
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _in_pixels(shares: Box, image: np.ndarray) -> Box:
-    """A box in shares of an image's sides, in whole pixels of uint8 [H, W, 3]."""
-    height, width = image.shape[:2]
+def _in_pixels(shares: Box, size: tuple[int, int]) -> Box:
+    """A box in shares of an image's sides, in whole pixels of its (height, width)."""
+    height, width = size
     left, top, right, bottom = (
         float(round(share * side)) for share, side in zip(shares, (width, height, width, height), strict=True)
     )

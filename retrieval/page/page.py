@@ -13,6 +13,10 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.layout import ASSETS, Layout
+from retrieval.query.occlusion import ENCODINGS
+from retrieval.service.rates import charge
+from retrieval.service.workload import REQUEST_SECONDS
+from serving.encoders.deadline import deadline
 
 STREAM_SCRIPT = ASSETS / "stream.js"
 """What runs in the page's head, before Gradio's own scripts."""
@@ -70,7 +74,14 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _ask_after(page, page.words.submit, on.read, read)
     _ask_after(page, page.apply.click, on.read, read)
     _ask_after(page, page.clear.click, on.clear_filters, (*read, "words"))
-    closely = _answer(page, page.closely.change, on.regions, ("comparison",), trigger_mode="always_last")
+    closely = _answer(
+        page,
+        page.closely.change,
+        on.regions,
+        ("comparison",),
+        cost=ENCODINGS,
+        trigger_mode="always_last",
+    )
     for component in (page.found, page.drawn, page.comparison):
         # First, for events are answered in order: it must not end what this comparison starts.
         component.select(None, cancels=closely, **_QUIET)
@@ -130,6 +141,7 @@ def _answer(
     handler: Callable[..., dict[str, Any]],
     gives: Sequence[str],
     counts: str | None = None,
+    cost: int = 1,
     **options: Any,
 ) -> Any:
     """Let a handler answer an event.
@@ -139,6 +151,7 @@ def _answer(
         event: a component's.
         handler: gets the values of those parts that its parameters name, and answers by name.
         gives: names of the parts that it may answer with.
+        cost: encodings that it takes, where they are many.
         counts: a part that gets a number of its own, whose change starts what follows.
         options: of the event.
     """
@@ -146,17 +159,20 @@ def _answer(
     fields = page.fields if "conditions" in names else {}
     parts = {name: page.part(name) for name in names if name != "conditions"}
 
-    def answer(values: dict[Any, Any]) -> Any:
-        return answer_with(values)
+    def answer(values: dict[Any, Any], request: gr.Request) -> Any:
+        return answer_with(values, request)
 
-    def answer_event(values: dict[Any, Any], event: gr.EventData) -> Any:
-        return answer_with(values, event=event)
+    def answer_event(values: dict[Any, Any], request: gr.Request, event: gr.EventData) -> Any:
+        return answer_with(values, request, event=event)
 
-    def answer_with(values: dict[Any, Any], **given: Any) -> Any:
+    def answer_with(values: dict[Any, Any], request: gr.Request, **given: Any) -> Any:
+        if cost > 1:
+            charge(request, cost)
         given |= {name: values[part] for name, part in parts.items()}
         if fields:
             given["conditions"] = {name: values[field] for name, field in fields.items()}
-        answers = handler(**given)
+        with deadline(REQUEST_SECONDS):
+            answers = handler(**given)
         if counts is not None:
             answers = answers | {counts: next(_COUNT)}
         return {page.part(name): value for name, value in answers.items()} or gr.skip()

@@ -19,6 +19,7 @@ from retrieval.query.words import Understood
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
 from retrieval.sources.source import display_jpeg
+from serving.encoders.image import InputImage
 
 _SHOWN_CLASSES = 3
 _SCENE_SIZE = 720
@@ -49,14 +50,14 @@ def header(model: str, images: int, cameras: int, say: Say) -> str:
     )
 
 
-def scene(image: np.ndarray, box: Box | None, say: Say) -> str:
+def scene(image: InputImage, box: Box | None, say: Say) -> str:
     """The query image with a box to draw in it.
 
     Args:
-        image: uint8 [H, W, 3], the whole picture.
+        image: the whole picture.
         box: what is chosen of it.
     """
-    height, width = image.shape[:2]
+    height, width = image.size
     chosen = ""
     if box is not None:
         left, top, right, bottom = box
@@ -68,7 +69,7 @@ def scene(image: np.ndarray, box: Box | None, say: Say) -> str:
     whole = button("edit", say("scene.whole")) if box else ""
     return (
         f'<div class="vr-scene"><div class="vr-frame" tabindex="0" role="application" '
-        f'aria-label="{escape(say("scene"))}"><img src="{data_uri(display_jpeg(image, _SCENE_SIZE))}" '
+        f'aria-label="{escape(say("scene"))}"><img src="{data_uri(display_jpeg(image.pixels, _SCENE_SIZE))}" '
         f'alt="{escape(say("query"))}" draggable="false">'
         f'<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
         f"<p>{escape(text)}</p><div>{whole}{button('clear', say('scene.other'))}</div></div>"

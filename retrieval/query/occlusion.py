@@ -18,6 +18,9 @@ from zoo.preprocess import ImageError
 GRID = 7
 """Cells a side. A cover is two cells wide and high, so that covers overlap by half."""
 
+ENCODINGS = 2 * (GRID - 1) ** 2 + 2
+"""Of a comparison."""
+
 
 @dataclass(frozen=True)
 class ImageComparison:
@@ -37,7 +40,7 @@ class ImageComparison:
 
 
 def compare(encoder: Encoder, first: InputImage, second: InputImage) -> ImageComparison:
-    """Encode two images, whole and with parts covered: 2 (GRID - 1)^2 + 2 images in all.
+    """Encode two images, whole and with parts covered: `ENCODINGS` images in all.
 
     Raises:
         ImageError: an image cannot be used.

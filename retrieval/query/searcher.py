@@ -81,16 +81,27 @@ class Searcher:
         return query
 
     def encode_all(self, images: Sequence[bytes | InputImage]) -> list[Query | str]:
-        """Encode query images; a string in an image's place says why it cannot be used."""
-        predictions = self.encoder.encode(images)
-        return [
-            predictions.errors[row]
-            if row in predictions.errors
-            else self._query(
-                predictions.embedding[row], predictions.color_probs[row], predictions.type_probs[row]
-            )
-            for row in range(len(images))
-        ]
+        """Encode query images; a string in an image's place says why it cannot be used.
+
+        Raises:
+            UserError: the encoder fails.
+            DecoderBusyError: see `zoo.decoding_memory`.
+        """
+        card = self.encoder.card
+        usable: dict[int, InputImage] = {}
+        found: list[Query | str] = [""] * len(images)
+        for place, image in enumerate(images):
+            try:
+                usable[place] = InputImage.of(image).apart(card.input_size, card.antialias)
+            except ImageError as error:
+                found[place] = str(error)
+        if not usable:
+            return found
+        predictions = self.encoder.encode(list(usable.values()))
+        rows = zip(predictions.embedding, predictions.color_probs, predictions.type_probs, strict=True)
+        for row, (place, values) in enumerate(zip(usable, rows, strict=True)):
+            found[place] = predictions.errors[row] if row in predictions.errors else self._query(*values)
+        return found
 
     def recall(self, key: str) -> Query | None:
         """The query that an image of the gallery makes, None where there is no such key."""

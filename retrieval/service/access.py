@@ -1,13 +1,14 @@
 """Who may ask: everything but health and readiness needs a key, where the service has a key file."""
 
+import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Request
 
 from retrieval.keys import KeyRing, Scope
@@ -28,6 +29,12 @@ class Caller:
 LOCAL = Caller(None, "write")
 """Who asks a service without keys, which listens on the loopback address only."""
 
+CHECKED_AGAIN = 2.0
+"""Seconds after which the key of an answer that goes on is looked up again."""
+
+_THREADS = 4
+"""For keys alone, which therefore never wait for work."""
+
 
 class Access:
     """ASGI middleware that lets nobody in without a key and tells the service who asks.
@@ -44,6 +51,7 @@ class Access:
     def __init__(self, app: ASGIApp, keys: KeyRing | None) -> None:
         self._app = app
         self._keys = keys
+        self._threads = CapacityLimiter(_THREADS)
 
     async def __call__(self, scope: Request, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -54,12 +62,47 @@ class Access:
         if scope["type"] == "http":
             caller: Caller | JSONResponse | None = LOCAL
             if self._keys is not None and scope["path"] not in OPEN:
-                caller = await run_in_threadpool(_identify, self._keys, Headers(scope=scope))
+                caller = await self._identify(self._keys, scope)
             if isinstance(caller, JSONResponse):
                 await caller(scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
+            if self._keys is not None and scope["path"] not in OPEN:
+                await self._while_known(self._keys, scope, receive, send)
+                return
         await self._app(scope, receive, send)
+
+    async def _identify(self, keys: KeyRing, scope: Request) -> Caller | JSONResponse:
+        return await to_thread.run_sync(_identify, keys, Headers(scope=scope), limiter=self._threads)
+
+    async def _while_known(self, keys: KeyRing, scope: Request, receive: Receive, send: Send) -> None:
+        """Answer as long as the key is one: an event stream lasts as long as its page is open."""
+        begun = ended = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun, ended
+            begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(CHECKED_AGAIN)
+                if isinstance(await self._identify(keys, scope), JSONResponse):
+                    allowed.cancel()
+
+        with CancelScope() as allowed:
+            watcher = asyncio.ensure_future(watch())
+            try:
+                await self._app(scope, receive, noted)
+            finally:
+                watcher.cancel()
+        if allowed.cancelled_caught and not ended:
+            refusal = await self._identify(keys, scope)
+            if begun:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif isinstance(refusal, JSONResponse):
+                await refusal(scope, receive, send)
 
 
 def _identify(keys: KeyRing, headers: Headers) -> Caller | JSONResponse:

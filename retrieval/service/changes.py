@@ -14,6 +14,7 @@ from retrieval.service.conditions import box_of
 from retrieval.service.entries import LISTED
 from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
+from retrieval.service.rates import charge
 from retrieval.sources.crop import crop
 from retrieval.sources.source import digest, display_jpeg
 from serving.encoders.image import InputImage
@@ -92,6 +93,7 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
     # PUT and DELETE, which no page of another site can have a browser send without asking first.
     @router.put("/entries", dependencies=writing, responses=UNUSABLE_IMAGE)
     def add_many(
+        request: Request,
         image: Annotated[
             list[UploadFile],
             File(description="JPEG, PNG, WebP or BMP files, in the order of `entries`", max_length=MAX_BATCH),
@@ -109,6 +111,7 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
             raise HTTPException(422, f"{len(image)} images and {len(entries)} entries; one of each is needed")
         if len({item.key for item in entries}) != len(entries):
             raise HTTPException(422, "a key comes twice")
+        charge(request, len(image))
         asked = [
             (item.key, item.facts(), upload.file.read(MAX_BYTES + 1))
             for item, upload in zip(entries, image, strict=True)

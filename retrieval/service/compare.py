@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
 
 from retrieval.gallery.filters import Filters
-from retrieval.query.occlusion import compare
+from retrieval.query.occlusion import ENCODINGS, compare
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
+from retrieval.service.rates import charge
 from retrieval.sources.crop import crop
 from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
@@ -45,6 +46,7 @@ def add_compare_route(router: APIRouter, searcher: Searcher, audit: Audit) -> No
         second = kept.get(key) or None
         if first is None or second is None:
             raise HTTPException(404, "the gallery has no picture of this key")
+        charge(request, ENCODINGS)
         query = crop(InputImage(first, "the query"), None if image is None else box_of(box))
         found = compare(searcher.encoder, query, InputImage(second, "the result"))
         audit.record(request.state.caller.name, "compare", Filters(), [key], key=with_key)

@@ -4,6 +4,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,6 +43,12 @@ class Rates:
             self._buckets[name] = (tokens - taken, now)
             return 0.0 if taken else (1 - tokens) / self._per_second
 
+    def charge(self, name: str | None, tokens: float) -> None:
+        """Take more tokens than the one of a request that is dear; the next ones wait for it."""
+        with self._lock:
+            left, then = self._buckets.get(name, (self._capacity, self._clock()))
+            self._buckets[name] = (left - tokens, then)
+
 
 class RateLimit:
     """ASGI middleware behind `Access`: refuses a key that asks too often."""
@@ -52,7 +60,9 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if self._rates is not None and scope["type"] == "http" and is_limited(scope["path"]):
-            wait = self._rates.wait(scope["state"]["caller"].name)
+            name = scope["state"]["caller"].name
+            scope["state"]["charge"] = partial(self._rates.charge, name)
+            wait = self._rates.wait(name)
             if wait:
                 refusal = JSONResponse(
                     {"detail": "this key asks too often; wait as long as Retry-After says"},
@@ -62,6 +72,13 @@ class RateLimit:
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def charge(request: Any, encodings: int) -> None:
+    """Count what a request of several encodings, or one of the page's, costs beyond its first."""
+    take = getattr(request.state, "charge", None)
+    if take is not None:
+        take(encodings - 1)
 
 
 def is_limited(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
@@ -20,20 +21,30 @@ from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
 from retrieval.service.search import add_search_routes
 from retrieval.sources.detector import Detector
+from retrieval.service.workload import HUGE_IMAGES_WAITING, RETRY_AFTER, OverloadError, admission
+from zoo.decoding_memory import DecoderBusyError, decoding
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
+
+_SUPERVISING = 8
+"""Threads for who asks whether the service is well."""
 
 
 def add_rest(
     app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit, detector: Detector | None = None
 ) -> None:
     """Add all routes, and what their errors turn into."""
+    decoding.max_waiting = HUGE_IMAGES_WAITING
     app.include_router(_supervision(searcher, metrics))
     # `Access` asks for the key, before anything of a request is read; this describes it.
     bearer = HTTPBearer(auto_error=False, description="an API key, where the service has keys")
     router = APIRouter(
         prefix="/api",
-        dependencies=[Depends(bearer), Depends(refuse_unknown_fields)],
+        dependencies=[
+            Depends(bearer),
+            Depends(refuse_unknown_fields),
+            Depends(admission(), scope="function"),
+        ],
         responses=EVERYWHERE,
     )
     add_search_routes(router, searcher, metrics, audit, box_finder(detector))
@@ -49,6 +60,11 @@ def add_rest(
     def unavailable(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
 
+    @app.exception_handler(OverloadError)
+    @app.exception_handler(DecoderBusyError)
+    def overloaded(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(RETRY_AFTER)})
+
     @app.exception_handler(QueryCameraError)
     @app.exception_handler(UnknownKeyError)
     def unusable_field(request: Request, error: Exception) -> JSONResponse:
@@ -62,24 +78,27 @@ def add_rest(
 def _supervision(searcher: Searcher, metrics: Metrics) -> APIRouter:
     router = APIRouter(dependencies=[Depends(refuse_unknown_fields)], responses=NO_FIELDS)
     readiness = Readiness(searcher)
+    # Not those of the requests that work, whose wait says nothing of the service.
+    threads = CapacityLimiter(_SUPERVISING)
 
     @router.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         """Tell that the process is alive."""
         return {"status": "ok"}
 
     @router.get("/ready", responses=problems({503: "not now; `detail` says why"}))
-    def ready() -> dict[str, Any]:
+    async def ready() -> dict[str, Any]:
         """Tell that the gallery can be read and the encoder answers."""
         try:
-            size = readiness.check()
+            size = await to_thread.run_sync(readiness.check, limiter=threads)
         except (UserError, ImageError) as error:
             raise HTTPException(503, str(error)) from error
         return {"status": "ready", "images": size, "model": searcher.gallery.model.card.name}
 
     @router.get("/metrics", response_class=Response)
-    def exposition() -> Response:
+    async def exposition() -> Response:
         """Counters and times in Prometheus' text format."""
-        return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+        found = await to_thread.run_sync(metrics.exposition, limiter=threads)
+        return Response(found, headers={"Content-Type": CONTENT_TYPE})
 
     return router

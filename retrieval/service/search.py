@@ -15,6 +15,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
+from retrieval.service.rates import charge
 from retrieval.sources.crop import crop
 from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
@@ -108,6 +109,7 @@ def add_search_routes(
         if len(image) > 1 and (area is not None or detected is not None):
             raise HTTPException(422, "a box is one of a single image; cut the others out before")
         queries = []
+        charge(request, len(image))
         # One after the other, so that one at a time is decoded.
         for upload in image:
             given = InputImage(upload.file.read(MAX_BYTES + 1))

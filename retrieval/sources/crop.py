@@ -1,14 +1,8 @@
 """A vehicle cut out of a scene by its box."""
 
-import numpy as np
-
 from retrieval.gallery.entries import Box
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
-from zoo.preprocess import ImageError
-
-_SMALLEST = 2
-"""Pixels a side; less shows no vehicle."""
 
 
 def parse_box(text: str) -> Box:
@@ -44,15 +38,8 @@ def crop(image: InputImage, box: Box | None) -> InputImage:
 
     Raises:
         ImageError: the image cannot be used, or nothing of the box lies inside.
+        DecoderBusyError: see `zoo.decoding_memory`.
     """
     if box is None:
         return image
-    height, width = image.pixels.shape[:2]
-    left, top, right, bottom = (round(side) for side in clip(box, width, height))
-    if right - left < _SMALLEST or bottom - top < _SMALLEST:
-        raise ImageError(
-            f"{image.name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "
-            f"{width}x{height} pixels; draw it around the vehicle"
-        )
-    # A copy, so that the scene's pixels can go.
-    return InputImage.from_pixels(np.array(image.pixels[top:bottom, left:right]), image.name)
+    return image.part(box)

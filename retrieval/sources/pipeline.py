@@ -156,7 +156,7 @@ def _new_images(
             return None
         image, facts = crop(loaded.image, loaded.box), source.facts
         if facts is not None and loaded.box is not None:
-            height, width = loaded.image.pixels.shape[:2]
+            height, width = loaded.image.size
             facts = replace(facts, box=clip(loaded.box, width, height))
         picture = display_picture(image)
         small = tuple(

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from zoo.preprocess import MAX_BYTES, ImageError, decode_image, resize
+from zoo.preprocess import MAX_BYTES, Box, Decoded, ImageError, clip_box, decode, is_huge, prepare, resize
 
 
 class InputImage:
@@ -27,7 +27,7 @@ class InputImage:
     def __init__(self, data: bytes, name: str = "image") -> None:
         self.name = name
         self.data: bytes | None = data
-        self._pixels: np.ndarray | None = None
+        self._decoded: Decoded | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -56,21 +56,55 @@ class InputImage:
     @classmethod
     def from_pixels(cls, pixels: np.ndarray, name: str = "image") -> Self:
         """Take pixels, uint8 [H, W, 3] RGB."""
+        height, width = pixels.shape[:2]
+        return cls._of(Decoded(pixels, (height, width)), name)
+
+    @classmethod
+    def _of(cls, decoded: Decoded, name: str) -> Self:
         image = cls(b"", name)
-        image.data, image._pixels = None, pixels
+        image.data, image._decoded = None, decoded
         return image
 
     @property
     def pixels(self) -> np.ndarray:
-        """uint8 [H, W, 3] RGB, upright.
+        """uint8 [H, W, 3] RGB, upright; of a huge image, half of its pixels a side.
 
         Raises:
             ImageError: the file cannot be used.
+            DecoderBusyError: see `zoo.decoding_memory`.
         """
-        if self._pixels is None:
+        return self._whole().pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in the file's own pixels, in which boxes are given.
+
+        Raises:
+            ImageError: the file cannot be used.
+            DecoderBusyError: see `zoo.decoding_memory`.
+        """
+        return self._whole().size
+
+    def _whole(self) -> Decoded:
+        if self._decoded is None:
             assert self.data is not None
-            self._pixels = decode_image(self.data, self.name)
-        return self._pixels
+            self._decoded = decode(self.data, self.name)
+        return self._decoded
+
+    def part(self, box: Box) -> Self:
+        """What lies in a box, as pixels of their own, so that the whole's can go.
+
+        Raises:
+            ImageError: the file cannot be used, or nothing of it lies in the box.
+            DecoderBusyError: see `zoo.decoding_memory`.
+        """
+        whole = self._decoded
+        if whole is None or whole.pixels.shape[:2] != whole.size:
+            # Of a huge image, a part has all of its pixels.
+            assert self.data is not None
+            return type(self)._of(decode(self.data, self.name, box), self.name)
+        left, top, right, bottom = clip_box(box, whole.size, self.name)
+        return type(self).from_pixels(np.array(whole.pixels[top:bottom, left:right]), self.name)
 
     def resized(self, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
         """The pixels as a model takes them: uint8 [height, width, 3] of this (height, width), resized as its
@@ -83,11 +117,23 @@ class InputImage:
 
     def at_size(self, size: tuple[int, int], antialias: bool = True) -> Self:
         """Let large pixels go: the same image for a model of this input size, and for nothing else."""
-        if self._pixels is None:
+        if self._decoded is None:
             return self
         small = type(self).from_pixels(self.resized(size, antialias), self.name)
         small.data = self.data
         return small
+
+    def apart(self, size: tuple[int, int], antialias: bool = True) -> Self:
+        """Decode a huge image in the thread of who asks, where it holds up nobody else: not in an encoder's
+        threads, nor on a server. Others stay as they are.
+
+        Raises:
+            ImageError: the file cannot be used.
+            DecoderBusyError: see `zoo.decoding_memory`.
+        """
+        if self._decoded is None and self.data is not None and is_huge(self.data):
+            return type(self).from_pixels(prepare(self.data, size, self.name, antialias), self.name)
+        return self
 
     def to_send(self, size: tuple[int, int], antialias: bool = True) -> bytes:
         """A file of which a server's `prepare` makes exactly what `resized` makes.

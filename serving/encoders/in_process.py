@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import file_hash
+from serving.encoders.deadline import seconds_left
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.engines.ascend import OmModel
@@ -50,6 +51,8 @@ class ModelEncoder:
         # One batch is decoded while the one before it is in the network; never more, for memory's sake.
         ahead = [self._decoders.submit(self._prepare, image) for image in images[:BATCH_SIZE]]
         for start in starts:
+            if seconds_left() == 0:
+                raise UserError("no answer of the model in time; is this machine overloaded?")
             rows = [future.result() for future in ahead]
             following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
             ahead = [self._decoders.submit(self._prepare, image) for image in following]

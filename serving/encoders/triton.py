@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from serving.bundle import CARD_KEY
+from serving.encoders.deadline import seconds_left
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.triton.address import TritonAddress
@@ -80,7 +81,7 @@ class TritonEncoder:
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
-        return asyncio.run_coroutine_threadsafe(self._encode(images), _io_loop())
+        return asyncio.run_coroutine_threadsafe(self._encode(images, seconds_left()), _io_loop())
 
     def close(self) -> None:
         """Let the connection go. Requests that are on their way come to nothing."""
@@ -101,7 +102,8 @@ class TritonEncoder:
         await self._transport.close()
         await self._link.client.close()
 
-    async def _encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
+    async def _encode(self, images: Sequence[bytes | InputImage], seconds: float | None) -> Predictions:
+        """Predict; what still waits or is on the server after so many seconds is cancelled."""
         result = Predictions.empty(self.card, len(images))
         named = [InputImage.of(image) for image in images]
         size, antialias = self.card.input_size, self.card.antialias
@@ -130,9 +132,11 @@ class TritonEncoder:
                     result.errors[batch[row]] = named[batch[row]].name + error.removeprefix("image")
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 for batch in _split(files, sendable, self._batch_size):
                     group.create_task(send(batch))
+        except TimeoutError as failure:
+            raise self._refusal(failure, seconds or 0) from failure
         except ExceptionGroup as failures:
             # The others were cancelled with the first that failed.
             raise failures.exceptions[0] from None

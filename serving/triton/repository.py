@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zoo.decoding_memory
 import zoo.preprocess
 from serving.bundle import CARD_KEY, Bundle, file_hash
 from serving.triton.configs import (
@@ -34,6 +35,7 @@ MODELS = (PREPROCESS_MODEL, ONNX_MODEL, ENTRY_MODEL)
 _PREPROCESS_SOURCES = {
     "model.py": Path(__file__).parent / "models" / "vehicle_preprocess.py",
     "preprocess.py": Path(zoo.preprocess.__file__),
+    "decoding_memory.py": Path(zoo.decoding_memory.__file__),
 }
 
 

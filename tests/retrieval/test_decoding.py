@@ -68,15 +68,15 @@ def once(*files: bytes) -> Times:
 def times(monkeypatch: pytest.MonkeyPatch) -> Times:
     """Counts what the one decoder is given, wherever it has been imported to."""
     counted: Times = Counter()
-    original = preprocess.decode_image
+    original = preprocess.decode
 
-    def decode(data: bytes, *name: str) -> np.ndarray:
+    def decode(data: bytes, *how: Any) -> preprocess.Decoded:
         counted[digest(data)] += 1
-        return original(data, *name)
+        return original(data, *how)
 
     for module in list(sys.modules.values()):
-        if vars(module).get("decode_image") is original:
-            monkeypatch.setattr(module, "decode_image", decode)
+        if vars(module).get("decode") is original:
+            monkeypatch.setattr(module, "decode", decode)
     return counted
 
 

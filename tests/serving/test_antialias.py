@@ -46,12 +46,12 @@ def expected(pixels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def test_in_process_and_in_evaluation(plain: Bundle, pictures: list[Path]) -> None:
-    wanted = expected([read_image(path) for path in pictures])
+    wanted = expected([read_image(path).pixels for path in pictures])
     encoder = open_encoder(str(plain.path), threads=1)
     found = encoder.encode([path.read_bytes() for path in pictures]).embedding
     np.testing.assert_allclose(found, wanted, atol=1 / 255)
     size, antialias = encoder.card.input_size, encoder.card.antialias
-    kept = [InputImage.from_pixels(read_image(path)).at_size(size, antialias) for path in pictures]
+    kept = [InputImage.from_pixels(read_image(path).pixels).at_size(size, antialias) for path in pictures]
     assert np.array_equal(encoder.encode(kept).embedding, found)
     records = [Record(path, 1, 1) for path in pictures]
     judged = OnnxInference(plain.onnx_file)
@@ -62,7 +62,7 @@ def test_in_process_and_in_evaluation(plain: Bundle, pictures: list[Path]) -> No
 def test_from_triton(plain: Bundle, pictures: list[Path], tmp_path: Path) -> None:
     with TritonServer(plain, log=tmp_path / "server.log") as server:
         encoder = open_encoder(f"triton:grpc://{server.grpc}")
-        cut = [InputImage.from_pixels(read_image(path)[20:250, 30:330]) for path in pictures]
+        cut = [InputImage.from_pixels(read_image(path).pixels[20:250, 30:330]) for path in pictures]
         files = [path.read_bytes() for path in pictures]
         found = encoder.encode([*files, *cut]).embedding
         encoder.close()

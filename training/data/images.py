@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from training.data.transforms import Size
 from zoo.errors import UserError
-from zoo.preprocess import ImageError, read_image, resize
+from zoo.preprocess import WHOLE_PIXELS, Decoded, ImageError, read_image, resize
 
 QUICK_BYTES = 1 << 19
 """Larger files are decoded the exact way, which looks at the header before it makes room for the pixels."""
 
 
-def load_pixels(path: Path) -> np.ndarray:
+def load_image(path: Path) -> Decoded:
     """Decode an image file of a data set.
 
     Raises:
@@ -39,8 +39,8 @@ def load_resized(path: Path, sizes: Iterable[Size], antialias: bool = True) -> t
     Raises:
         UserError: the image cannot be used.
     """
-    pixels = load_pixels(path)
-    return [resize(pixels, size, antialias) for size in sizes], pixels.shape[:2]
+    image = load_image(path)
+    return [resize(image.pixels, size, antialias) for size in sizes], image.size
 
 
 def load_resized_quickly(
@@ -74,7 +74,9 @@ def _decode_plain_jpeg(path: Path) -> np.ndarray | None:
     marks = (b"Exif\0", b"Adobe\0", b"http://ns.adobe.com/xap/")
     if not whole or len(data) > QUICK_BYTES or any(mark in data for mark in marks):
         return None
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    # What the encoder sees of a huge image is half of it.
+    return None if pixels is None or pixels.shape[0] * pixels.shape[1] > WHOLE_PIXELS else pixels
 
 
 class ImageStore:

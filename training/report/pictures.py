@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.images import load_pixels
+from training.data.images import load_image
 
 HEAT_SIDE = 32
 STRONGEST = 215
@@ -30,7 +30,7 @@ def photo(path: Path, side: int, quality: int = 72) -> Photo:
     Raises:
         UserError: the image cannot be used.
     """
-    image = Image.fromarray(load_pixels(path))
+    image = Image.fromarray(load_image(path).pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
+import zoo.decoding_memory
 import zoo.preprocess
 from serving.bundle import Bundle
 from serving.server.server import TritonServer
@@ -41,8 +42,10 @@ def test_requests_are_merged_where_work_is_done(bundle: Bundle) -> None:
 
 
 def test_preprocessing_is_a_verbatim_copy(bundle: Bundle) -> None:
-    copy = bundle.repository / PREPROCESS_MODEL / "1" / "preprocess.py"
-    assert copy.read_bytes() == Path(zoo.preprocess.__file__).read_bytes()
+    for module in (zoo.preprocess, zoo.decoding_memory):
+        original = Path(module.__file__)
+        copy = bundle.repository / PREPROCESS_MODEL / "1" / original.name
+        assert copy.read_bytes() == original.read_bytes()
 
 
 def test_labels_are_the_cards(bundle: Bundle) -> None:
