@@ -131,6 +131,8 @@ def serve(app: Measured, server: socket.socket, host: str, as_json: bool) -> Non
     """Answer until SIGINT or SIGTERM; print the address when the page can be opened."""
     import uvicorn
 
+    from retrieval.service.connections import GuardedProtocol, log_sparingly, raise_file_limit
+
     port = server.getsockname()[1]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -141,7 +143,16 @@ def serve(app: Measured, server: socket.socket, host: str, as_json: bool) -> Non
                 print(json.dumps({"url": url}) if as_json else f"Search page: {url}", flush=True)
 
     # Open pages hold event streams that never end by themselves.
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    raise_file_limit()
+    log_sparingly()
     try:
         Announced(config).run([server])
     except KeyboardInterrupt:

@@ -103,6 +103,11 @@ class Limits:
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             # A browser would send along the key that its user entered here.
             return JSONResponse({"detail": "pages of other sites may not use this service"}, 403)
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not _is_link(
+            path, headers
+        ):
+            # What such a page shows or runs of here, such as a picture, is asked for without an Origin.
+            return JSONResponse({"detail": "pages of other sites may not use this service"}, 403)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return _too_large()
@@ -115,6 +120,11 @@ class Limits:
 
 def _too_large() -> JSONResponse:
     return JSONResponse({"detail": f"the request is larger than {MAX_BODY} bytes; send a smaller image"}, 413)
+
+
+def _is_link(path: str, headers: Headers) -> bool:
+    """Whether a browser opens the page by a link elsewhere, in a tab of its own."""
+    return path == "/" and headers.get("sec-fetch-dest") == "document"
 
 
 def _host_name(host: str) -> str:

@@ -20,8 +20,8 @@ from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
 from retrieval.service.search import add_search_routes
-from retrieval.sources.detector import Detector
 from retrieval.service.workload import HUGE_IMAGES_WAITING, RETRY_AFTER, OverloadError, admission
+from retrieval.sources.detector import Detector
 from zoo.decoding_memory import DecoderBusyError, decoding
 from zoo.errors import UserError
 from zoo.preprocess import ImageError

@@ -154,6 +154,12 @@ def test_closed_doors(service: httpx.Client) -> None:
     for path in ("/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/file=http://127.0.0.1/", "/monitoring"):
         assert service.get(path).status_code == 404
     assert service.get("/gradio_api/file=/etc/passwd").status_code in (403, 404)
+    picture = "/api/images/0003_c001_00003250_0.jpg"
+    for site in ("cross-site", "same-site"):
+        elsewhere = {"sec-fetch-site": site, "sec-fetch-dest": "image"}
+        assert service.get(picture, headers=elsewhere).status_code == 403
+        assert service.get("/", headers={**elsewhere, "sec-fetch-dest": "document"}).status_code == 200
+    assert service.get(picture, headers={"sec-fetch-site": "same-origin"}).status_code == 200
     page = service.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
