@@ -22,7 +22,7 @@ def add_detect_route(router: APIRouter, detector: Detector | None) -> None:
     ) -> dict[str, Any]:
         """Find the vehicles of a scene, the most certain first; a search takes `detected`, their number."""
         scene = InputImage(image.file.read(MAX_BYTES + 1))
-        height, width = scene.pixels.shape[:2]
+        height, width = scene.size
         found = [asdict(each) for each in vehicles_of(scene, detector)]
         return {"width": width, "height": height, "vehicles": found}
 
@@ -31,7 +31,7 @@ def vehicles_of(scene: InputImage, detector: Detector | None) -> list[Detection]
     """What a scene shows; 422 where the service has no detector."""
     if detector is None:
         raise HTTPException(422, "this service has no detector; it is started with --detector")
-    return detector.find(scene.pixels)
+    return detector.find_in(scene)
 
 
 def box_finder(detector: Detector | None) -> Callable[[InputImage, int], Box]:

@@ -3,7 +3,7 @@
 import ast
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from retrieval.gallery.entries import Box
 from retrieval.sources.detector_forms import COCO_VEHICLES, UNDERSTOOD, Form, recognise
+from serving.encoders.image import InputImage
 from zoo.errors import UserError
 from zoo.hub.cache import object_path
 from zoo.hub.remote import list_remote
@@ -151,6 +152,22 @@ class Detector:
                 raise UserError(f"--detector-classes: {self._name} has no class {each}; it has {known}")
             chosen.append(number)
         return chosen
+
+    def find_in(self, image: InputImage) -> list[Detection]:
+        """Vehicles in an image, whose boxes are in its file's own pixels; a huge one is looked at halved.
+
+        Raises:
+            UserError: the model fails.
+            ImageError: the image cannot be used.
+            DecoderBusyError: see `zoo.decoding_memory`.
+        """
+        found = self.find(image.pixels)
+        across, down = image.size[1] / image.pixels.shape[1], image.size[0] / image.pixels.shape[0]
+        return [
+            replace(each, box=(left * across, top * down, right * across, bottom * down))
+            for each in found
+            for left, top, right, bottom in [each.box]
+        ]
 
     def find(self, image: np.ndarray, least: float | None = None) -> list[Detection]:
         """Vehicles in uint8 [H, W, 3] RGB, the most certain first; `least` in the place of `confidence`.

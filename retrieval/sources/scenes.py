@@ -7,7 +7,6 @@ from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.detector import Detector
 from retrieval.sources.source import Picture, Source, Unusable
-from serving.encoders.image import InputImage
 from zoo.preprocess import ImageError
 
 _CROP_SIDE = 256
@@ -28,11 +27,11 @@ def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source
             continue
         try:
             image = source.load().image
-            height, width = image.pixels.shape[:2]
+            height, width = image.size
         except ImageError:
             yield source
             continue
-        found = [] if max(height, width) <= _CROP_SIDE else detector.find(image.pixels)
+        found = [] if max(height, width) <= _CROP_SIDE else detector.find_in(image)
         areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
         if max(height, width) <= _CROP_SIDE or max(areas, default=0) >= _FILLS * height * width:
             yield source
@@ -40,7 +39,8 @@ def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source
             yield Unusable(source.key, f"{source.name}: the detector finds no vehicle in it")
         for each in found if max(areas, default=0) < _FILLS * height * width else ():
             suffix = ",".join(f"{side:g}" for side in each.box)
-            cut = crop(InputImage.from_pixels(image.pixels, f"{source.name} at {suffix}"), each.box)
+            cut = crop(image, each.box)
+            cut.name = f"{source.name} at {suffix}"
             facts = replace(source.facts or Facts(), box=each.box)
             origin = f"{source.origin} at {suffix}"
             yield Picture(f"{source.key}#{suffix}", facts, cut, origin, source.root, each.label, each.score)
