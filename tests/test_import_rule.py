@@ -49,6 +49,7 @@ ROOMS = {
         "evaluation": {"data", "datasets", "distributed", "options"},
         "report": {"evaluation", "data", "datasets"},
         "run": {"options", "data", "datasets", "distributed", "evaluation", "losses"},
+        "adaptation": {"options", "data", "datasets", "distributed", "evaluation", "run"},
         "synthesize": set[str](),
     },
     "training/synthesize": {

@@ -22,6 +22,7 @@ EXTRA_OF = {
     "onnxscript": "train",
     "cv2": "train",
     "numba": "train",
+    "scipy": "train",
     "tensorboard": "train",
 }
 """Top-level module -> the extra of this project that installs it, for modules that commands import."""

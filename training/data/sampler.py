@@ -124,7 +124,7 @@ class IdentitySampler(Sampler):
         counts = np.bincount(members.ravel(), minlength=len(self._images))
         # A cycle through an identity's shuffled images: K in a row are all different wherever it has K.
         groups = [
-            np.resize(rng.permutation(images), (count, self.num_instances))
+            np.resize(self._shuffled(images, rng), (count, self.num_instances))
             for images, count in zip(self._images, counts, strict=True)
         ]
         used = np.zeros(len(groups), dtype=np.int64)
@@ -134,6 +134,10 @@ class IdentitySampler(Sampler):
                 batch[slot] = groups[identity][used[identity]]
                 used[identity] += 1
         return batches.reshape(self.num_batches, self.batch_size)
+
+    def _shuffled(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """An identity's images in the order in which they are drawn."""
+        return rng.permutation(images)
 
     def _deal_identities(self, rng: np.random.Generator) -> np.ndarray:
         """Choose the identities of each batch: int [num_batches, P], no identity twice in a row.
@@ -156,6 +160,33 @@ class IdentitySampler(Sampler):
             members[batch, fill[batch] :] = chosen
             extra[chosen] += 1
         return members
+
+
+class CameraSampler(IdentitySampler):
+    """P x K sampling in which the K images of an identity are of as many cameras as it was seen by.
+
+    So the pairs that a metric loss mines are mostly of two cameras, however many images one of them took.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        cameras: Sequence[int],
+        num_identities: int,
+        num_instances: int,
+        seed: int,
+    ) -> None:
+        """Prepare to plan; `cameras` are those of the images, all else is as in `IdentitySampler`."""
+        super().__init__(labels, num_identities, num_instances, seed)
+        self._cameras = np.asarray(cameras)
+
+    def _shuffled(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One image of each camera, then a second one of each, and so on; the cameras in any order."""
+        images = rng.permutation(images)
+        seen, cameras = np.unique(self._cameras[images], return_inverse=True)
+        turn = np.array([np.count_nonzero(cameras[:i] == camera) for i, camera in enumerate(cameras)])
+        chance = rng.permutation(len(seen))[cameras]
+        return images[np.lexsort((chance, turn))]
 
 
 def make_sampler(

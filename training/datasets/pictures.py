@@ -151,7 +151,7 @@ def _read_vehicle(folder: Path) -> list[Picture]:
             f"{folder}: holds the picture {pictures[0].name} beside the folder {cameras[0].name}; put each "
             "picture into its camera's folder, or none"
         )
-    read = [Picture(path, folder.name, _camera(path)) for path in pictures]
+    read = [Picture(path, folder.name, told_camera(path)) for path in pictures]
     for camera in cameras:
         inside, deeper = list_folder(camera)
         if deeper:
@@ -166,7 +166,8 @@ def _read_vehicle(folder: Path) -> list[Picture]:
     return read
 
 
-def _camera(path: Path) -> str:
+def told_camera(path: Path) -> str:
+    """The camera's number that a picture's name tells; empty where it tells none."""
     found = _CAMERA.search(path.stem)
     return str(int(found[1])) if found else ""
 

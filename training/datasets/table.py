@@ -19,6 +19,7 @@ over all splits; empty tracks aside.
 
 import csv
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -36,15 +37,19 @@ OPTIONAL = ("split", "color", "type", "track", "frame", "orientation", "keypoint
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """A row's fields by column. `where` is the file and line, for messages."""
+
     where: str
     fields: dict[str, str]
 
     def get(self, column: str) -> str:
+        """A field; empty where the table has no such column."""
         return self.fields.get(column, "")
 
     @property
     def split(self) -> str:
+        """The row's split, which is train where the table tells none."""
         return self.fields.get("split", "train")
 
 
@@ -59,7 +64,7 @@ def is_undivided(path: Path) -> bool:
     Raises:
         UserError: see `read`.
     """
-    return all(row.split == "train" for row in _read_rows(path))
+    return all(row.split == "train" for row in read_rows(path))
 
 
 def read(path: Path, split: Split) -> list[Record]:
@@ -68,7 +73,7 @@ def read(path: Path, split: Split) -> list[Record]:
     Raises:
         UserError: the table is damaged, lacks a column or has an unknown one, or a row is wrong.
     """
-    rows = _read_rows(path)
+    rows = read_rows(path)
     vehicles, cameras, tracks = (
         number_ids(row.get(column) for row in rows) for column in ("vehicle_id", "camera_id", "track")
     )
@@ -93,46 +98,55 @@ def read(path: Path, split: Split) -> list[Record]:
     return records
 
 
-def _read_rows(path: Path) -> list[_Row]:
-    rows: list[_Row] = []
+def read_rows(path: Path, needed: Sequence[str] = NEEDED, more: Sequence[str] = ()) -> list[Row]:
+    """Read a table's rows as they are.
+
+    Args:
+        path: the table.
+        needed: the columns that it must have, none of them empty.
+        more: columns that it may have beside `NEEDED` and `OPTIONAL`.
+
+    Raises:
+        UserError: see `read`.
+    """
+    rows: list[Row] = []
     seen: dict[str, str] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(reader, [])]
-            _check_columns(path, columns)
+            _check_columns(path, columns, needed, (*NEEDED, *OPTIONAL, *more))
             for fields in reader:
                 where = f"{path}:{reader.line_num}"
                 if not any(fields):
                     continue
                 if len(fields) != len(columns):
                     raise UserError(f"{where}: {len(fields)} fields where the heading has {len(columns)}")
-                row = _Row(where, dict(zip(columns, (field.strip() for field in fields), strict=True)))
-                _check_row(row, seen)
+                row = Row(where, dict(zip(columns, (field.strip() for field in fields), strict=True)))
+                _check_row(row, needed, seen)
                 rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a table that can be read ({error}); save it as CSV in UTF-8") from error
     return rows
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
+def _check_columns(path: Path, columns: list[str], needed: Sequence[str], known: Sequence[str]) -> None:
     for column in columns:
-        if column not in NEEDED + OPTIONAL or columns.count(column) > 1:
-            near = difflib.get_close_matches(column, NEEDED + OPTIONAL, n=1)
+        if column not in known or columns.count(column) > 1:
+            near = difflib.get_close_matches(column, known, n=1)
             hint = (
                 f"did you mean {near[0]}?" if near and near[0] != column else "each known one may come once"
             )
             raise UserError(
-                f"{path}:1: unknown or repeated column {column!r}; {hint} Known are "
-                f"{', '.join(NEEDED + OPTIONAL)}"
+                f"{path}:1: unknown or repeated column {column!r}; {hint} Known are {', '.join(known)}"
             )
-    missing = [column for column in NEEDED if column not in columns]
+    missing = [column for column in needed if column not in columns]
     if missing:
-        raise UserError(f"{path}:1: lacks the column {missing[0]}; the heading needs {', '.join(NEEDED)}")
+        raise UserError(f"{path}:1: lacks the column {missing[0]}; the heading needs {', '.join(needed)}")
 
 
-def _check_row(row: _Row, seen: dict[str, str]) -> None:
-    for column in NEEDED:
+def _check_row(row: Row, needed: Sequence[str], seen: dict[str, str]) -> None:
+    for column in needed:
         if not row.get(column):
             raise UserError(f"{row.where}: {column} is empty; fill it in")
     if row.split not in get_args(Split):
@@ -145,7 +159,7 @@ def _check_row(row: _Row, seen: dict[str, str]) -> None:
     seen[image] = row.where
 
 
-def _orientation(row: _Row) -> float | None:
+def _orientation(row: Row) -> float | None:
     text = row.get("orientation")
     try:
         return float(text) if text else None
@@ -153,7 +167,7 @@ def _orientation(row: _Row) -> float | None:
         raise UserError(f"{row.where}: orientation {text!r} is not a number; mend the row") from None
 
 
-def _keypoints(row: _Row) -> np.ndarray | None:
+def _keypoints(row: Row) -> np.ndarray | None:
     text = row.get("keypoints")
     if not text:
         return None

@@ -79,9 +79,31 @@ def _final_rows(
     described = mean_of_neighbors(describe(points, neighbors), neighbors, options.k2)
     del points
     inverted = invert(described, len(query), len(gallery))
-    shared = np.zeros(len(gallery))
-    for index, row in enumerate(distance_rows(query, gallery)):
+    jaccard = _jaccard_rows(described, inverted, len(query), len(gallery))
+    for index, (row, distances) in enumerate(zip(distance_rows(query, gallery), jaccard, strict=True)):
         plain = np.maximum(row + query.squares[index], 0.0) / (neighbors.farthest[index] or 1.0)
+        yield options.plain_share * plain + (1.0 - options.plain_share) * distances
+
+
+def jaccard_rows(points: np.ndarray, options: Reranking | None = None) -> Iterator[np.ndarray]:
+    """Each image's Jaccard distance to every image, itself among them: float64 [N], the paper's equation 10.
+
+    Args:
+        points: float32 or float64 [N, D], compared by Euclidean distance.
+        options: k1 and k2.
+    """
+    options = options or Reranking()
+    neighbors = nearest_among(points, options.k1)
+    described = mean_of_neighbors(describe(points, neighbors), neighbors, options.k2)
+    return _jaccard_rows(described, invert(described, 0, len(points)), len(points), len(points))
+
+
+def _jaccard_rows(
+    described: SparseRows, inverted: SparseRows, rows: int, columns: int
+) -> Iterator[np.ndarray]:
+    """The distances of the first `rows` descriptions to the `columns` that were turned around."""
+    shared = np.zeros(columns)
+    for index in range(rows):
         own = slice(described.starts[index], described.starts[index + 1])
         shared[:] = 0.0
         _share(
@@ -93,8 +115,7 @@ def _final_rows(
             shared,
         )
         # Of two rows of sum 1 the minima sum to s and the maxima to 2 - s.
-        jaccard = 1.0 - shared / (2.0 - shared)
-        yield options.plain_share * plain + (1.0 - options.plain_share) * jaccard
+        yield 1.0 - shared / (2.0 - shared)
 
 
 def _joined(query: Embeddings, gallery: Embeddings, dtype: type[np.floating]) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.sampler import IdentitySampler, PlainSampler, make_sampler
+from training.data.sampler import CameraSampler, IdentitySampler, PlainSampler, make_sampler
 from zoo.errors import UserError
 
 COUNTS = st.lists(st.integers(1, 23), min_size=1, max_size=20)
@@ -94,3 +94,21 @@ def test_kinds() -> None:
 def test_no_images() -> None:
     with pytest.raises(ValueError, match="16 from 0 images"):
         PlainSampler(0, 16, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=8),
+    st.integers(1, 5),
+    st.integers(0, 99),
+)
+def test_an_identity_is_drawn_from_all_its_cameras(
+    cameras: list[list[int]], instances: int, seed: int
+) -> None:
+    labels = [label for label, seen in enumerate(cameras) for _ in seen]
+    flat = [camera for seen in cameras for camera in seen]
+    plan = CameraSampler(labels, flat, 1, instances, seed).plan(0)
+    assert set(plan.ravel()) == set(range(len(flat)))
+    first_groups = {labels[batch[0]]: batch for batch in reversed(plan)}
+    for label, batch in first_groups.items():
+        assert len({flat[image] for image in batch}) == min(instances, len(set(cameras[label])))

@@ -9,7 +9,7 @@ from tests.close_embeddings import SETS, close_together, two_crowds
 from training.evaluation.metrics import Labels, evaluate_ranking, judge_rows
 from training.evaluation.neighbors import nearest_among
 from training.evaluation.query_expansion import Expansion, expand_queries
-from training.evaluation.reranking import Reranking, reranked_rows
+from training.evaluation.reranking import Reranking, jaccard_rows, reranked_rows
 
 
 def dense(query: np.ndarray, gallery: np.ndarray, options: Reranking) -> np.ndarray:
@@ -208,3 +208,12 @@ def test_reranking_of_two_crowds() -> None:
     assert rows_of(values[:10], values[10:]) == pytest.approx(
         dense(values[:10], values[10:], Reranking()), abs=1e-5
     )
+
+
+def test_jaccard_distances_are_those_that_rerank() -> None:
+    query, gallery = clustered(3, 20, 40)
+    points = np.concatenate([query, gallery])
+    found = np.stack([row.copy() for row in jaccard_rows(points, Reranking(8, 3))])
+    assert np.allclose(found[:20, 20:], dense(query, gallery, Reranking(8, 3, 0.0)))
+    assert np.allclose(found, found.T)
+    assert np.allclose(np.diag(found), 0.0)

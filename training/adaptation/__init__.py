@@ -1,0 +1,1 @@
+"""Adaptation to unlabelled cameras: statistics, pseudo-labels, fine-tuning, and the guard."""
