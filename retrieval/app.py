@@ -17,6 +17,7 @@ from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.keys import KeyRing, read_keys
+from retrieval.query.sameness import add_false_match_rate, check_false_match_rate
 from retrieval.query.searcher import Searcher
 from retrieval.service.access import Access
 from retrieval.service.audit import Audit
@@ -206,6 +207,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_detector(parser.add_argument_group("of whole scenes in a query"))
     add_centring(parser)
+    add_false_match_rate(parser)
     parser.add_argument(
         "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
     )
@@ -223,6 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
     if args.rate < 0 or not math.isfinite(args.rate):
         raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
+    check_false_match_rate(args.false_match_rate)
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
     audit = Audit(args.audit)
@@ -240,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
             ) as gallery:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
-                searcher = Searcher(gallery, encoder)
+                searcher = Searcher(gallery, encoder, args.false_match_rate)
                 app = build_app(searcher, examples, keys, rates, audit, args.host, detector)
                 serve(app, server, args.host, args.json)
         finally:

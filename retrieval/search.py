@@ -13,6 +13,12 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
+from retrieval.query.sameness import (
+    add_false_match_rate,
+    can_tell,
+    check_false_match_rate,
+    verdict,
+)
 from retrieval.query.searcher import Query, Searcher
 from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
@@ -32,9 +38,10 @@ def write_rankings(
 ) -> int:
     """Search with every image of a folder and write one JSON line for each, in order of the names.
 
-    A line is `{"query": name, "color": .., "type": .., "results": [keys, best first]}`. The file is whole or
-    not there: figures measured on a part of the queries would pass for those of all. `camera` is that of the
-    queries whose names do not tell it.
+    A line is `{"query": name, "color": .., "type": .., "results": [keys, best first]}`, and where the model
+    has a sameness calibration, `verdict` and the first one's `probability`. The file is whole or not there:
+    figures measured on a part of the queries would pass for those of all. `camera` is that of the queries
+    whose names do not tell it.
 
     Returns:
         the number of queries.
@@ -80,12 +87,18 @@ def _ranking(
         name = parse_veri_name(file.path.name)
         camera = camera if name is None else name.camera_id
     keys = searcher.gallery.rank(query.embedding, k, filters, camera=camera)
-    line = {"query": file.key, "color": query.color, "type": query.type, "results": keys}
+    line: dict[str, Any] = {"query": file.key, "color": query.color, "type": query.type, "results": keys}
+    if can_tell(searcher.gallery):
+        nearest = searcher.search(query, 1, filters)
+        line["verdict"] = verdict(searcher.gallery, nearest, searcher.false_match_rate)
+        line["probability"] = nearest[0].probability if nearest else None
     return json.dumps(line, ensure_ascii=False)
 
 
-def print_results(query: Query, results: list[Result]) -> None:
+def print_results(query: Query, results: list[Result], verdict: str | None) -> None:
     """Print the answer for people."""
+    if verdict is not None:
+        print(f"verdict: {verdict}")
     for what, chances in (("colour", query.colors), ("type", query.types)):
         if chances:
             likely = ", ".join(f"{name} {chance:.0%}" for name, chance in list(chances.items())[:3])
@@ -95,8 +108,9 @@ def print_results(query: Query, results: list[Result]) -> None:
     width = max((len(result.key) for result in results), default=0)
     for result in results:
         look = " ".join(part for part in (result.color, result.type) if part)
+        chance = f"{result.score:.3f}" if result.probability is None else f"{result.probability:4.0%}"
         print(
-            f"{result.rank:4}  {result.score:.3f}  {result.key:{width}}  {look:16}  {result.clock:>10}  "
+            f"{result.rank:4}  {chance:>5}  {result.key:{width}}  {look:16}  {result.clock:>10}  "
             f"{result.camera_name or ''}".rstrip()
         )
 
@@ -146,6 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
     parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
+    add_false_match_rate(parser)
     parser.add_argument(
         "--encoder",
         metavar="SPEC",
@@ -173,13 +188,14 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{first}: is no folder of queries, and --rankings needs just one")
     if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group):
         raise UserError("--rankings: whole rankings go without --like, --unlike, --rerank and --group")
+    check_false_match_rate(args.false_match_rate)
     filters = Filters.read({field.name: getattr(args, field.name) for field in FIELDS})
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
     try:
         with open_gallery(args.gallery, model=model, camera_centring=args.camera_centring) as gallery:
             gallery.check_query_camera(args.query_camera)
             warn_of_traffic(gallery)
-            searcher = Searcher(gallery, encoder)
+            searcher = Searcher(gallery, encoder, args.false_match_rate)
             if args.rankings is not None:
                 k = 0 if args.k is None else args.k
                 count = write_rankings(searcher, first, args.rankings, k, filters, args.query_camera)
@@ -201,9 +217,9 @@ def main(argv: list[str] | None = None) -> int:
                 camera=args.query_camera,
             )
             if args.json:
-                print(json.dumps(searcher.answer(queries[0], results), ensure_ascii=False))
+                print(json.dumps(searcher.answer(queries[0], results, filters), ensure_ascii=False))
             else:
-                print_results(queries[0], results)
+                print_results(queries[0], results, verdict(gallery, results, args.false_match_rate))
     finally:
         encoder.close()
     return 0

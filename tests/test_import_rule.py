@@ -25,6 +25,7 @@ ZOO_LEAVES = frozenset(
         "line_chart",
         "preprocess",
         "decoding_memory",
+        "sameness",
     )
 )
 PACKAGES = {

@@ -1,8 +1,12 @@
-"""`python -m training.calibrate`: fit the temperatures of colour and type, and store them in the card."""
+"""`python -m training.calibrate`: make a model's probabilities true, and store what that takes in the card.
+
+Temperatures for those of colour and type; with --sameness, the sameness calibration of `zoo.sameness`.
+"""
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 from training.options import add_data_root, add_device_arguments
@@ -14,13 +18,22 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         module="training.calibrate",
-        examples=["--data-root data/veri --weights runs/veri/best.safetensors"],
-        description="Fit one temperature each for colour and type by the likelihood of the labels, and write "
-        "them into the card beside the weights, which stay as they are.",
+        examples=[
+            "--data-root data/veri --weights runs/veri/best.safetensors",
+            "--sameness --data-root data/unseen --weights runs/veri/best.safetensors",
+        ],
+        description="Fit one temperature each for colour and type by the likelihood of the labels, or with "
+        "--sameness what tells how likely a search result is the query's vehicle, and write it into the card "
+        "beside the weights, which stay as they are.",
     )
     add_data_root(parser)
     parser.add_argument(
         "--weights", required=True, help="a .safetensors file, or the name of a model of the zoo"
+    )
+    parser.add_argument(
+        "--sameness",
+        action="store_true",
+        help="calibrate searches instead, on vehicles of query and test that training has not seen",
     )
     parser.add_argument(
         "--split",
@@ -44,6 +57,7 @@ with extra_imports(__name__, build_parser):
     from training.datasets import dataset_name, read_split, read_training
     from training.distributed.devices import choose_device
     from training.evaluation.attributes import AttributeQuality
+    from training.evaluation.sameness import calibrate_sameness
     from training.evaluation.temperature_scaling import (
         Fit,
         calibrated,
@@ -93,6 +107,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--batch-size, --images and --threads must be at least 1, --workers at least 0")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.sameness:
+        return _calibrate_sameness(arguments)
     root, split = arguments.data_root, arguments.split
     # Without the vehicles that are set aside to evaluate on, as in training.
     labelled = read_training([root], root) if split == "train" else read_split(root, split)
@@ -110,6 +126,28 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         data = {"dataset": dataset_name(arguments.data_root), "split": arguments.split}
         print(json.dumps({**data, **figures(fits)}))
+    return 0
+
+
+def _calibrate_sameness(arguments: argparse.Namespace) -> int:
+    """Fit on all vehicles, after a fit on half of them was held to the other half."""
+    records = [each for part in ("query", "test") for each in read_split(arguments.data_root, part)]
+    records = spread_sample(records, arguments.images)
+    model, card = load_model(arguments.weights)
+    device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
+    deployed = InferenceModel(model, card).to(device)
+    found = extract_uncalibrated(deployed, card, records, arguments.batch_size, arguments.workers)
+    sameness, measured = calibrate_sameness(found.embedding, records, card)
+    for name, value in measured.items():
+        print(f"{name:<18}{value:>8}" if isinstance(value, int) else f"{name:<18}{value:>8.4f}")
+    path = weights_path(arguments.weights).with_suffix(".json")
+    dataset = dataset_name(arguments.data_root)
+    if not arguments.dry_run:
+        kept = replace(sameness, measured={"dataset": dataset, **measured})
+        card.replace(sameness=kept.as_json()).write(path)
+        print(f"{path}: written")
+    if arguments.json:
+        print(json.dumps({"dataset": dataset, **measured}))
     return 0
 
 

@@ -44,6 +44,8 @@ class Card:
         source: where the weights come from.
         licence: SPDX identifier or a plain sentence.
         notes: what the model is good for, and what it is not.
+        sameness: the sameness calibration, see `zoo.sameness`; empty where there is none. Only a card that
+            lies beside weights or graph has it: it is made afterwards, and changes neither.
         weights_sha256: of the safetensors file that this card lies beside; empty before weights exist.
     """
 
@@ -69,6 +71,7 @@ class Card:
     licence: str = ""
     notes: str = ""
     weights_sha256: str = ""
+    sameness: dict[str, Any] = field(default_factory=dict)
 
     def replace(self, **changes: Any) -> "Card":
         """Return a copy with some fields changed."""
@@ -80,6 +83,9 @@ class Card:
         if self.antialias:
             # As it was before there was a choice: a model's hash, of which the card is part, stays the same.
             del values["antialias"]
+        if not self.sameness:
+            # Programs from before sameness calibration know no such field.
+            del values["sameness"]
         return json.dumps(values, indent=2, ensure_ascii=False)
 
     @classmethod

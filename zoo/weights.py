@@ -57,7 +57,7 @@ def save_weights(
                     f"{path}: {key} has values that are not finite in {dtype}; nothing was written"
                 )
         state[key] = tensor
-    card = card.replace(weights_sha256="")
+    card = card.replace(weights_sha256="", sameness={})
     # Serialised in memory: safetensors reports a full disk as an error of its own kind, Python as an OSError.
     data = safetensors.torch.save(state, metadata={"card": card.to_json()})
     beside = path.with_suffix(".json")

@@ -189,6 +189,19 @@ class Gallery(ABC):
             )
 
     @abstractmethod
+    def count(self, filters: Filters | None = None) -> int:
+        """How many images meet the filters."""
+
+    @abstractmethod
+    def sample(self, count: int, filters: Filters | None = None) -> np.ndarray:
+        """Embeddings, as searches compare them, of some images that meet the filters: float32 [M, D].
+
+        Args:
+            count: at most so many; of one state of the gallery always the same.
+            filters: conditions on the images.
+        """
+
+    @abstractmethod
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """The stored embeddings of images, float32 [M, D].
 
@@ -278,6 +291,13 @@ class Gallery(ABC):
         if not np.isfinite(vector).all():
             raise UserError(f"{name}: the embedding has values that are not finite; encode the image again")
         return unit_length(vector) if self.model.card.metric == "cosine" else vector
+
+
+def with_sameness(held: GalleryModel, asked: GalleryModel | None) -> GalleryModel:
+    """The model of a gallery with the sameness calibration of the encoder, which may have been made later."""
+    if asked is None or asked.hash != held.hash or not asked.card.sameness:
+        return held
+    return replace(held, card=held.card.replace(sameness=asked.card.sameness))
 
 
 def check_model(name: str, held: GalleryModel, asked: GalleryModel | None) -> None:

@@ -120,6 +120,8 @@ class Result(Facts):
         score: similarity for people, 0 to 1, falling strictly with the distance; None where nothing was
             compared, as in a search by attributes.
         distance: in the card's metric, computed in float64 from the stored embeddings; None likewise.
+        probability: that it shows the query's vehicle; None where the model has no sameness calibration.
+        false_match_rate: how often the nearest of so many strangers comes at least as near; None likewise.
         color, type: class names, None where the model does not tell.
         color_confidence, type_confidence: the probability of that colour and type.
         seen_by: the camera.
@@ -134,6 +136,8 @@ class Result(Facts):
     type: str | None = None
     type_confidence: float | None = None
     seen_by: Camera | None = None
+    probability: float | None = None
+    false_match_rate: float | None = None
 
     @classmethod
     def of(cls, entry: Entry, card: Card) -> "Result":
@@ -158,6 +162,13 @@ class Result(Facts):
         """Latitude and longitude in degrees: of the image, else of its camera."""
         own = _place(self.latitude, self.longitude)
         return self.seen_by.place if own is None and self.seen_by is not None else own
+
+    @property
+    def likeness(self) -> str:
+        """Its probability as people read it, else its distance; empty where nothing was compared."""
+        if self.probability is not None:
+            return format_probability(self.probability)
+        return "" if self.distance is None else f"distance {self.distance:.3g}"
 
     @property
     def clock(self) -> str:
@@ -214,6 +225,13 @@ def box_of(row: Mapping[str, Any]) -> Box | None:
     """The box whose sides stand in a row."""
     left, top, right, bottom = (row[side] for side in SIDES)
     return None if left is None else (left, top, right, bottom)
+
+
+def format_probability(probability: float) -> str:
+    """A probability as people read it; what is not nothing is not shown as nothing, nor as certain."""
+    if probability < 0.01:
+        return "< 1%"
+    return "> 99%" if probability > 0.99 else f"{probability:.0%}"
 
 
 def likeliest(probabilities: np.ndarray) -> tuple[int, float] | None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
+from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_sameness
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
 from retrieval.local import vector_search
+from retrieval.local.centred_vectors import compared
 from retrieval.local.checksums import DamagedError
 from retrieval.local.index_policy import IndexPolicy, check_index
 from retrieval.local.masks import mask_of
@@ -77,10 +78,11 @@ class LocalGallery(Gallery):
             card = Card.from_json(meta["card"], f"the card in {folder}")
             held = GalleryModel(card, meta["model_hash"], meta["encoder"])
             check_model(str(folder), held, model)
+            held = with_sameness(held, model)
             if model is not None and writable and model.encoder not in ("", held.encoder):
                 # The same weights at another place: later commands should look for them there.
                 store.set_meta({"encoder": model.encoder})
-                held = GalleryModel(card, held.hash, model.encoder)
+                held = replace(held, encoder=model.encoder)
             if index is not None and writable:
                 store.set_meta({"index": index})
             if camera_centring is not None and writable:
@@ -186,6 +188,28 @@ class LocalGallery(Gallery):
             alive = (key for key, is_alive in zip(known, table["alive"].tolist(), strict=True) if is_alive)
             if not missing.isdisjoint(alive):
                 raise sqlite3.DatabaseError("an image is not found by its key")
+
+    def count(self, filters: Filters | None = None) -> int:
+        """How many images meet the filters."""
+        with self.synchronizer.reading() as state:
+            mask = self._mask(state, filters)
+            return len(state.derived.table) if mask is None else int(np.count_nonzero(mask))
+
+    def sample(self, count: int, filters: Filters | None = None) -> np.ndarray:
+        """Embeddings of images that meet the filters, spread evenly over them."""
+        with self.synchronizer.reading() as state:
+            try:
+                return self._sample_as_derived(state, count, filters)
+            except DamagedError:
+                self.synchronizer.derive_anew(state)
+                return self._sample_as_derived(state, count, filters)
+
+    def _sample_as_derived(self, state: ReadTransaction, count: int, filters: Filters | None) -> np.ndarray:
+        derived, mask = state.derived, self._mask(state, filters)
+        there = np.arange(len(derived.table)) if mask is None else np.flatnonzero(mask)
+        vectors = compared(derived.vectors, derived.table["camera"], derived.means, self.model.card.metric)
+        places = np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)
+        return np.asarray(vectors.rows(there[places]))
 
     def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Camera, likeliest colour and likeliest type of every image."""

@@ -4,13 +4,13 @@ import heapq
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.base import Gallery, UnknownKeyError, check_model
+from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_sameness
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
@@ -114,9 +114,10 @@ class MilvusGallery(Gallery):
             card = Card.from_json(known["card"], f"the card in {name}")
             held = GalleryModel(card, known["model_hash"], known["encoder"])
             check_model(name, held, model)
+            held = with_sameness(held, model)
             if model is not None and writable and model.encoder not in ("", held.encoder):
                 about.set_encoder(model.encoder)
-                held = GalleryModel(card, held.hash, model.encoder)
+                held = replace(held, encoder=model.encoder)
             described = connection.call("describe_index", address.collection, "embedding")
             if index is not None and writable and described["index_type"] != kind:
                 change_index(connection, address, card, kind)
@@ -251,6 +252,29 @@ class MilvusGallery(Gallery):
             for name, nothing in zip(fields, (NO_CAMERA, -1, -1), strict=True)
         )
         return cameras, colors, types
+
+    def count(self, filters: Filters | None = None) -> int:
+        """How many images meet the filters; those in a circle are read to be counted."""
+        chosen = filters or Filters()
+        expression = self._expression(chosen)
+        if chosen.near is None:
+            return self._search.count(expression)
+        batches = self._connection.scan(self._images, expression, ["camera", "latitude", "longitude"])
+        return sum(len(inside(batch, chosen)) for batch in batches)
+
+    def sample(self, count: int, filters: Filters | None = None) -> np.ndarray:
+        """Embeddings of the first images, in the order of their ids, which are hashes of their keys."""
+        chosen, fields = filters or Filters(), ["camera", "embedding", "latitude", "longitude"]
+        expression = self._expression(chosen)
+        if chosen.near is None:
+            asked = {"filter": expression, "limit": count, "output_fields": fields}
+            rows = self._connection.call("query", self._images, **asked)
+        else:
+            batches = self._connection.scan(self._images, expression, fields)
+            rows = list(islice((row for batch in batches for row in inside(batch, chosen)), count))
+        dimension = self.model.card.outputs["embedding"]
+        found = np.asarray([row["embedding"] for row in rows], np.float32).reshape(len(rows), dimension)
+        return self.centred(found, [row["camera"] for row in rows])
 
     def _camera_statistics(self) -> CameraStatistics:
         seen = self._seen

@@ -18,7 +18,7 @@ class AuditedSearcher(Searcher):
     """
 
     def __init__(self, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
-        super().__init__(searcher.gallery, searcher.encoder)
+        super().__init__(searcher.gallery, searcher.encoder, searcher.false_match_rate)
         self._metrics = metrics
         self._audit = audit
 

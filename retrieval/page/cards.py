@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from html import escape
 from urllib.parse import quote
 
-from retrieval.gallery.entries import Result
+from retrieval.gallery.entries import Result, format_probability
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.results.downloads import FORMATS
+from zoo.sameness import Verdict
 
 _ICONS = {"yes": "✓", "no": "✕", "compare": "⇄", "similar": "⌕"}
 _KEYS = {"yes": "y", "no": "n", "compare": "c", "similar": "s"}
@@ -36,13 +37,15 @@ def _card(result: Result, is_marked: bool, say: Say) -> str:
     chips = _chip(f"{swatch(result.color) if result.color else ''}{escape(look)}") if look else ""
     if result.vehicle_id is not None:
         chips += _chip(escape(say("vehicle.id", id=result.vehicle_id)), "vr-vehicle")
-    score = (
-        ""
-        if result.score is None
-        else f'<div class="vr-score" title="distance {result.distance:.4g}">'
-        f'<span class="vr-bar-track"><span style="width:{result.score:.1%}"></span></span>'
-        f"<b>{result.score:.0%}</b></div>"
-    )
+    score = ""
+    if result.probability is not None:
+        score = (
+            f'<div class="vr-score" title="{escape(say("distance", distance=f"{result.distance:.3g}"))}">'
+            f'<span class="vr-bar-track"><span style="width:{result.probability:.1%}"></span></span>'
+            f"<b>{escape(likeness(result, say))}</b></div>"
+        )
+    elif result.distance is not None:
+        score = f'<div class="vr-score"><span>{escape(likeness(result, say))}</span></div>'
     yes = say("forget" if is_marked else "yes")
     actions = "".join(
         button(event, label, _ICONS[kind], kind, key=result.key, **detail)
@@ -69,9 +72,24 @@ def _card(result: Result, is_marked: bool, say: Say) -> str:
 def describe(result: Result, say: Say) -> str:
     """A result in one line of text."""
     look = " ".join(say.label(part) for part in (result.color, result.type) if part)
-    score = "" if result.score is None else f"{result.score:.0%}"
-    parts = (say("result", rank=result.rank), score, camera(result, say), result.clock, look)
+    parts = (say("result", rank=result.rank), likeness(result, say), camera(result, say), result.clock, look)
     return ", ".join(part for part in parts if part)
+
+
+def likeness(result: Result, say: Say) -> str:
+    """The probability that it is the query's vehicle, else its distance; empty where neither is known."""
+    if result.probability is not None:
+        return format_probability(result.probability)
+    return "" if result.distance is None else say("distance", distance=f"{result.distance:.3g}")
+
+
+def verdict(found: Verdict | None, results: Sequence[Result], promised: float, say: Say) -> str:
+    """What the search amounts to, and what is promised of it; where nothing can be told, why."""
+    likeliest = max((r.probability for r in results if r.probability is not None), default=0.0)
+    kind = "none" if found is None else found.replace(" ", "-")
+    text = say(f"verdict.{kind}.text", chance=format_probability(likeliest), promised=f"{promised:.3g}")
+    title = escape(say(f"verdict.{kind}"))
+    return f'<div class="vr-verdict vr-verdict-{kind}" role="status"><b>{title}</b> {escape(text)}</div>'
 
 
 def camera(result: Result, say: Say) -> str:

@@ -1,6 +1,7 @@
 """What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
 
 import tempfile
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.cards import button
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison, compare
+from retrieval.query.sameness import verdict
 from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
@@ -26,6 +29,9 @@ from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
 MAX_MARKS = 100
+MAX_RESULTS = 100
+"""Of the slider, until more are asked for."""
+MORE = 20
 
 Answer = dict[str, Any]
 """New values of the page's parts, by their names; what is not in it stays as it is."""
@@ -162,7 +168,8 @@ class PageEvents:
                 with self._gallery.read_transaction():
                     found = self._found(state, feedback, filters, int(k), group, rerank)
                     cameras = self._gallery.cameras()
-                html = self._results(state, feedback, filters, found, say)
+                    total, images = self._gallery.count(filters), len(self._gallery)
+                html = self._results(state, feedback, filters, found, (total, images), say)
                 drawn = panels.drawings(found, cameras, feedback.positive, say)
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
@@ -190,13 +197,34 @@ class PageEvents:
         )
 
     def _results(
-        self, state: QueryState, feedback: Feedback, filters: Filters, found: list[Result], say: Say
+        self,
+        state: QueryState,
+        feedback: Feedback,
+        filters: Filters,
+        found: list[Result],
+        counts: tuple[int, int],
+        say: Say,
     ) -> str:
+        """The results; `counts` are the images that meet the filters, and all of them."""
         if not found:
             return cards.notice(say("none"), say("none.text"))
+        total, images = counts
         how = "newest" if state.query is None else "nearest" if filters == Filters() else "nearest.filtered"
-        text = say(how, count=len(found))
-        return cards.summary(text, feedback, say) + cards.results(found, feedback, say)
+        text = say(how, count=len(found), total=f"{total:,}", others=f"{images - total:,}")
+        told = ""
+        if state.query is not None:
+            promised = self._searcher.false_match_rate
+            told = cards.verdict(verdict(self._gallery, found, promised), found, promised, say)
+            hidden = self._searcher.hidden_look_alikes(state.query, filters)
+            if hidden:
+                told += f'<p class="vr-hidden" role="status">{escape(say("hidden", count=hidden))}</p>'
+        more = button("expand", say("more.results"), kind="more") if len(found) < total else ""
+        return told + cards.summary(text, feedback, say) + cards.results(found, feedback, say) + more
+
+    def more(self, k: int) -> Answer:
+        """Show more results; the slider that says how many goes along."""
+        wanted = int(k) + MORE
+        return {"k": gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))}
 
     def compare(
         self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, language: str
@@ -264,6 +292,9 @@ class PageEvents:
         self._searcher.note(shown.filters, keys, action="export", format=format)
         with self._gallery.read_transaction():
             pictures, cameras = self._gallery.pictures(keys), self._gallery.cameras()
+            searched = self._gallery.count(shown.filters)
+        promised = self._searcher.false_match_rate
+        told = None if state.query is None else verdict(self._gallery, shown.results, promised)
         report = SearchReport(
             shown.results,
             shown.filters,
@@ -272,6 +303,9 @@ class PageEvents:
             pictures,
             cameras,
             feedback.positive,
+            told,
+            promised,
+            searched,
         )
         folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
         path = folder / f"results.{format}"

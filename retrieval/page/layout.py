@@ -8,7 +8,7 @@ import gradio as gr
 
 from retrieval.gallery.filters import FIELDS, FilterField, Filters
 from retrieval.page import cards
-from retrieval.page.events import PageEvents
+from retrieval.page.events import MAX_RESULTS, PageEvents
 from retrieval.page.query_image import QueryImage
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say
@@ -18,7 +18,6 @@ _IN_SIGHT = ("color", "type", "camera", "after", "before")
 """Filters that always show; the others are in a part that opens."""
 
 DEFAULT_RESULTS = 20
-MAX_RESULTS = 100
 ASSETS = Path(__file__).parent / "assets"
 
 

@@ -69,6 +69,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
         _ask_after(page, component.submit, on.similar, (*encoded, "upload"), **_EACH)
         _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
     _ask_after(page, page.found.clear, on.forget, ("feedback",))
+    _answer(page, page.found.expand, on.more, ("k",))
     _ask_after(page, page.seen.select, on.choose, ("color", "type"), **_EACH)
     read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.words.submit, on.read, read)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
-from retrieval.page.cards import button, picture_address, swatch, where
+from retrieval.page.cards import button, likeness, picture_address, swatch, where
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison
@@ -176,8 +176,10 @@ def comparison(
     if isinstance(found, ImageComparison):
         largest = max(float(np.abs(regions).max()) for regions in found.regions)
         heats = (heat(found.regions[0], largest, say), heat(found.regions[1], largest, say))
-    score = "" if result.score is None else f" · {result.score:.0%}"
-    titles = (say("query"), say("result", rank=result.rank) + score)
+    titles = (
+        say("query"),
+        " · ".join(filter(None, (say("result", rank=result.rank), likeness(result, say)))),
+    )
     pictures = "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>"
         f'<div class="vr-pair-picture"><img src="{address}" alt="{escape(title)}">{overlay}</div></figure>'

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.gallery.entries import format_probability
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 
 _TEXTS: dict[str, dict[str, str]] = {
@@ -31,5 +33,5 @@ class Say:
         return self._texts.get(f"class.{name}", name)
 
     def percent(self, chance: float) -> str:
-        """A probability; what is not nothing is not shown as nothing."""
-        return "< 1%" if chance < 0.01 else f"{chance:.0%}"
+        """A probability."""
+        return format_probability(chance)

@@ -12,17 +12,30 @@ from retrieval.gallery.entries import LOOKS, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
 from retrieval.query.reranking import HEAD, reranked_distances
+from retrieval.query.sameness import can_tell, verdict, with_probabilities
 from retrieval.query.words import Understood, read_words
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from zoo.preprocess import ImageError
+from zoo.sameness import FALSE_MATCH_RATE, LEAST_MATCH
 
 Group = Literal["vehicle", "track"]
 
 QueryImage = str | Path | bytes | InputImage
 """An image to search with: a file's path, the bytes of one, or an image that may be decoded already."""
 
-_SHOWN = ("key", "score", "distance", "camera", "camera_name", "time", "vehicle_id", "track_id", *LOOKS)
+_SHOWN = (
+    "key",
+    "score",
+    "probability",
+    "distance",
+    "camera",
+    "camera_name",
+    "time",
+    "vehicle_id",
+    "track_id",
+    *LOOKS,
+)
 """What a search's JSON tells of each result."""
 
 
@@ -61,11 +74,19 @@ Asked = Query | QueryImage
 
 
 class Searcher:
-    """An encoder and a gallery of its model, together."""
+    """An encoder and a gallery of its model, together.
 
-    def __init__(self, gallery: Gallery, encoder: Encoder) -> None:
+    Attributes:
+        false_match_rate: promised of verdicts: the share of vehicles that the gallery does not have for which
+            there may be a match.
+    """
+
+    def __init__(
+        self, gallery: Gallery, encoder: Encoder, false_match_rate: float = FALSE_MATCH_RATE
+    ) -> None:
         self.gallery = gallery
         self.encoder = encoder
+        self.false_match_rate = false_match_rate
 
     def encode(self, image: QueryImage) -> Query:
         """Encode one query image.
@@ -168,6 +189,7 @@ class Searcher:
                 return found[: count or None]
 
             found = nearest(k) if group is None else search_groups(nearest, k, group)
+            found = with_probabilities(self.gallery, embedding, found, filters)
         return [replace(result, rank=rank) for rank, result in enumerate(found, 1)]
 
     def _reranked(self, embedding: np.ndarray, found: list[Result]) -> list[Result]:
@@ -195,15 +217,60 @@ class Searcher:
                 return None
             return query, self.search(query, k, filters, rerank=rerank, group=group, without=(key,))
 
+    def hidden_look_alikes(self, query: Query, filters: Filters, k: int = 100) -> int | None:
+        """How many likely images a filter on colour or type hides: what is predicted may be wrong.
+
+        Args:
+            query: what is searched with.
+            filters: that are searched with.
+            k: of the nearest images that meet the other conditions, so many are looked at.
+
+        Returns:
+            those that are likelier than not; None where nothing is hidden so, or no probability is known.
+        """
+        others = replace(filters, colors=(), types=(), color_confidence=0.0, type_confidence=0.0)
+        if others == filters or not can_tell(self.gallery):
+            return None
+        with self.gallery.read_transaction():
+            likely = [r for r in self._nearest_of(query, k, others) if (r.probability or 0) >= LEAST_MATCH]
+            shown = {result.key for result in self._nearest_of(query, k, filters)}
+        return sum(result.key not in shown for result in likely)
+
+    def _nearest_of(self, query: Query, k: int, filters: Filters) -> list[Result]:
+        found = self.gallery.search(query.embedding, k, filters)
+        return with_probabilities(self.gallery, query.embedding, found, filters)
+
     def understand(self, text: str) -> Understood:
         """Read filters out of plain words, with the names and times of the gallery."""
         with self.gallery.read_transaction():
             known, cameras = self.gallery.time_range(), self.gallery.cameras()
         return read_words(text, self.gallery.model.card, cameras, known[1] if known else None)
 
-    def answer(self, query: Query, results: Sequence[Result]) -> dict[str, Any]:
-        """The JSON form of a search, the same from the command and over REST."""
+    def answer(
+        self,
+        query: Query,
+        results: Sequence[Result],
+        filters: Filters | None = None,
+        false_match_rate: float | None = None,
+    ) -> dict[str, Any]:
+        """The JSON form of a search, the same from the command and over REST.
+
+        Args:
+            query: what was searched with.
+            results: what was found.
+            filters: that were searched with.
+            false_match_rate: promised of the verdict; None for the searcher's own.
+        """
+        promised = self.false_match_rate if false_match_rate is None else false_match_rate
+        with self.gallery.read_transaction():
+            searched, images = self.gallery.count(filters), len(self.gallery)
+            hidden = None if filters is None else self.hidden_look_alikes(query, filters)
         return {
+            "verdict": verdict(self.gallery, results, promised),
+            "false_match_rate": promised,
+            "searched": searched,
+            "images": images,
+            "hidden_look_alikes": hidden,
             "query": {
                 "color": query.color,
                 "type": query.type,

@@ -16,6 +16,7 @@ from retrieval.gallery.entries import LOOKS, Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
+from zoo.sameness import FALSE_MATCH_RATE, Verdict
 
 _STYLE_SHEET = Path(__file__).with_name("print.css")
 
@@ -24,7 +25,18 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "zip": "application/zip", "html": "text/html; charset=utf-8"}
 
 _SEEN = ("camera", "camera_name", "time", "latitude", "longitude")
-_COLUMNS = ("rank", "key", "score", "distance", *_SEEN, *LOOKS, "vehicle_id", "track_id", "clock")
+_COLUMNS = (
+    "rank",
+    "key",
+    "probability",
+    "score",
+    "distance",
+    *_SEEN,
+    *LOOKS,
+    "vehicle_id",
+    "track_id",
+    "clock",
+)
 
 # What a spreadsheet would take for a formula: at the beginning of a text, and behind what may be a separator
 # to it, since which one it goes by depends on the country.
@@ -43,6 +55,9 @@ class SearchReport:
         pictures: JPEGs by key; a CSV needs none.
         cameras: for the map.
         marked: keys that the user has marked as the vehicle.
+        verdict: on the search; None where nothing can be told.
+        false_match_rate: promised of it.
+        searched: how many images met the filters; None where nobody counted.
     """
 
     results: Sequence[Result]
@@ -52,6 +67,9 @@ class SearchReport:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     cameras: Sequence[Camera] = ()
     marked: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    false_match_rate: float = FALSE_MATCH_RATE
+    searched: int | None = None
 
 
 def make_download(report: SearchReport, format: Format) -> bytes:
@@ -113,21 +131,35 @@ def to_html(report: SearchReport) -> bytes:
     cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)
     drawings = trajectory_map(report.results, report.cameras, report.marked)
     drawings += trajectory_chart(report.results, report.marked)
+    searched = "" if report.searched is None else f" of {report.searched:,} images searched"
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'
         f"<style>{_STYLE_SHEET.read_text(encoding='utf-8')}</style></head><body>"
         f"<header>{query if report.query else ''}<div><h1>Vehicle search</h1>"
-        f"<p>{len(report.results)} results · {made} · model {escape(report.model)}</p>"
+        f"<p>{len(report.results)} results{searched} · {made} · model {escape(report.model)}</p>"
         f"<ul>{conditions}</ul>"
-        "<p>Scores order images by how alike the model finds them; they are no proof of identity.</p>"
+        f"<p>{escape(_meaning(report))}</p>"
         f"</div></header><section>{drawings}</section><ol>{cards}</ol></body></html>"
     )
     return page.encode(errors="replace")
 
 
+def _meaning(report: SearchReport) -> str:
+    """What the results amount to, in a sentence or two."""
+    if all(result.distance is None for result in report.results):
+        return "Images that meet the conditions, newest first; they were compared with none."
+    if report.verdict is None:
+        return "Results are in order of their distance, which is no probability and no proof of identity."
+    return (
+        f"Verdict: {report.verdict}. Percentages are probabilities that an image shows the query's vehicle. "
+        f"Of vehicles that the gallery does not have, {report.false_match_rate:g} is the share taken for a "
+        "match."
+    )
+
+
 def _card(result: Result, jpeg: bytes | None) -> str:
     image = f'<img src="{_data_uri(jpeg)}" alt="">' if jpeg else ""
-    score = "" if result.score is None else f"<b>{result.score:.0%}</b>"
+    score = f"<b>{escape(result.likeness)}</b>" if result.likeness else ""
     vehicle = "" if result.vehicle_id is None else f"vehicle {result.vehicle_id}"
     look = " ".join(part for part in (result.color, result.type) if part)
     lines = [result.camera_name or "", result.clock, look, vehicle]

@@ -65,7 +65,7 @@ def dot(result: Result, x: float, y: float, marked: Collection[str]) -> str:
     strength = 0.35 + 0.65 * (1.0 if result.score is None else result.score)
     kind = " vr-marked" if result.key in marked else ""
     where = " · ".join(part for part in (result.camera_name, result.clock) if part)
-    score = "" if result.score is None else f" · {result.score:.0%}"
+    score = f" · {result.likeness}" if result.likeness else ""
     return (
         f'<g class="vr-dot{kind}" {chosen_by(result)}>'
         f"<title>{result.rank}. {escape(where)}{score}</title>"

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
 
 from retrieval.gallery.filters import Filters
+from retrieval.query.sameness import verdict
 from retrieval.query.searcher import Query, Searcher
 from retrieval.results.downloads import MEDIA_TYPES, Format, SearchReport, make_download
 from retrieval.service.audit import Audit
@@ -62,11 +63,21 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
                 results = searcher.search(query, asked.k, filters, **asked.refinement)
             keys = [result.key for result in results]
             pictures = {} if format == "csv" else gallery.pictures(keys)
-            cameras = gallery.cameras()
+            cameras, searched = gallery.cameras(), gallery.count(filters)
         audit.record(request.state.caller.name, "export", filters, keys, format=format)
         metrics.searches.labels("image" if image else "attributes").inc()
+        promised = searcher.false_match_rate if asked.false_match_rate is None else asked.false_match_rate
         report = SearchReport(
-            results, filters, picture, card.name, pictures, cameras, asked.feedback.positive
+            results,
+            filters,
+            picture,
+            card.name,
+            pictures,
+            cameras,
+            asked.feedback.positive,
+            None if query is None else verdict(gallery, results, promised),
+            promised,
+            searched,
         )
         return Response(
             make_download(report, format),

@@ -23,6 +23,7 @@ from zoo.preprocess import MAX_BYTES
 MAX_RESULTS = 1000
 MAX_IMAGES = 16
 MAX_FEEDBACK = 100
+_PROMISE = "share of vehicles that are not here for which the verdict may be `match` (default: the service's)"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SearchOptions:
     rerank: bool
     group: Group | None
     camera: int | None
+    false_match_rate: float | None = None
 
     @property
     def refinement(self) -> dict[str, Any]:
@@ -64,9 +66,11 @@ def search_options(
             lt=2**63,
         ),
     ] = None,
+    false_match_rate: Annotated[float | None, Form(gt=0, lt=1, description=_PROMISE)] = None,
 ) -> SearchOptions:
     """Read them from a form."""
-    return SearchOptions(k, Feedback(tuple(like or ()), tuple(unlike or ())), rerank, group, query_camera)
+    said = Feedback(tuple(like or ()), tuple(unlike or ()))
+    return SearchOptions(k, said, rerank, group, query_camera, false_match_rate)
 
 
 def add_search_routes(
@@ -118,7 +122,7 @@ def add_search_routes(
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)
         metrics.searches.labels("image").inc()
-        return searcher.answer(queries[0], results)
+        return searcher.answer(queries[0], results, filters, asked.false_match_rate)
 
     @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
     def similar(
@@ -127,6 +131,7 @@ def add_search_routes(
         k: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = 10,
         rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
         group: Annotated[Group | None, Query(description="the best image of each of these only")] = None,
+        false_match_rate: Annotated[float | None, Query(gt=0, lt=1, description=_PROMISE)] = None,
         filters: Filters = in_address,
     ) -> dict[str, Any]:
         """Find the vehicle of an image of the gallery, among the others."""
@@ -135,7 +140,7 @@ def add_search_routes(
             raise HTTPException(404, "the gallery has no image of this key")
         record(request, "similar", filters, found[1], key=key)
         metrics.searches.labels("key").inc()
-        return searcher.answer(*found)
+        return searcher.answer(*found, filters, false_match_rate)
 
     @router.get("/words")
     def words(

@@ -80,6 +80,6 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True,
     proto = onnx.load(path)
     for output in proto.graph.output:
         output.type.tensor_type.shape.dim[1].dim_value = card.outputs[output.name]
-    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    proto.metadata_props.add(key=CARD_KEY, value=card.replace(sameness={}).to_json())
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)

@@ -141,7 +141,13 @@ def test_upload_shows_predictions_and_pictures(page: Page, images: Path) -> None
     expect(page.locator("#prediction")).to_contain_text("%")
     expect(page.locator("#prediction")).to_contain_text("Type")
     first = page.locator(".vr-card").first
-    expect(first).to_contain_text("100%")
+    # Without a sameness calibration there is a distance, and no percentage.
+    expect(first.locator(".vr-score")).to_have_text("distance 0")
+    expect(page.locator(".vr-verdict")).to_contain_text("No probability")
+    expect(page.locator("#results .vr-summary")).to_contain_text("20 of 24 images, nearest first")
+    page.get_by_role("button", name="Show more").click()
+    results(page, 24)
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
     expect(first).to_contain_text("North gate")
     expect(first).to_contain_text("0:02:10")
     expect(first).to_contain_text("vehicle 3")
@@ -367,7 +373,7 @@ def test_chinese_for_a_chinese_browser_and_by_the_switch(
     results(page, 20)
     expect(page.locator("#prediction .vr-bar").first).to_contain_text("白色")
     page.get_by_label("English").click()
-    expect(page.locator("#results")).to_contain_text("20 images, nearest first", timeout=TIMEOUT)
+    expect(page.locator("#results")).to_contain_text("20 of 24 images, nearest first", timeout=TIMEOUT)
     expect(page.locator("#scene")).to_contain_text("Another picture", timeout=TIMEOUT)
     expect(page.locator("#filter-color")).to_contain_text("Colour")
     results(page, 20)

@@ -1,0 +1,66 @@
+"""Sameness: what is fitted on some vehicles keeps its word on others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.datasets.records import Record
+from training.evaluation.sameness import (
+    Pictures,
+    calibrate_sameness,
+    expected_error,
+    fit_sameness,
+    judge_sameness,
+    make_trials,
+)
+from zoo.card import Card
+from zoo.errors import UserError
+
+
+def make_pictures(vehicles: int, seed: int) -> Pictures:
+    """Vehicles are points of a 6-dimensional normal distribution, their five pictures lie about them."""
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(vehicles), 5)
+    blur = rng.uniform(0.15, 0.6, (len(ids), 1))
+    embeddings = rng.normal(size=(vehicles, 6))[ids] + blur * rng.normal(size=(len(ids), 6))
+    return Pictures.of(embeddings.astype(np.float32), ids, np.tile(np.arange(5), vehicles), "euclidean")
+
+
+def test_the_promise_is_kept_on_other_vehicles() -> None:
+    sameness = fit_sameness(make_trials(make_pictures(120, 0), np.random.default_rng(0), 2000))
+    others = make_pictures(400, 1)
+    for size in (50, 1500):
+        trials = make_trials(others, np.random.default_rng(2), 2000, [size], absent=0.9)
+        quality = judge_sameness(sameness, trials)
+        assert 0.002 < quality.false_matches(0.01) < 0.03
+        assert 0.03 < quality.false_matches(0.05) < 0.09
+    usual = judge_sameness(sameness, make_trials(others, np.random.default_rng(3), 1500))
+    assert usual.expected_error < 0.03
+    assert expected_error(usual.best, usual.is_right) < 0.06
+    assert usual.f1(usual.best >= 0.5) > 0.6
+
+
+def test_trials_are_searches_whose_answer_is_known() -> None:
+    pictures = make_pictures(30, 0)
+    trials = make_trials(pictures, np.random.default_rng(0), 200, [40])
+    assert {trial.count for trial in trials} == {40}
+    assert 0.1 < np.mean([not trial.is_present for trial in trials]) < 0.3
+    for trial in trials:
+        assert (np.diff(trial.distances) >= 0).all()
+        assert trial.is_same.any() <= trial.is_present
+        if not trial.is_present:
+            assert trial.stranger == trial.distances[0]
+
+
+def test_expected_error_is_the_gap_of_bins() -> None:
+    said = np.array([0.9] * 10 + [0.1] * 10)
+    right = np.array([True] * 9 + [False] + [False] * 9 + [True])
+    assert expected_error(said, right) == pytest.approx(0)
+    assert expected_error(np.full(10, 0.9), np.zeros(10, bool)) == pytest.approx(0.9)
+
+
+def test_too_few_vehicles_are_refused() -> None:
+    records = [Record(Path(f"{n}.jpg"), n // 2, n % 2) for n in range(20)]
+    with pytest.raises(UserError, match=r"10 vehicles.*at least 40 vehicles"):
+        calibrate_sameness(np.zeros((20, 4), np.float32), records, Card("a.b", (8, 8), {"embedding": 4}))

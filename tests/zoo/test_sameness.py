@@ -1,0 +1,79 @@
+"""The sameness calibration: read from a card, monotone, and aware of the gallery's size."""
+
+import json
+
+import numpy as np
+import pytest
+
+from zoo.card import Card
+from zoo.errors import UserError
+from zoo.sameness import Sameness, verdict_of
+
+CALIBRATION = Sameness(
+    strangers=(-2.5, 6.0, 0.5, 0.0, 0.0, 0.0),
+    nearest=(-3.0, -1.0, 0.0, 0.0, 0.0),
+    others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.2),
+    near=(-2.0, 0.5),
+    cohort=(-0.3, 0.0),
+    weights_sha256="a" * 64,
+)
+CARD = Card("grid.test", (8, 8), {"embedding": 2}, weights_sha256="a" * 64, sameness=CALIBRATION.as_json())
+COHORT = np.linspace(0.5, 1.5, 200)
+DISTANCES = np.array([0.0, 1e-9, 0.01, 0.1, 0.3, 0.5, 0.9, 1.4, 3.0, 50.0])
+
+
+def test_a_card_gives_it_back() -> None:
+    read = Card.from_json(CARD.to_json())
+    assert Sameness.of(read) == CALIBRATION
+    # Other weights are another model; a card without one reads as those from before.
+    assert Sameness.of(CARD.replace(weights_sha256="b" * 64)) is None
+    plain = CARD.replace(sameness={})
+    assert Sameness.of(plain) is None
+    assert "sameness" not in json.loads(plain.to_json())
+
+
+@pytest.mark.parametrize(
+    "broken", [{"strangers": [1, 2]}, {"near": None}, {"nearest": ["x"] * 5}, {"cohort": [float("nan"), 0]}]
+)
+def test_a_broken_one_is_named(broken: dict) -> None:
+    with pytest.raises(UserError, match=r"grid\.test: the card's sameness calibration.*--sameness"):
+        Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | broken))
+
+
+def test_nearer_is_likelier_and_larger_galleries_less_sure() -> None:
+    small, large = CALIBRATION.standing(COHORT, 100), CALIBRATION.standing(COHORT, 100_000)
+    for standing in (small, large):
+        rates, chances = standing.false_match_rates(DISTANCES), standing.probabilities(DISTANCES)
+        assert (np.diff(rates) >= 0).all()
+        assert (np.diff(chances) <= 0).all()
+        assert ((rates >= 0) & (rates <= 1) & (chances >= 0) & (chances <= 1)).all()
+    assert (large.false_match_rates(DISTANCES) >= small.false_match_rates(DISTANCES)).all()
+    assert large.probabilities(DISTANCES)[3] < small.probabilities(DISTANCES)[3]
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    standing = CALIBRATION.standing(COHORT, 100)
+    shuffled = np.random.default_rng(0).permutation(len(DISTANCES))
+    np.testing.assert_allclose(
+        standing.probabilities(DISTANCES[shuffled]), standing.probabilities(DISTANCES)[shuffled]
+    )
+
+
+def test_a_query_among_look_alikes_is_less_sure_at_the_same_distance() -> None:
+    far, near = (CALIBRATION.standing(COHORT * scale, 100) for scale in (1.0, 0.5))
+    assert near.false_match_rates(DISTANCES)[4] > far.false_match_rates(DISTANCES)[4]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_cohort_of_few_leans_on_usual_queries(count: int) -> None:
+    standing = CALIBRATION.standing(np.full(count, 0.9), count)
+    assert np.isfinite(standing.probabilities(DISTANCES)).all()
+    assert abs(standing.level - CALIBRATION.cohort[0]) < 0.05
+
+
+def test_verdicts() -> None:
+    assert verdict_of(0.99, 0.009) == "match"
+    assert verdict_of(0.99, 0.011) == "uncertain"
+    assert verdict_of(0.99, 0.011, promised=0.02) == "match"
+    assert verdict_of(0.4, 0.001) == "uncertain"
+    assert verdict_of(0.05, 0.5) == "no match"

@@ -1,0 +1,194 @@
+"""Sameness: the chance that a result of a search shows the query's vehicle, and what a search may promise.
+
+A distance alone does not tell: how near a stranger comes depends on how many were searched and on how common
+the query looks. Both are asked of the gallery itself. A cohort, a sample of what is searched, tells how far
+strangers are from this very query, and stands for its quality too: a blurred query lies close to many. From
+its 10% and 50% quantiles follows how many strangers are expected nearer than a distance d, among N images:
+
+    log expected(d) = w0 + w1 u + w2 u^2 + w3 r + w4 u r + (1 + w5) log N
+    u = log(d / q10),   r = log(q50 / q10)
+
+This models the tail of the distances of strangers; it is fitted to the nearest one of galleries of many
+sizes. The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of
+false matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
+
+That the nearest image shows the vehicle is told by a logistic regression on log expected(d), log N, r and
+log(q10); that another one does, by one that has the log-odds of the nearest as well. `training.calibrate
+--sameness` fits all of it on vehicles that the model never saw.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from zoo.card import Card
+from zoo.errors import UserError
+
+Verdict = Literal["match", "uncertain", "no match"]
+
+COHORT = 1000
+"""Images of the gallery that a query is compared with, at most."""
+
+FALSE_MATCH_RATE = 0.01
+"""Promised where nobody asks for another."""
+
+LEAST_PROBABILITY, LEAST_MATCH = 0.1, 0.5
+"""Of the likeliest result: below the first nothing is taken for the vehicle; below the second it never is a
+match."""
+
+_LENGTHS = {"strangers": 6, "nearest": 5, "others": 6, "near": 2, "cohort": 2}
+_QUANTILES = (0.1, 0.5)
+_SHRINKAGE = 20
+"""Pictures of a usual gallery that a cohort counts for more: a cohort of a few says little by itself."""
+
+_NEAREST = 1e-6
+"""The least distance, in shares of the cohort's."""
+
+
+@dataclass(frozen=True)
+class Sameness:
+    """A model's sameness calibration, as its card holds it.
+
+    Attributes:
+        strangers: the weights of log expected(d), float [6].
+        nearest: the weights of the nearest image's log-odds: of 1, log expected, log N, r and log(q10), [5].
+        others: those of any other's: the same, and the nearest's log-odds, float [6].
+        near: the least and the greatest u that were seen; beyond, log expected(d) goes on as a line.
+        cohort: log(q10) and log(q50) of usual queries, where a cohort is small.
+        weights_sha256: of the model that it was measured with; other weights need their own.
+        measured: what `training.calibrate` found on vehicles that were kept out, with data set and date.
+    """
+
+    strangers: tuple[float, ...]
+    nearest: tuple[float, ...]
+    others: tuple[float, ...]
+    near: tuple[float, float]
+    cohort: tuple[float, float]
+    weights_sha256: str = ""
+    measured: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, card: Card) -> "Sameness | None":
+        """The calibration in a card; None where there is none, or one of other weights.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        if not card.sameness:
+            return None
+        try:
+            values: dict[str, Any] = {each.name: card.sameness.get(each.name) for each in fields(cls)}
+            for name, length in _LENGTHS.items():
+                values[name] = tuple(map(float, values[name]))
+                if len(values[name]) != length or not np.isfinite(values[name]).all():
+                    raise ValueError(name)
+            found = cls(**values)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{card.name}: the card's sameness calibration cannot be read ({error}); make it again with "
+                "python -m training.calibrate --sameness"
+            ) from error
+        return found if found.weights_sha256 == card.weights_sha256 else None
+
+    def as_json(self) -> dict[str, Any]:
+        """What the card holds."""
+        return asdict(self)
+
+    def standing(self, cohort: np.ndarray, count: int) -> "Standing":
+        """How a query stands among what is searched.
+
+        Args:
+            cohort: distances [M] of the query to a sample of what is searched.
+            count: images searched.
+        """
+        level = np.array(self.cohort)
+        if len(cohort):
+            share = len(cohort) / (len(cohort) + _SHRINKAGE)
+            level = share * log_quantiles(cohort) + (1 - share) * level
+        return Standing(self, float(level[0]), float(level[1] - level[0]), max(count, 1))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A query among what is searched.
+
+    Attributes:
+        sameness: the model's calibration.
+        level: log(q10) of the cohort.
+        spread: log(q50 / q10) of it.
+        count: images searched.
+    """
+
+    sameness: Sameness
+    level: float
+    spread: float
+    count: int
+
+    @cached_property
+    def _line(self) -> tuple[float, float, float]:
+        w = self.sameness.strangers
+        constant = w[0] + w[3] * self.spread + (1 + w[5]) * float(np.log(self.count))
+        return constant, w[1] + w[4] * self.spread, w[2]
+
+    def log_expected(self, distances: np.ndarray) -> np.ndarray:
+        """log of how many strangers are expected nearer than distances [K]; rises with them."""
+        u = np.log(np.maximum(distances, _NEAREST * np.exp(self.level))) - self.level
+        constant, slope, bend = self._line
+        within = np.clip(u, *self.sameness.near)
+        # Beyond what was seen, and where the curve would turn back, it goes on as a line that rises.
+        steepness = np.maximum(slope + 2 * bend * within, 1.0)
+        return np.asarray(constant + slope * within + bend * within**2 + steepness * (u - within))
+
+    def false_match_rates(self, distances: np.ndarray) -> np.ndarray:
+        """How often the nearest of so many strangers is at least this near, [K] in 0..1."""
+        return np.asarray(-np.expm1(-np.exp(np.minimum(self.log_expected(distances), 50.0))))
+
+    def probabilities(self, distances: np.ndarray) -> np.ndarray:
+        """The chance that images show the query's vehicle, in 0..1; falls with the distance.
+
+        Args:
+            distances: [K], in any order; the least is that of the nearest image.
+        """
+        if not len(distances):
+            return np.zeros(0)
+        log_expected = self.log_expected(distances)
+        first = self.features(log_expected.min(keepdims=True)) @ self.sameness.nearest
+        odds = (
+            np.append(self.features(log_expected), np.full((len(distances), 1), first), 1)
+            @ self.sameness.others
+        )
+        # Nobody is likelier than the nearest, nor than one that is nearer.
+        order = np.argsort(log_expected, kind="stable")
+        odds[order[0]] = first[0]
+        odds[order] = np.minimum.accumulate(odds[order])
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
+
+    def features(self, log_expected: np.ndarray) -> np.ndarray:
+        """What the log-odds of images are made of, [K, 5]."""
+        known = [np.log(self.count), self.spread, self.level]
+        columns = [
+            np.ones(len(log_expected)),
+            log_expected,
+            *(np.full(len(log_expected), each) for each in known),
+        ]
+        return np.stack(columns, 1)
+
+
+def log_quantiles(cohort: np.ndarray) -> np.ndarray:
+    """log of the 10% and the 50% quantile of distances [M]."""
+    return np.asarray(np.log(np.maximum(np.quantile(cohort, _QUANTILES), 1e-12)))
+
+
+def verdict_of(probability: float, false_match_rate: float, promised: float = FALSE_MATCH_RATE) -> Verdict:
+    """What a search's likeliest result amounts to.
+
+    Args:
+        probability: that it shows the vehicle.
+        false_match_rate: how often a stranger comes as near; see `Standing.false_match_rates`.
+        promised: the share of absent vehicles for which there may be a match.
+    """
+    if false_match_rate <= promised and probability >= LEAST_MATCH:
+        return "match"
+    return "uncertain" if probability >= LEAST_PROBABILITY else "no match"
