@@ -46,7 +46,9 @@ def read_calibration(source: str | Path, card: Card, count: int = NUM_IMAGES) ->
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, count).round().astype(int))]
     try:
         return {
-            "image": np.stack([resize(read_image(path).pixels, card.input_size, card.antialias) for path in chosen])
+            "image": np.stack(
+                [resize(read_image(path).pixels, card.input_size, card.antialias) for path in chosen]
+            )
         }
     except ImageError as error:
         raise UserError(str(error)) from error
