@@ -63,7 +63,7 @@ with extra_imports(__name__, build_parser):
 ACCURACY = {"train_full_1p": 69.46, "train_full_8p": 54.31}
 """mAP on VeRi-776, the reference's targets for every kind of card."""
 
-VERI_IMAGES = {"query": 1_678, "test": 11_579}
+VERI_IMAGES: dict[Literal["query", "test"], int] = {"query": 1_678, "test": 11_579}
 """By which VeRi-776 is known: the targets are for no other data."""
 
 ACCURACY_SLACK = 0.5
