@@ -88,7 +88,7 @@ def _usage() -> str:
         f"Vehicle re-identification from pictures to answers.\n\ncommands:\n{commands}\n\n"
         "`vehicle-reid COMMAND --help` says more.\n\n"
         "example:\n"
-        "  vehicle-reid ingest --images pictures --gallery build/gallery --encoder osnet_ain.synthetic\n"
+        "  vehicle-reid ingest --images pictures --gallery build/gallery --encoder lite0_osnet.real\n"
         "  vehicle-reid search --gallery build/gallery --query car.jpg"
     )
 
