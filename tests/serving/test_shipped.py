@@ -42,7 +42,8 @@ def test_committed_graph_is_of_the_committed_weights(name: str) -> None:
     assert sum(length for _, length in outside.values()) > 0.95 * sum(place[3] for place in places.values())
     assert graph.stat().st_size < 0.07 * graph.with_suffix(".safetensors").stat().st_size, "it holds weights"
     (metadata,) = proto.metadata_props
-    assert Card.from_json(metadata.value) == Card.read(graph.with_suffix(".json"))
+    # A new sameness calibration changes no graph, and no gallery's model.
+    assert Card.from_json(metadata.value) == Card.read(graph.with_suffix(".json")).replace(sameness={})
 
 
 @pytest.mark.parametrize("name", MODELS)
