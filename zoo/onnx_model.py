@@ -17,6 +17,7 @@ class OnnxModel:
     Args:
         path: of the file.
         threads: that one inference uses; every core where None is given.
+        is_normalised: whether it takes floats as `image`, as Ascend's graph does, and not bytes.
 
     Attributes:
         card: the model's card.
@@ -25,7 +26,7 @@ class OnnxModel:
         UserError: it cannot be opened, or carries no card.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, is_normalised: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -44,7 +45,7 @@ class OnnxModel:
         if card is None:
             raise UserError(f"{path}: carries no card; export the model with serving.export")
         kinds = {taken.name: taken.type for taken in self._session.get_inputs()}
-        if kinds.get("image") != "tensor(uint8)":
+        if not is_normalised and kinds.get("image") != "tensor(uint8)":
             raise UserError(
                 f"{path}: takes {', '.join(map(' '.join, kinds.items()))}, not bytes as `image`; give "
                 "the model.onnx of a bundle, or make one of it: python -m serving.export --onnx"

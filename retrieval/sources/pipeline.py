@@ -154,10 +154,12 @@ def _new_images(
         key = _key(source, loaded.digest, known)
         if key in known and known[key].digest == loaded.digest:
             return None
-        image, facts = crop(loaded.image, loaded.box), source.facts
+        facts = source.facts
         if facts is not None and loaded.box is not None:
             height, width = loaded.image.size
             facts = replace(facts, box=clip(loaded.box, width, height))
+        # Once the whole is decoded, a part of it needs no decoding of its own.
+        image = crop(loaded.image, loaded.box)
         picture = display_picture(image)
         small = tuple(
             View(each.image.at_size(card.input_size, card.antialias), each.weight)

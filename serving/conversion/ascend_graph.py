@@ -82,7 +82,7 @@ def _find_normalisation(graph: Any, bundle: Bundle) -> tuple[str, set[str]]:
 
 def _check(bundle: Bundle, path: Path) -> list[dict[str, Any]]:
     card = bundle.card
-    ordinary, changed = OnnxModel(bundle.onnx_file), OnnxModel(path)
+    ordinary, changed = OnnxModel(bundle.onnx_file), OnnxModel(path, is_normalised=True)
     checks = []
     for batch in BATCHES:
         inputs = {name: value.numpy() for name, value in sample_inputs(card, batch, seed=batch).items()}

@@ -215,7 +215,7 @@ def test_port_in_use_and_foreign_hosts(gallery_folder: Path, capsys) -> None:
 def test_no_gallery_is_told_in_one_line(tmp_path: Path, bundle: Path, capsys) -> None:
     assert main(["--gallery", str(tmp_path / "g"), "--encoder", str(bundle), "--port", "0"]) == 2
     error = capsys.readouterr().err
-    assert "no gallery there" in error
+    assert "no such folder; mend the path" in error
     assert len(error.splitlines()) == 1
 
 

@@ -334,6 +334,7 @@ def test_openapi_describes_it_all(service: Service) -> None:
         ("/ready", "get"),
         ("/metrics", "get"),
         ("/api/search", "post"),
+        ("/api/detect", "post"),
         ("/api/similar/{key}", "get"),
         ("/api/cameras", "get"),
         ("/api/entries", "get"),
