@@ -112,7 +112,7 @@ def test_float_graph_gives_the_same_answers(prepared: Path, bundle: Bundle) -> N
     assert [each.name for each in session.get_outputs()] == list(bundle.card.outputs)
     images = random_images(bundle.card, 7)
     expected = OnnxModel(bundle.onnx_file).run({"image": images})
-    found = OnnxModel(prepared / "float.onnx").run({"input": networks_pixels(images, bundle.card)})
+    found = OnnxModel(prepared / "float.onnx", is_normalised=True).run({"input": networks_pixels(images, bundle.card)})
     for name, value in expected.items():
         assert np.abs(found[name] - value).max() <= 1e-5 * np.abs(value).max()
 
@@ -240,7 +240,7 @@ class NpuInPlace:
     def __init__(self, device_id: int, model_path: str) -> None:
         assert device_id == 0
         folder, name = Path(model_path).parent, Path(model_path).stem
-        self.model = OnnxModel(folder / "float.onnx", threads=1)
+        self.model = OnnxModel(folder / "float.onnx", threads=1, is_normalised=True)
         self.aipp = name.endswith("_aipp")
         self.config = (folder / "aipp.cfg").read_text()
         self.mode = "dymbatch" if "dynamic" in name else "static"
