@@ -17,7 +17,7 @@ class OnnxModel:
     Args:
         path: of the file.
         threads: that one inference uses; every core where None is given.
-        is_normalised: whether it takes pixels that are normalised already, as Ascend's graph does, and not bytes.
+        is_normalised: whether it takes normalised pixels, as Ascend's graph does, and not bytes.
 
     Attributes:
         card: the model's card.

@@ -112,7 +112,9 @@ def test_float_graph_gives_the_same_answers(prepared: Path, bundle: Bundle) -> N
     assert [each.name for each in session.get_outputs()] == list(bundle.card.outputs)
     images = random_images(bundle.card, 7)
     expected = OnnxModel(bundle.onnx_file).run({"image": images})
-    found = OnnxModel(prepared / "float.onnx", is_normalised=True).run({"input": networks_pixels(images, bundle.card)})
+    found = OnnxModel(prepared / "float.onnx", is_normalised=True).run(
+        {"input": networks_pixels(images, bundle.card)}
+    )
     for name, value in expected.items():
         assert np.abs(found[name] - value).max() <= 1e-5 * np.abs(value).max()
 
