@@ -155,6 +155,18 @@ def decode(data: bytes, name: str = "image", box: Box | None = None) -> Decoded:
         raise ImageError(f"{name}: truncated or damaged ({reason}); copy it again") from error
 
 
+def clipped_box(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies inside of an image of this (height, width), on all four sides."""
+    height, width = size
+    left, top, right, bottom = box
+    return (
+        min(max(left, 0), width),
+        min(max(top, 0), height),
+        min(max(right, 0), width),
+        min(max(bottom, 0), height),
+    )
+
+
 def clip_box(box: Box, size: tuple[int, int], name: str) -> tuple[int, int, int, int]:
     """Round a box to pixels, and leave out what lies outside of an image of this (height, width).
 
@@ -162,10 +174,7 @@ def clip_box(box: Box, size: tuple[int, int], name: str) -> tuple[int, int, int,
         ImageError: less than two pixels a side are left.
     """
     height, width = size
-    left, top, right, bottom = (
-        min(max(round(side), 0), limit)
-        for side, limit in zip(box, (width, height, width, height), strict=True)
-    )
+    left, top, right, bottom = map(round, clipped_box(box, size))
     if right - left < _SMALLEST or bottom - top < _SMALLEST:
         raise ImageError(
             f"{name}: the box {','.join(f'{side:g}' for side in box)} holds nothing of the "

@@ -27,7 +27,7 @@ def with_probabilities(
         found: the results.
         filters: that were searched with.
     """
-    sameness = None if gallery.camera_centring else Sameness.of(gallery.model.card)
+    sameness = _calibration(gallery)
     if sameness is None or not found:
         return list(found)
     cohort = distances(embedding, gallery.sample(COHORT, filters), gallery.model.card.metric)
@@ -44,7 +44,11 @@ def with_probabilities(
 
 def can_tell(gallery: Gallery) -> bool:
     """Whether searches of a gallery have probabilities and verdicts."""
-    return not gallery.camera_centring and Sameness.of(gallery.model.card) is not None
+    return _calibration(gallery) is not None
+
+
+def _calibration(gallery: Gallery) -> Sameness | None:
+    return None if gallery.camera_centring else Sameness.of(gallery.model.card)
 
 
 def verdict(gallery: Gallery, found: Sequence[Result], promised: float = FALSE_MATCH_RATE) -> Verdict | None:

@@ -232,13 +232,10 @@ class Searcher:
         if others == filters or not can_tell(self.gallery):
             return None
         with self.gallery.read_transaction():
-            likely = [r for r in self._nearest_of(query, k, others) if (r.probability or 0) >= LEAST_MATCH]
-            shown = {result.key for result in self._nearest_of(query, k, filters)}
-        return sum(result.key not in shown for result in likely)
-
-    def _nearest_of(self, query: Query, k: int, filters: Filters) -> list[Result]:
-        found = self.gallery.search(query.embedding, k, filters)
-        return with_probabilities(self.gallery, query.embedding, found, filters)
+            found = self.gallery.search(query.embedding, k, others)
+            found = with_probabilities(self.gallery, query.embedding, found, others)
+            shown = set(self.gallery.rank(query.embedding, k, filters))
+        return sum((each.probability or 0) >= LEAST_MATCH and each.key not in shown for each in found)
 
     def understand(self, text: str) -> Understood:
         """Read filters out of plain words, with the names and times of the gallery."""

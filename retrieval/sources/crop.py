@@ -20,17 +20,6 @@ def parse_box(text: str) -> Box:
     return left, top, right, bottom
 
 
-def clip(box: Box, width: int, height: int) -> Box:
-    """The part of a box that lies inside of an image of that size, on all four sides."""
-    left, top, right, bottom = box
-    return (
-        min(max(left, 0), width),
-        min(max(top, 0), height),
-        min(max(right, 0), width),
-        min(max(bottom, 0), height),
-    )
-
-
 def crop(image: InputImage, box: Box | None) -> InputImage:
     """Cut a box out of an image; without a box, it is the image itself, and nothing is decoded.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Entry, Facts, Origin
-from retrieval.sources.crop import clip, crop
+from retrieval.sources.crop import crop
 from retrieval.sources.folder import list_images
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, Source, View, display_picture
@@ -21,7 +21,7 @@ from serving.encoders.encoder import Encoder
 from serving.encoders.predictions import Predictions
 from zoo.card import Card
 from zoo.labels import parse_veri_name
-from zoo.preprocess import ImageError
+from zoo.preprocess import ImageError, clipped_box
 
 BATCH_SIZE = 32
 _BATCHES_AHEAD = 2
@@ -156,8 +156,7 @@ def _new_images(
             return None
         facts = source.facts
         if facts is not None and loaded.box is not None:
-            height, width = loaded.image.size
-            facts = replace(facts, box=clip(loaded.box, width, height))
+            facts = replace(facts, box=clipped_box(loaded.box, loaded.image.size))
         # Once the whole is decoded, a part of it needs no decoding of its own.
         image = crop(loaded.image, loaded.box)
         picture = display_picture(image)

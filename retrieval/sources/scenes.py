@@ -31,13 +31,17 @@ def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source
         except ImageError:
             yield source
             continue
-        found = [] if max(height, width) <= _CROP_SIDE else detector.find_in(image)
-        areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
-        if max(height, width) <= _CROP_SIDE or max(areas, default=0) >= _FILLS * height * width:
+        if max(height, width) <= _CROP_SIDE:
             yield source
-        elif not found:
+            continue
+        found = detector.find_in(image)
+        areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
+        if max(areas, default=0) >= _FILLS * height * width:
+            yield source
+            continue
+        if not found:
             yield Unusable(source.key, f"{source.name}: the detector finds no vehicle in it")
-        for each in found if max(areas, default=0) < _FILLS * height * width else ():
+        for each in found:
             suffix = ",".join(f"{side:g}" for side in each.box)
             cut = crop(image, each.box)
             cut.name = f"{source.name} at {suffix}"

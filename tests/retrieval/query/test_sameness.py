@@ -116,7 +116,9 @@ def test_the_command(gallery_folder: Path, calibrated: Path, images: Path, tmp_p
     assert "a share between 0 and 1" in capsys.readouterr().err
 
 
-def test_over_rest_and_in_downloads(gallery_folder: Path, calibrated: Path, query: bytes) -> None:
+def test_over_rest_and_in_downloads(
+    gallery_folder: Path, calibrated: Path, query: bytes, searcher: Searcher
+) -> None:
     options = ("--gallery", gallery_folder, "--encoder", calibrated, "--false-match-rate", "0.02")
     with (
         running_app(*options) as address,
@@ -128,8 +130,12 @@ def test_over_rest_and_in_downloads(gallery_folder: Path, calibrated: Path, quer
         assert careful["verdict"] == "uncertain"
         key = found["results"][0]["key"]
         similar = client.get(f"/api/similar/{key}").json()
-        assert similar["verdict"] in ("match", "uncertain", "no match")
-        assert all(0 <= result["probability"] <= 1 for result in similar["results"])
+        asked = searcher.similar(key, 10)
+        assert asked is not None
+        here = searcher.answer(*asked, false_match_rate=0.02)
+        assert similar["verdict"] == here["verdict"] != "no match"
+        chances = [[result["probability"] for result in answer["results"]] for answer in (similar, here)]
+        assert chances[0] == pytest.approx(chances[1])
         bad = client.post("/api/search", files={"image": query}, data={"false_match_rate": 2})
         assert bad.status_code == 422
         table = client.post("/api/export", files={"image": query}, data={"format": "csv"}).text

@@ -98,7 +98,10 @@ def test_lines_of_another_program(tmp_path: Path, bundle: Path, capsys, monkeypa
         assert (code, summary["found"], summary["added"], summary["known"]) == (0, 7, added, 2 - added)
     bad = json.loads(Path("g/ingest-report.json").read_text())["bad"]
     assert sorted(bad) == ["line 4", "line 5", "line 6", "line 7", "missing.jpg"]
-    assert bad["line 4"].startswith("line 4: camera is '2.5'; a whole number is expected")
+    said = (
+        "line 4: camera is '2.5'; a whole number is expected. Number ids that are text, e.g. by their order"
+    )
+    assert bad["line 4"] == said
     with open_gallery("g") as gallery:
         entry = gallery.get("two")
         assert entry is not None
