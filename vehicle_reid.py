@@ -15,6 +15,7 @@ from pathlib import Path
 COMMANDS = {
     "train": ("training.launch", "train a model by a recipe, on one device or many"),
     "adapt": ("training.adapt", "make a model better on your own cameras, without labels"),
+    "doctor": ("training.doctor", "check cards, drivers and settings before a training"),
     "evaluate": ("training.evaluate", "mAP, CMC, colours and types of a model, with a report"),
     "compare": ("training.compare", "can a difference between evaluations be told from chance?"),
     "calibrate": ("training.calibrate", "fit the temperatures of colour and type"),

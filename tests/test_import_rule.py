@@ -51,6 +51,7 @@ ROOMS = {
         "report": {"evaluation", "data", "datasets"},
         "run": {"options", "data", "datasets", "distributed", "evaluation", "losses"},
         "adaptation": {"options", "data", "datasets", "distributed", "evaluation", "run"},
+        "diagnosis": {"options", "data", "distributed", "run"},
         "synthesize": set[str](),
     },
     "training/synthesize": {

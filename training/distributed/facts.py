@@ -1,6 +1,6 @@
 """What a maintainer asks first when a training misbehaves: releases, driver, CANN, settings, memory.
 
-Every training writes these facts into its folder as environment.json.
+Every training writes these facts into its folder as environment.json; `training.doctor` judges them.
 """
 
 import importlib.metadata

@@ -11,6 +11,7 @@ Not modelled: several devices in one process, autocast's casting, streams, memor
 """
 
 import os
+from functools import partial
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -154,16 +155,34 @@ _setup_privateuseone_for_python_backend("npu", npu)
 _library = torch.library.Library("_", "IMPL")
 _library.fallback(run, "PrivateUse1")
 # torch sends the convolutions of such back ends to two operators of their own.
-_convolutions = torch.library.Library("aten", "IMPL")
-_convolutions.impl(
-    "convolution_overrideable", lambda *args: run(aten.convolution.default, *args), "PrivateUse1"
-)
-_convolutions.impl(
+_own = torch.library.Library("aten", "IMPL")
+_own.impl("convolution_overrideable", lambda *args: run(aten.convolution.default, *args), "PrivateUse1")
+_own.impl(
     "convolution_backward_overrideable",
     lambda grad, image, weight, *rest: run(
         aten.convolution_backward.default, grad, image, weight, [weight.shape[0]], *rest
     ),
     "PrivateUse1",
 )
+
+# torch would go from tensor to tensor on such back ends; the real one has kernels of its own for all at once.
+for name in torch._C._dispatch_get_all_op_names():
+    if name.startswith("aten::_foreach_"):
+        base, _, overload = name.removeprefix("aten::").partition(".")
+        operator = getattr(getattr(aten, base), overload or "default")
+        _own.impl(f"{base}.{overload}" if overload else base, partial(run, operator), "PrivateUse1")
+
+_copied_elsewhere = torch.Tensor.__deepcopy__
+
+
+def deepcopied(tensor: torch.Tensor, memo: dict) -> torch.Tensor:
+    """Copy a tensor; torch would copy the bytes of its storage, of which there are none."""
+    if tensor.device.type != "npu" or id(tensor) in memo or not tensor.is_leaf:
+        return _copied_elsewhere(tensor, memo)
+    memo[id(tensor)] = copied = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    return copied
+
+
+torch.Tensor.__deepcopy__ = deepcopied
 
 from torch_npu import hccl  # noqa: E402, F401

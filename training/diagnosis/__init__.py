@@ -1,0 +1,1 @@
+"""What `training.doctor` looks at: a machine, its cards, and the clocks of several machines."""
