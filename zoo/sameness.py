@@ -46,6 +46,9 @@ _SHRINKAGE = 20
 _NEAREST = 1e-6
 """The least distance, in shares of the cohort's."""
 
+_COPY = 0.05
+"""In shares of the cohort's 10% quantile: nearer lies only the query's own picture, saved again perhaps."""
+
 
 @dataclass(frozen=True)
 class Sameness:
@@ -149,19 +152,24 @@ class Standing:
         """The chance that images show the query's vehicle, in 0..1; falls with the distance.
 
         Args:
-            distances: [K], in any order; the least is that of the nearest image.
+            distances: [K], in any order; the least is that of the nearest image. Copies of the query are not
+                counted as the nearest to the others.
         """
         if not len(distances):
             return np.zeros(0)
         log_expected = self.log_expected(distances)
-        first = self.features(log_expected.min(keepdims=True)) @ self.sameness.nearest
+        # The query's own picture, or a copy of it, says nothing of the others: they stand as without it.
+        copies = distances < _COPY * np.exp(self.level)
+        others = log_expected if copies.all() else log_expected[~copies]
+        first = self.features(others.min(keepdims=True)) @ self.sameness.nearest
         odds = (
             np.append(self.features(log_expected), np.full((len(distances), 1), first), 1)
             @ self.sameness.others
         )
-        # Nobody is likelier than the nearest, nor than one that is nearer.
+        odds[copies] = self.features(log_expected[copies]) @ self.sameness.nearest
+        odds[~copies & (log_expected == others.min())] = first[0]
+        # Nobody is likelier than one that is nearer.
         order = np.argsort(log_expected, kind="stable")
-        odds[order[0]] = first[0]
         odds[order] = np.minimum.accumulate(odds[order])
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 

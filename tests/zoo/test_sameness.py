@@ -1,6 +1,7 @@
 """The sameness calibration: read from a card, monotone, and aware of the gallery's size."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,17 @@ def test_the_order_of_the_images_does_not_matter() -> None:
     np.testing.assert_allclose(
         standing.probabilities(DISTANCES[shuffled]), standing.probabilities(DISTANCES)[shuffled]
     )
+
+
+def test_a_copy_of_the_query_changes_nothing_for_the_others() -> None:
+    """A picture of the gallery is often what one searches with; its other pictures must not vanish for it."""
+    standing = replace(CALIBRATION, others=(-3.5, -1.0, 0.0, 0.0, 0.0, -0.2)).standing(COHORT, 100)
+    alone = standing.probabilities(DISTANCES[3:])
+    assert alone[0] > 0.5
+    for copies in ([0.0], [0.0, 0.01]):
+        told = standing.probabilities(np.append(copies, DISTANCES[3:]))
+        assert (told[: len(copies)] > 0.99).all()
+        np.testing.assert_allclose(told[len(copies) :], alone)
 
 
 def test_a_query_among_look_alikes_is_less_sure_at_the_same_distance() -> None:
