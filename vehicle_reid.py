@@ -33,6 +33,7 @@ COMMANDS = {
     "ascend": ("serving.ascend", "prepare a bundle for Ascend's ATC and for TensorRT"),
     "benchmark": ("serving.benchmark", "measure how fast a bundle encodes"),
     "ingest": ("retrieval.ingest", "fill a gallery from folders, tables, lists and videos"),
+    "link": ("retrieval.link", "join what cameras saw to the journeys of vehicles"),
     "search": ("retrieval.search", "find a vehicle in a gallery"),
     "app": ("retrieval.app", "open the search page and the REST service"),
     "gallery": ("retrieval.maintenance", "check a gallery, and mend it"),

@@ -78,8 +78,9 @@ ROOMS = {
         "sources": {"gallery"},
         "query": {"gallery", "sources"},
         "results": {"gallery"},
-        "service": {"query", "results", "sources", "gallery", "keys"},
-        "page": {"service", "results", "query", "sources", "gallery"},
+        "journeys": {"gallery"},
+        "service": {"query", "results", "journeys", "sources", "gallery", "keys"},
+        "page": {"service", "results", "journeys", "query", "sources", "gallery"},
     },
 }
 """What a room may import of its own package, beside itself: rooms and leaves by name, `.` for all of the

@@ -28,14 +28,9 @@ class Near:
             )
 
     def holds(self, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-        """Which places lie inside, bool [N]; NaN, an unknown place, does not (haversine formula)."""
-        here = np.radians([self.latitude, self.longitude])
-        there = np.radians(latitude), np.radians(longitude)
-        chord = (
-            np.sin((there[0] - here[0]) / 2) ** 2
-            + np.cos(here[0]) * np.cos(there[0]) * np.sin((there[1] - here[1]) / 2) ** 2
-        )
-        return np.asarray(2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1))) <= self.radius)
+        """Which places lie inside, bool [N]; NaN, an unknown place, does not."""
+        there = np.stack([latitude, longitude], axis=-1)
+        return np.asarray(metres_between(np.array([self.latitude, self.longitude]), there) <= self.radius)
 
 
 def parse_near(text: str) -> Near:
@@ -51,3 +46,13 @@ def parse_near(text: str) -> Near:
     near = Near(latitude, longitude, radius)
     near.check()
     return near
+
+
+def metres_between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Metres on the ground between places in degrees [.., 2], float64 [..]; NaN where unknown (haversine)."""
+    first, second = np.radians(here), np.radians(there)
+    chord = (
+        np.sin((second[..., 0] - first[..., 0]) / 2) ** 2
+        + np.cos(first[..., 0]) * np.cos(second[..., 0]) * np.sin((second[..., 1] - first[..., 1]) / 2) ** 2
+    )
+    return np.asarray(2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1))))

@@ -1,11 +1,12 @@
 """Changes of the gallery over REST: add an image, add many, remove one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Request, UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, model_validator
 
+from retrieval.gallery.base import Gallery
 from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Entry, Facts, Result
 from retrieval.gallery.filters import INT64, unknown_field
@@ -77,18 +78,24 @@ class Item(BaseModel):
         )
 
 
-def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -> None:
-    """Add the routes that change the gallery of `searcher`."""
-    gallery = searcher.gallery
-    card = gallery.model.card
+def may_write(gallery: Gallery) -> Callable[[Request], None]:
+    """What refuses, with 403, who may not write to a gallery."""
 
-    def may_write(request: Request) -> None:
+    def check(request: Request) -> None:
         if request.state.caller.scope != "write":
             raise HTTPException(403, "this key may only read; a key of the scope `write` is needed")
         if not gallery.writable:
             raise HTTPException(403, "this service only reads the gallery; start it with --writable")
 
-    writing = [Depends(may_write)]
+    return check
+
+
+def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -> None:
+    """Add the routes that change the gallery of `searcher`."""
+    gallery = searcher.gallery
+    card = gallery.model.card
+
+    writing = [Depends(may_write(gallery))]
 
     # PUT and DELETE, which no page of another site can have a browser send without asking first.
     @router.put("/entries", dependencies=writing, responses=UNUSABLE_IMAGE)

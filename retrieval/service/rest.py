@@ -10,12 +10,13 @@ from fastapi.security import HTTPBearer
 from retrieval.gallery.base import QueryCameraError, UnknownKeyError
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
-from retrieval.service.changes import add_change_routes
+from retrieval.service.changes import add_change_routes, may_write
 from retrieval.service.compare import add_compare_route
 from retrieval.service.conditions import refuse_unknown_fields
 from retrieval.service.detect import add_detect_route, box_finder
 from retrieval.service.downloads import add_download_route
 from retrieval.service.entries import add_entry_routes
+from retrieval.service.journeys import add_journey_routes
 from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
@@ -52,6 +53,7 @@ def add_rest(
     add_compare_route(router, searcher, audit)
     add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
+    add_journey_routes(router, searcher, audit, may_write(searcher.gallery))
     add_change_routes(router, searcher, metrics)
     app.include_router(router)
 

@@ -346,6 +346,8 @@ def test_openapi_describes_it_all(service: Service) -> None:
         ("/api/words", "get"),
         ("/api/compare/{key}", "post"),
         ("/api/export", "post"),
+        ("/api/journey/{key}", "get"),
+        ("/api/links", "put"),
     }
     for methods in paths.values():
         for described in methods.values():

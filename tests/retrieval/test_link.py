@@ -1,0 +1,163 @@
+"""`vehicle-reid link`: what it writes beside a real gallery, and who may overrule it over REST."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+
+from retrieval.galleries import open_gallery
+from retrieval.gallery.entries import Camera
+from retrieval.journeys.store import LinkStore
+from retrieval.keys import add_key
+from retrieval.link import main
+from tests.retrieval.running_app import running_app
+
+
+def name(vehicle: int, camera: int) -> str:
+    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
+
+
+@pytest.fixture
+def folder(gallery_folder: Path, tmp_path: Path) -> Path:
+    """Six vehicles that come to four cameras, ten seconds and half a kilometre apart."""
+    copy = shutil.copytree(gallery_folder, tmp_path / "gallery")
+    with open_gallery(copy, writable=True) as gallery:
+        gallery.set_cameras(Camera(n, f"Gate {n}", 48.0 + 0.0045 * n, 11.5) for n in range(1, 5))
+    return copy
+
+
+def run(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict:
+    capsys.readouterr()
+    assert main(["--gallery", str(folder), "--json", "--fastest", "500", *options]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_journeys_are_proposed_and_taken_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / "gallery.sqlite").read_bytes()
+    found = run(folder, capsys)
+    ways = [[step["key"] for step in way] for way in found["journeys"]]
+    assert found["passes"] == 24
+    assert all(len({key[:4] for key in way}) == 1 for way in ways)
+    assert sum(len(way) == 4 for way in ways) >= 4
+    step = found["journeys"][0][0]
+    assert step["next"]["gap_seconds"] == 10
+    assert step["next"]["metres"] == pytest.approx(500, abs=2)
+    assert step["next"]["kilometres_an_hour"] == pytest.approx(180, abs=1)
+    store = LinkStore(folder)
+    assert [keys for (keys,) in store.way(ways[0][2])] == ways[0]
+    assert run(folder, capsys, "--undo") == {"undone": found["run"]}
+    assert store.way(ways[0][0]) == [(ways[0][0],)]
+    assert main(["--gallery", str(folder), "--undo"]) == 2
+    assert (folder / "gallery.sqlite").read_bytes() == before
+
+
+def test_marks_outlive_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(folder, capsys)
+    store = LinkStore(folder)
+    store.mark(name(1, 1), name(1, 2), "cut", "somebody")
+    store.mark(name(1, 1), name(2, 2), "confirmed")
+    for again in range(2):
+        assert store.way(name(1, 1))[1] == (name(2, 2),)
+        assert (name(1, 1),) not in store.way(name(1, 2))
+        assert (name(2, 1),) not in store.way(name(2, 2))
+        if not again:
+            run(folder, capsys)
+    assert store.link(name(1, 1), name(2, 2)).mark == "confirmed"
+    run(folder, capsys, "--undo")
+    assert store.marked("cut") == [(name(1, 1), name(1, 2))]
+    store.mark(name(1, 1), name(2, 2), None)
+    assert store.marked("confirmed") == []
+
+
+def test_only_the_last_runs_are_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(12):
+        last = run(folder, capsys)["run"]
+    with sqlite3.connect(folder / "journeys.sqlite") as database:
+        for table, column in (("runs", "id"), ("links", "run")):
+            kept = {number for (number,) in database.execute(f"SELECT {column} FROM {table}")}
+            assert kept == set(range(last - 9, last + 1))
+
+
+def test_images_of_a_track_are_one_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_gallery(folder, writable=True) as gallery:
+        entries = [entry for batch in gallery.entries() for entry in batch]
+        from dataclasses import replace
+
+        tracks = [replace(entry, track_id=entry.vehicle_id) for entry in entries]
+        later = [replace(entry, key=f"later/{entry.key}", time=entry.time + 1) for entry in tracks]
+        gallery.add([*tracks, *later])
+    found = run(folder, capsys)
+    assert found["passes"] == 24
+    step = next(step for way in found["journeys"] for step in way if step["next"])
+    assert len(step["images"]) == 2
+    assert step["next"]["gap_seconds"] == 9
+    assert LinkStore(folder).pass_of(f"later/{name(1, 1)}") == name(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--within", "0"], "--within 0"),
+        (["--within", "nan"], "--within nan"),
+        (["--certainty", "1"], "--certainty 1"),
+        (["--fastest", "nan"], "--fastest nan"),
+        (["--gallery", "none"], "no such folder"),
+        (["--gallery", "milvus:x.db"], "retrieval.transfer"),
+    ],
+)
+def test_faults_are_told(
+    folder: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--gallery", str(folder), *options]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert not (folder / "journeys.sqlite").exists()
+
+
+def test_a_damaged_file_is_told_and_the_gallery_is_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "journeys.sqlite").write_bytes(b"no database at all, but some text" * 100)
+    assert main(["--gallery", str(folder)]) == 2
+    assert "delete it and link again" in capsys.readouterr().err
+    (folder / "journeys.sqlite").unlink()
+    run(folder, capsys)
+
+
+def test_rest_shows_a_way_and_takes_marks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(folder, capsys)
+    keys = folder.parent / "keys.json"
+    read, write = (add_key(keys, scope, scope) for scope in ("read", "write"))
+    audit = folder.parent / "audit.jsonl"
+    with running_app("--gallery", folder, "--keys", keys, "--writable", "--audit", audit) as url:
+
+        def ask(key: str, method: str, path: str, **form: str) -> httpx.Response:
+            bearer = {"Authorization": f"Bearer {key}"}
+            return httpx.request(method, url + path, headers=bearer, data=form or None, trust_env=False)
+
+        steps = ask(read, "GET", f"/api/journey/{name(3, 2)}").json()["steps"]
+        assert [step["key"] for step in steps] == [name(3, camera) for camera in (1, 2, 3, 4)]
+        assert [step["camera_name"] for step in steps] == ["Gate 1", "Gate 2", "Gate 3", "Gate 4"]
+        assert steps[0]["next"]["certainty"] >= 0.5
+        assert all(each["key"] != steps[0]["next"]["key"] for each in steps[0]["candidates"])
+        assert name(3, 4) in audit.read_text()
+        link = {"earlier": name(3, 1), "later": name(3, 2)}
+        assert ask(read, "PUT", "/api/links", **link, verdict="cut").status_code == 403
+        cut = ask(write, "PUT", "/api/links", **link, verdict="cut").json()["steps"]
+        assert [step["key"] for step in cut] == [name(3, 1)]
+        kept = ask(write, "PUT", "/api/links", **link, verdict="confirmed").json()["steps"]
+        assert kept[0]["next"]["mark"] == "confirmed"
+        assert len(kept) == 4
+        assert ask(read, "GET", "/api/journey/none").status_code == 404
+        wrong = {"earlier": name(3, 2), "later": name(3, 1), "verdict": "confirmed"}
+        for form, status in (
+            (wrong, 422),
+            (wrong | {"later": "none"}, 404),
+            (wrong | {"later": name(3, 2)}, 422),
+            (wrong | {"verdict": "perhaps"}, 422),
+        ):
+            assert ask(write, "PUT", "/api/links", **form).status_code == status
