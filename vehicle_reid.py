@@ -36,7 +36,7 @@ COMMANDS = {
     "link": ("retrieval.link", "join what cameras saw to the journeys of vehicles"),
     "search": ("retrieval.search", "find a vehicle in a gallery"),
     "app": ("retrieval.app", "open the search page and the REST service"),
-    "gallery": ("retrieval.maintenance", "check a gallery, and mend it"),
+    "gallery": ("retrieval.maintenance", "check, back up, restore, re-encode and prune a gallery"),
     "transfer": ("retrieval.transfer", "copy a gallery into another one"),
     "keys": ("retrieval.keys", "make and remove API keys"),
     "benchmark-gallery": ("retrieval.benchmark", "measure a gallery on made-up vehicles"),

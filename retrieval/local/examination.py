@@ -9,8 +9,10 @@ import numpy as np
 
 from retrieval.local import snapshot
 from retrieval.local.checksums import DamagedError
-from retrieval.local.reader import Reader
+from retrieval.local.reader import CHUNK, Reader, State
+from retrieval.local.snapshot import Derived
 from retrieval.local.store import Store
+from retrieval.local.table import COLUMNS, Table
 from zoo.card import Card
 
 
@@ -20,7 +22,7 @@ class Findings:
 
     Attributes:
         images: how many there are.
-        damaged: keys of those that are not as they were written.
+        damaged: keys of those that are not as they were written, or whose pictures show nothing.
         database: what else is wrong with the database.
         derived: whether the derived files are `whole`, `damaged`, or `none` were written yet.
     """
@@ -36,15 +38,19 @@ class Findings:
         return not self.damaged and not self.database and self.derived != "damaged"
 
 
-def examine(folder: Path) -> Findings:
+def examine(folder: Path, decode: bool = True) -> Findings:
     """Read all of a gallery and compare it with its checksums, and the derived files with the database.
+
+    Args:
+        folder: of the gallery.
+        decode: whether pictures are decoded too, which takes most of the time.
 
     Raises:
         UserError: no gallery there, or a database that cannot be read.
     """
     with closing(Store(folder, writable=False)) as store, store.reading() as reader:
         count, damaged = 0, []
-        for _, key, is_whole in reader.examined():
+        for _, key, is_whole in reader.examined(decode):
             count += 1
             if not is_whole:
                 damaged.append(key)
@@ -74,24 +80,40 @@ def repair(folder: Path) -> list[str]:
 
 
 def _is_derived(folder: Path, reader: Reader) -> bool:
-    """Whether the snapshot can be read and has the very vectors of the database."""
+    """Whether the snapshot can be read, and is what a new one of its state of the database would be."""
     meta = reader.meta()
     card = Card.from_json(meta["card"], f"the card in {folder}")
     found = snapshot.read(folder, meta["gallery_id"], card.outputs["embedding"])
     if found is None:
         return False
-    derived = found[0]
-    ids, alive = derived.table["ids"], derived.table["alive"]
     try:
-        for first, block in derived.vectors.blocks():
-            places = np.flatnonzero(alive[first : first + len(block)])
-            keys = [derived.table.key(first + place) for place in places.tolist()]
-            stored = reader.embeddings(keys)
-            if any(
-                key in stored and not np.array_equal(stored[key], block[place])
-                for key, place in zip(keys, places.tolist(), strict=True)
-            ):
-                return False
+        return _is_as_stored(found[0], reader, card)
     except DamagedError:
         return False
-    return len(ids) == len(derived.vectors)
+
+
+def _is_as_stored(derived: Derived, reader: Reader, card: Card) -> bool:
+    """Compare every row that is still there, by ascending id, with the database's."""
+    changes = reader.changes(State(0, derived.state.last_removal), card)
+    table = derived.table.without(changes.removed)
+    places = np.flatnonzero(table["alive"])
+    seen = 0
+    while True:
+        rows = [row for row in changes.rows if row.id <= derived.state.last_id]
+        there = places[seen : seen + len(rows)]
+        if len(there) < len(rows):
+            return False
+        if rows:
+            stored = Table().with_rows(rows)
+            vectors = np.stack([row.embedding for row in rows])
+            is_same = (
+                stored.all_keys() == [table.key(place) for place in there.tolist()]
+                and all(np.array_equal(stored[name], table[name][there], equal_nan=True) for name in COLUMNS)
+                and np.array_equal(vectors, derived.vectors.rows(there))
+            )
+            if not is_same:
+                return False
+        seen += len(rows)
+        if len(changes.rows) < CHUNK or len(rows) < CHUNK:
+            return seen == len(places) and len(table) == len(derived.vectors)
+        changes = reader.changes(changes.state, card)

@@ -1,5 +1,6 @@
 """A gallery in a folder: SQLite is the truth, FAISS and the columns in memory are derived from it."""
 
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_s
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
-from retrieval.local import vector_search
+from retrieval.local import snapshot, vector_search
 from retrieval.local.centred_vectors import compared
 from retrieval.local.checksums import DamagedError
 from retrieval.local.index_policy import IndexPolicy, check_index
@@ -340,3 +341,19 @@ def recorded_encoder(folder: Path) -> str:
             return reader.meta().get("encoder", "")
     finally:
         store.close()
+
+
+def erase_traces(folder: Path) -> None:
+    """Leave nothing of removed images in a gallery's files: neither in the database nor in derived ones.
+
+    Raises:
+        UserError: another process writes, or see `Store.compact`.
+    """
+    store = Store(folder, writable=True)
+    try:
+        store.compact()
+        shutil.rmtree(folder / snapshot.FOLDER, ignore_errors=True)
+    finally:
+        store.close()
+    # Makes anew what is derived.
+    LocalGallery.open_folder(folder, None, writable=True, index=None, policy=None).close()

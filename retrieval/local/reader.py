@@ -1,8 +1,10 @@
 """Reads of a gallery's database, all of one state of it."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from retrieval.local.rows import CONTENT, entry_of
 from retrieval.local.schema import SMALL_TABLES
 from retrieval.local.table import UNKNOWN, Row
 from zoo.card import Card
+from zoo.preprocess import ImageError, decode_image
 
 CHUNK = 4096
 """Rows read at once when catching up, and values of one query's list."""
@@ -129,6 +132,25 @@ class Reader:
         rows = self._all("SELECT COUNT(*), ifnull(SUM(checksum), 0) FROM images")
         return rows[0][0], rows[0][1]
 
+    def copy_to(self, path: Path, advance: Callable[[int, int], object]) -> None:
+        """Write this state of the whole database into a new file; others go on writing meanwhile.
+
+        Args:
+            path: of the file.
+            advance: called with the pages that are done and all of them.
+
+        Raises:
+            sqlite3.Error: see `Store.reading`; of the disk that is written to as well.
+        """
+        # The copy is of the state that is read, and from now on that is one.
+        self.state()
+
+        def note(_: int, remaining: int, total: int) -> None:
+            advance(total - remaining, total)
+
+        with closing(sqlite3.connect(path)) as copy:
+            self._database.backup(copy, pages=CHUNK, progress=note)
+
     def changes(self, since: State, card: Card) -> Changes:
         """What came after a state."""
         colors = {name: index for index, name in enumerate(card.colors)}
@@ -205,16 +227,23 @@ class Reader:
         found = self._entries(list(self._among("key", [key])))
         return found[0] if found else None
 
-    def examined(self) -> Iterator[tuple[int, str, bool]]:
-        """Every image's id and key, and whether it is as it was written, with its picture."""
+    def examined(self, decode: bool) -> Iterator[tuple[int, str, bool]]:
+        """Every image's id and key, and whether it is as it was written, with its picture.
+
+        Args:
+            decode: whether pictures are decoded too, which takes a hundred times as long.
+        """
         last_id = -1
         while rows := self._all(f"{_IMAGES} WHERE id > ? ORDER BY id LIMIT {CHUNK}", (last_id,)):
             for row in rows:
                 is_whole = row[0] > last_id and _image(row).is_whole
                 last_id = max(last_id, row[0])
                 try:
-                    self._jpegs([row[0]])
-                except sqlite3.DatabaseError:
+                    (jpeg,) = self._jpegs([row[0]]).values()
+                    # Who adds images without pictures has none to show.
+                    if decode and jpeg:
+                        decode_image(jpeg)
+                except (sqlite3.DatabaseError, ImageError):
                     is_whole = False
                 yield row[0], str(row[1]), is_whole
 

@@ -239,7 +239,7 @@ class Store:
         keys = []
         with self._transaction() as database:
             database.execute("REINDEX")
-            for image_id, key, is_whole in Reader(database).examined():
+            for image_id, key, is_whole in Reader(database).examined(decode=True):
                 if not is_whole:
                     _delete(database, image_id)
                     keys.append(key)
@@ -248,6 +248,23 @@ class Store:
             )
             schema.seal(database, "cameras")
         return keys
+
+    def compact(self) -> None:
+        """Leave nothing of removed images in the file, and give its space back.
+
+        Raises:
+            UserError: somebody else has been reading for half a minute, or there is no space for a copy.
+        """
+        with self._writing, _faults_told(self.path):
+            self._check_place()
+            assert self._writer is not None
+            self._writer.execute("VACUUM")
+            is_busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if is_busy:
+            raise UserError(
+                f"{self.path.parent}: somebody reads what was there before, so that traces of removed images "
+                "are left in its journal; run the command again"
+            )
 
     def close(self) -> None:
         """Close the connections and let the next writer in."""

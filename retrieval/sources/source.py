@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -148,6 +149,15 @@ class Unusable:
     def load(self) -> Loaded:
         """Raise what is wrong."""
         raise ImageError(self.reason)
+
+
+_PLACE = re.compile(r" at [-+\d.,e]+( s(, the best of \d+ boxes)?)?$")
+"""What an origin says behind its file: a box in a scene, or a moment in a video."""
+
+
+def file_of(origin: str) -> str:
+    """The path of the file in an origin."""
+    return _PLACE.sub("", origin)
 
 
 def digest(data: bytes, facts: Facts | None = None) -> str:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,21 @@ import pytest
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.entries import Entry, GalleryModel
-from retrieval.local import locks
+from retrieval.local import checksums, locks
 from retrieval.local.index_policy import IndexPolicy
 from retrieval.maintenance import main
+from retrieval.sources.source import display_jpeg
 from zoo.card import Card
 from zoo.errors import UserError
 
 DIMENSION = 8
 MODEL = GalleryModel(Card("tiny.one", (32, 32), {"embedding": DIMENSION}), "hash")
+PICTURE = display_jpeg(np.zeros((8, 8, 3), np.uint8))
 POLICY = IndexPolicy("exact", snapshot_rows=50)
 
 
 def entries(count: int) -> list[Entry]:
-    return [Entry(f"{n}", np.full(DIMENSION, n, np.float32), picture=b"jpeg") for n in range(count)]
+    return [Entry(f"{n}", np.full(DIMENSION, n, np.float32), picture=PICTURE) for n in range(count)]
 
 
 def fill(folder: Path, count: int = 60) -> Path:
@@ -45,6 +48,36 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--gallery", str(folder), "--repair"]) == 0
     assert main(["check", "--gallery", str(tmp_path / "absent"), "--repair"]) == 2
     assert not (tmp_path / "absent").exists()
+
+
+def test_check_compares_the_table_with_the_database(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "g")
+    manifest = json.loads((folder / "derived" / "current.json").read_text())
+    table = folder / "derived" / manifest["table"]
+    with np.load(table) as arrays:
+        changed = dict(arrays)
+    changed["camera"][7] = 3
+    np.savez(table, **changed)
+    manifest["table_checksum"] = checksums.of_file(table)
+    del manifest["checksum"]
+    manifest["checksum"] = checksums.of_values(json.dumps(manifest, sort_keys=True))
+    (folder / "derived" / "current.json").write_text(json.dumps(manifest))
+    # Every checksum is right: only who compares with the database sees it.
+    assert main(["check", "--gallery", str(folder)]) == 2
+    assert main(["check", "--gallery", str(folder), "--repair"]) == 0
+    with open_gallery(folder, writable=True, policy=POLICY) as gallery:
+        gallery.remove(["3"])
+        gallery.add(entries(62))
+    assert main(["check", "--gallery", str(folder)]) == 0
+
+
+def test_check_decodes_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fill(tmp_path / "g")
+    with open_gallery(folder, writable=True, policy=POLICY) as gallery:
+        gallery.add([replace(entries(8)[7], picture=PICTURE[:-60]), replace(entries(9)[8], picture=b"")])
+    assert main(["check", "--gallery", str(folder)]) == 2
+    assert "1 images (7)" in capsys.readouterr().err
+    assert main(["check", "--gallery", str(folder), "--repair"]) == 0
 
 
 def test_a_damaged_image_is_refused_and_taken_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,190 @@
+"""A gallery's images, encoded again by another model into another gallery."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from retrieval.gallery.base import Gallery
+from retrieval.gallery.entries import Entry, Facts, Origin
+from retrieval.sources.crop import crop
+from retrieval.sources.pipeline import BATCH_SIZE
+from retrieval.sources.read_ahead import read_ahead, reading_threads
+from retrieval.sources.source import SUFFIXES, digest, display_picture, file_of
+from serving.encoders.encoder import Encoder
+from serving.encoders.image import InputImage
+from serving.encoders.predictions import Predictions
+from zoo.preprocess import ImageError
+
+_BATCHES_AHEAD = 2
+
+
+@dataclass
+class Reembedded:
+    """What was done.
+
+    Attributes:
+        images: in the gallery that was read.
+        known: that the other gallery had already.
+        from_originals: encoded from the files that they came from.
+        from_pictures: encoded from the small pictures that the gallery keeps.
+        removed: that the other gallery had and the one that was read has no more.
+        bad: key -> why the image could not be encoded.
+        seconds: wall time.
+    """
+
+    images: int = 0
+    known: int = 0
+    from_originals: int = 0
+    from_pictures: int = 0
+    removed: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image to encode, and whether it is the original."""
+
+    image: InputImage
+    is_original: bool
+
+
+def reembed(
+    source: Gallery,
+    target: Gallery,
+    encoder: Encoder,
+    originals: Path | None = None,
+    advance: Callable[[int], object] = lambda images: None,
+) -> Reembedded:
+    """Bring `target` to what `source` holds, with the embeddings, colours and types of its own model.
+
+    Each batch is kept before the next one is read, so that a run that was cut short goes on where it was, and
+    one more run brings what has come since.
+
+    Args:
+        source: read only; others may write to it meanwhile.
+        target: open for writing.
+        encoder: of the target's model.
+        originals: a folder where the files may be that the images came from; one counts where it still is
+            what the gallery was made of. None to encode the pictures that the gallery keeps.
+        advance: called with how many more images are done with.
+
+    Raises:
+        UserError: the encoder or a gallery fails.
+    """
+    started = time.monotonic()
+    done = Reembedded()
+    card = encoder.card
+    target.set_cameras(source.cameras())
+
+    def read(entry: Entry) -> _Found:
+        image = None if originals is None else _original(entry, originals)
+        is_original = image is not None
+        if image is None:
+            if not entry.picture:
+                raise ImageError(f"{entry.key}: the gallery keeps no picture of it; ingest its file")
+            image = InputImage(entry.picture, entry.key)
+        return _Found(image.at_size(card.input_size, card.antialias), is_original)
+
+    def encode(batch: list[tuple[Entry, _Found]]) -> Predictions:
+        return encoder.encode([found.image for _, found in batch])
+
+    waiting = read_ahead(_missing(source, target, done, advance), read, reading_threads(), 2 * BATCH_SIZE)
+    readable = _readable(waiting, done, advance)
+    batches = iter(lambda: list(islice(readable, BATCH_SIZE)), [])
+    for batch, predictions in read_ahead(batches, encode, threads=1, depth=_BATCHES_AHEAD):
+        assert not isinstance(predictions, ImageError)
+        target.add(_encoded(batch, predictions, done))
+        advance(len(batch))
+    done.removed = _remove_others(source, target)
+    done.seconds = round(time.monotonic() - started, 3)
+    return done
+
+
+def _missing(
+    source: Gallery, target: Gallery, done: Reembedded, advance: Callable[[int], object]
+) -> Iterator[Entry]:
+    """The images that `target` does not have as they are in `source`."""
+    for entries in source.entries():
+        there = target.origins([entry.key for entry in entries])
+        for entry in entries:
+            done.images += 1
+            # Without a digest, nobody knows whether it is still the same image.
+            if entry.digest and there.get(entry.key) == Origin(entry.source, entry.digest):
+                done.known += 1
+                advance(1)
+            else:
+                yield entry
+
+
+def _readable(
+    waiting: Iterator[tuple[Entry, _Found | ImageError]], done: Reembedded, advance: Callable[[int], object]
+) -> Iterator[tuple[Entry, _Found]]:
+    for entry, found in waiting:
+        if isinstance(found, ImageError):
+            done.bad[entry.key] = str(found)
+            advance(1)
+        else:
+            yield entry, found
+
+
+def _encoded(
+    batch: list[tuple[Entry, _Found]], predictions: Predictions, done: Reembedded
+) -> Iterator[Entry]:
+    for row, (entry, found) in enumerate(batch):
+        if row in predictions.errors:
+            done.bad[entry.key] = predictions.errors[row]
+            continue
+        if found.is_original:
+            done.from_originals += 1
+        else:
+            done.from_pictures += 1
+        yield replace(
+            entry,
+            embedding=np.asarray(predictions.embedding[row]),
+            color_probs=np.asarray(predictions.color_probs[row]),
+            type_probs=np.asarray(predictions.type_probs[row]),
+        )
+
+
+def _remove_others(source: Gallery, target: Gallery) -> int:
+    """Take out of `target` what is no longer in `source`."""
+    gone: list[str] = []
+    for entries in target.entries():
+        keys = [entry.key for entry in entries]
+        there = source.origins(keys)
+        gone.extend(key for key in keys if key not in there)
+    return target.remove(gone) if gone else 0
+
+
+def _original(entry: Entry, folder: Path) -> InputImage | None:
+    """The image that an entry was made of, None where its file is gone or another one now."""
+    for path in _places(entry, folder):
+        try:
+            image = InputImage.open(path)
+            assert image.data is not None
+            cut = crop(image, entry.box)
+            facts = Facts(**entry.facts)
+            # A picture tells where a digest is not of the file: of a box that a detector has found.
+            if entry.digest in (digest(image.data), digest(image.data, facts)) or (
+                entry.picture and display_picture(cut) == entry.picture
+            ):
+                return cut
+        except ImageError:
+            continue
+    return None
+
+
+def _places(entry: Entry, folder: Path) -> Iterator[Path]:
+    """Files in a folder that may be the entry's: by its source's path and the ends of that, longest first."""
+    parts = PurePath(file_of(entry.source) or entry.key).parts
+    for start in range(len(parts)):
+        end = PurePath(*parts[start:])
+        path = folder / end
+        is_inside = ".." not in end.parts and path.is_relative_to(folder)
+        if is_inside and path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path
