@@ -20,6 +20,9 @@ _MODEL = "vehicle_reid"  # serving.triton.configs.ENTRY_MODEL
 _BYTES_OF = {"TYPE_UINT8": 1, "TYPE_FP32": 4}
 _SIDE = 16
 
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading an answer raises that is JSON of another form, or no JSON."""
+
 # Whatever a proxy is for, it is not for asking the server beside us.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -53,7 +56,7 @@ def probe(address: str, outputs: Mapping[str, int] | None = None, timeout: float
                 return f"{name} came back {'missing' if shape is None else f'as {shape}'}"
     except urllib.error.HTTPError as error:
         return f"{_MODEL}: {_message(error)}"
-    except (OSError, HTTPException, ValueError, KeyError) as error:
+    except (OSError, HTTPException, *_MALFORMED) as error:
         return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 
@@ -65,7 +68,7 @@ def answered(address: str) -> int:
         each = [model["inference_stats"] for model in statistics["model_stats"]]
         # What the response cache answers goes on being answered when the model is dead.
         return sum(stats["success"]["count"] - stats["cache_hit"]["count"] for stats in each)
-    except (OSError, HTTPException, ValueError, KeyError):
+    except (OSError, HTTPException, *_MALFORMED):
         return 0
 
 
@@ -141,7 +144,7 @@ def _message(error: urllib.error.HTTPError) -> str:
     """What the server says of a refusal."""
     try:
         return " ".join(str(json.loads(error.read())["error"]).split())
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, *_MALFORMED):
         return f"HTTP status {error.code}"
 
 

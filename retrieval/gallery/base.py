@@ -82,7 +82,7 @@ class Gallery(ABC):
             how many entries were new or replaced something.
 
         Raises:
-            UserError: an embedding of the wrong length or with a value that is not finite.
+            UserError: an embedding of the wrong length, with a value that is not finite, or of zeros.
         """
 
     @abstractmethod
@@ -268,6 +268,8 @@ class Gallery(ABC):
 
     def _checked(self, entry: Entry) -> Entry:
         vector = self._vector(entry.embedding, entry.key)
+        if not vector.any():
+            raise UserError(f"{entry.key}: the embedding is all zeros; encode the image again")
         return entry if vector is entry.embedding else replace(entry, embedding=vector)
 
     def _query(

@@ -65,8 +65,7 @@ class ModelEncoder:
             if not good:
                 continue
             batch = np.stack([rows[index - start] for index in good])
-            for name, value in self._model.run({"image": batch}).items():
-                getattr(result, name)[good] = value
+            result.fill(good, self._model.run({"image": batch}), self.card.name)
         return result
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:

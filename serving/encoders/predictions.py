@@ -1,10 +1,12 @@
 """What a model answers, whichever way it is asked."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from zoo.card import Card
+from zoo.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,25 @@ class Predictions:
             for name in ("embedding", "color_probs", "type_probs")
         )
         return cls(embedding, color_probs, type_probs)
+
+    def fill(self, rows: Sequence[int], values: Mapping[str, np.ndarray], model: str) -> None:
+        """Write what a model answered for some rows.
+
+        Args:
+            rows: which, M of them.
+            values: the model's outputs by name, float32 [M, dimension].
+            model: what error messages call it.
+
+        Raises:
+            UserError: an answer that no sound model gives; whoever kept it would find it near everything, or
+                nothing.
+        """
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise UserError(f"{model}: answered {name} with values that are not finite; {_CURE}")
+            if name == "embedding" and not value.any(axis=1).all():
+                raise UserError(f"{model}: answered an embedding of zeros; {_CURE}")
+            getattr(self, name)[rows] = value
+
+
+_CURE = "the model is damaged or does not suit the engine that runs it: export it again"

@@ -21,7 +21,7 @@ from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, HASH_KEY
-from serving.triton.link import Link, TritonError, open_link
+from serving.triton.link import Link, TritonError, open_link, readable_answer
 from serving.triton.repository import entry_version
 from serving.triton.transport import Answer, Transport, open_transport
 from zoo.card import Card
@@ -60,12 +60,15 @@ class TritonEncoder:
         self._slots = asyncio.Semaphore(address.concurrency)
         self._link, config = _run(self._connect())
         parameters = {key: value.string_value for key, value in config.parameters.items()}
-        if CARD_KEY not in parameters or HASH_KEY not in parameters:
+        try:
+            if CARD_KEY not in parameters or HASH_KEY not in parameters:
+                raise UserError(
+                    f"{address}: its {ENTRY_MODEL} has no card; serve a bundle that serving.export has made"
+                )
+            self.card = Card.from_json(parameters[CARD_KEY], f"the card of {address}")
+        except UserError:
             _run(self._link.client.close())
-            raise UserError(
-                f"{address}: its {ENTRY_MODEL} has no card; serve a bundle that serving.export has made"
-            )
-        self.card = Card.from_json(parameters[CARD_KEY], f"the card of {address}")
+            raise
         self.model_hash = parameters[HASH_KEY]
         self._version = str(entry_version(config))
         self._batch_size = max(1, min(address.batch, config.max_batch_size))
@@ -91,7 +94,8 @@ class TritonEncoder:
         link = open_link(self._address)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                return link, await link.config(ENTRY_MODEL)
+                with readable_answer():
+                    return link, await link.config(ENTRY_MODEL)
         except BaseException as error:
             await link.client.close()
             if isinstance(error, TritonError | TimeoutError):
@@ -123,9 +127,9 @@ class TritonEncoder:
         async def send(batch: list[int]) -> None:
             async with self._slots:
                 answer = await self._infer([files[i] for i in batch])
-            good = [row for row, error in enumerate(answer.errors) if not error]
-            for name in self.card.outputs if good else ():
-                getattr(result, name)[[batch[row] for row in good]] = answer.values[name][good]
+            if good := [row for row, error in enumerate(answer.errors) if not error]:
+                values = {name: answer.values[name][good] for name in self.card.outputs}
+                result.fill([batch[row] for row in good], values, str(self._address))
             for row, error in enumerate(answer.errors):
                 if error:
                     # The server calls every image `image`.
@@ -153,7 +157,7 @@ class TritonEncoder:
                     wait=wait_random_exponential(multiplier=0.2, max=MAX_WAIT_SECONDS),
                     reraise=True,
                 ):
-                    with attempt:
+                    with attempt, readable_answer():
                         answer = await self._transport.infer(images)
         except (TritonError, TimeoutError) as failure:
             _, marker, reason = str(failure).partition(_BAD_IMAGE)

@@ -1,10 +1,13 @@
 """The two protocols of a Triton server behind one face, asynchronous: the same calls, the same errors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn, Protocol
 
 from serving.triton.address import TritonAddress
 from serving.triton.client import channel_options, require_client
+from zoo.errors import UserError
 
 
 class TritonError(Exception):
@@ -18,6 +21,23 @@ class TritonError(Exception):
     def __init__(self, reason: str, transient: bool = False) -> None:
         super().__init__(" ".join(reason.split()))
         self.transient = transient
+
+
+@contextmanager
+def readable_answer() -> Iterator[None]:
+    """Turn what a client stumbles over in a malformed answer into a `TritonError`.
+
+    A client reads what comes as if only Triton could have sent it, and raises whatever that leads to.
+    """
+    try:
+        yield
+    except (TritonError, UserError, TimeoutError):
+        raise
+    except Exception as error:
+        raise TritonError(
+            f"what it answers is none of Triton's answers ({type(error).__name__}: {error}); is another "
+            "service at this address, or a proxy before it?"
+        ) from error
 
 
 class Link(Protocol):
@@ -45,8 +65,8 @@ class Link(Protocol):
         """Say which version of the model gave an `InferResult`."""
         ...
 
-    def shape(self, result: Any, name: str) -> tuple[int, ...]:
-        """Say what shape an output has, wherever its numbers are."""
+    def form(self, result: Any, name: str) -> tuple[str, tuple[int, ...]]:
+        """Say what data type and shape an output has, wherever its numbers are."""
         ...
 
 
@@ -105,9 +125,10 @@ class GrpcLink:
         """See `Link`."""
         return str(result.get_response().model_version)
 
-    def shape(self, result: Any, name: str) -> tuple[int, ...]:
+    def form(self, result: Any, name: str) -> tuple[str, tuple[int, ...]]:
         """See `Link`."""
-        return tuple(result.get_output(name).shape)
+        output = result.get_output(name)
+        return output.datatype, tuple(output.shape)
 
 
 class HttpLink:
@@ -149,6 +170,7 @@ class HttpLink:
         """See `Link`."""
         return str(result.get_response()["model_version"])
 
-    def shape(self, result: Any, name: str) -> tuple[int, ...]:
+    def form(self, result: Any, name: str) -> tuple[str, tuple[int, ...]]:
         """See `Link`."""
-        return tuple(result.get_output(name)["shape"])
+        output = result.get_output(name)
+        return output["datatype"], tuple(output["shape"])

@@ -85,9 +85,9 @@ class MessageTransport:
         return {"inputs": [tensor], "outputs": outputs}
 
     def _read(self, result: Any, count: int) -> Answer:
+        check_forms(self._link, result, self._outputs, count)
         values = {name: result.as_numpy(name) for name in self._outputs}
-        check_shapes({name: np.shape(value) for name, value in values.items()}, self._outputs, count)
-        return Answer(self._link.version(result), values, read_errors(result))
+        return Answer(self._link.version(result), values, read_errors(result, count))
 
 
 class StreamTransport(MessageTransport):
@@ -194,9 +194,8 @@ class SharedMemoryTransport:
         try:
             region.memory[end : end + len(payload)] = payload
             result = await self._link.client.infer(ENTRY_MODEL, [tensor], outputs=outputs)
-            check_shapes(
-                {name: self._link.shape(result, name) for name in places}, self._outputs, len(images)
-            )
+            check_forms(self._link, result, self._outputs, len(images))
+            errors = read_errors(result, len(images))
             values = {
                 name: np.frombuffer(region.memory[offset : offset + size], np.float32).reshape(
                     len(images), -1
@@ -212,7 +211,7 @@ class SharedMemoryTransport:
                 self._link.fail(error)
             raise
         self._idle.append(region)
-        return Answer(self._link.version(result), values, read_errors(result))
+        return Answer(self._link.version(result), values, errors)
 
     async def close(self) -> None:
         """See `Transport`."""
@@ -250,17 +249,28 @@ class SharedMemoryTransport:
         region.close()
 
 
-def check_shapes(shapes: dict[str, tuple[int, ...]], outputs: dict[str, int], count: int) -> None:
+def check_forms(link: Link, result: Any, outputs: dict[str, int], count: int) -> None:
     """Make sure that outputs came whole.
 
     Raises:
         TritonError: one did not.
     """
     for name, dimension in outputs.items():
-        if shapes[name] != (count, dimension):
-            raise TritonError(f"answered {name} in a wrong shape; look at the log, restart the server")
+        kind, shape = link.form(result, name)
+        if (kind, shape) != ("FP32", (count, dimension)):
+            raise TritonError(
+                f"answered {name} as {kind} of shape {list(shape)}, not FP32 of {[count, dimension]}; look "
+                "at the log, restart the server"
+            )
 
 
-def read_errors(result: Any) -> list[str]:
-    """Read the texts of the `error` output, row by row."""
-    return [text.decode() for text in result.as_numpy("error")[:, 0]]
+def read_errors(result: Any, count: int) -> list[str]:
+    """Read the texts of the `error` output, row by row.
+
+    Raises:
+        TritonError: there is not one for each row.
+    """
+    texts = result.as_numpy("error")
+    if np.shape(texts) != (count, 1):
+        raise TritonError(f"answered error as {list(np.shape(texts))}, not {[count, 1]}; restart the server")
+    return [text.decode() for text in texts[:, 0]]

@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,12 @@ from zoo.labels import COLORS, TYPES
 
 MINUTES = 10
 """Between checkpoints within an epoch, where nothing else is asked for."""
+
+_PIECE = 4096
+"""Bytes of a picture's beginning and end that are looked at: whole data sets would take minutes."""
+
+_PICTURES = ("training pictures", "evaluation pictures")
+"""Facts that runs of before did not write down."""
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Position:
 
 
 def run_facts(
-    recipe: Recipe, seed: int, world_size: int, train: Iterable[Record], evaluate: Iterable[Record]
+    recipe: Recipe, seed: int, world_size: int, train: Sequence[Record], evaluate: Sequence[Record]
 ) -> dict[str, Any]:
     """What has to be the same for a run to be continued, by the name to call it."""
     facts = {f"recipe: {key}": value for key, value in _flat(dataclasses.asdict(recipe))}
@@ -60,6 +68,7 @@ def run_facts(
         del facts["recipe: antialias"]  # Runs of before it could be chosen go on.
     facts |= {"--seed": seed, "number of ranks": world_size}
     facts |= {"training data": _fingerprint(train), "evaluation data": _fingerprint(evaluate)}
+    facts |= dict(zip(_PICTURES, map(_pictures_fingerprint, (train, evaluate)), strict=True))
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
 
@@ -121,6 +130,8 @@ class Checkpoints:
         facts = content["facts"]
         for name in sorted(facts.keys() | self.facts.keys()):
             before, now = facts.get(name), self.facts.get(name)
+            if name in _PICTURES and before is None:
+                continue
             if before != now:
                 raise UserError(
                     f"--resume: the run was started with {name} = {before}, and now it is {now}; give it as "
@@ -152,3 +163,22 @@ def _fingerprint(records: Iterable[Record]) -> str:
     ]
     digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return f"{len(lines)} images ({digest[:12]})"
+
+
+def _pictures_fingerprint(records: Sequence[Record]) -> str:
+    """Tell whether pictures are what they were, whatever their names: by size, beginning and end."""
+
+    def digest(record: Record) -> bytes:
+        try:
+            with record.path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                first = file.read(_PIECE)
+                file.seek(max(0, size - _PIECE))
+                return hashlib.sha256(b"%d " % size + first + file.read(_PIECE)).digest()
+        except OSError:
+            return b""  # whoever trains on it says so
+
+    with ThreadPoolExecutor(8) as pool:
+        parts = b"".join(pool.map(digest, records))
+    return f"{len(records)} files ({hashlib.sha256(parts).hexdigest()[:12]})"

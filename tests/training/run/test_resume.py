@@ -15,7 +15,14 @@ import torch
 
 from tests.training.veri_layout import make_veri
 from training.launch import main as launch
-from training.run.checkpoint import LAST, PREVIOUS, deserialise, read_checkpoint
+from training.run.checkpoint import (
+    LAST,
+    PREVIOUS,
+    deserialise,
+    read_checkpoint,
+    serialise,
+    write_checkpoint,
+)
 from training.run.run_folder import FIRST_FILES
 
 RECIPE = (
@@ -164,6 +171,32 @@ def test_other_data_are_noticed(argv, stopped: Path, tmp_path: Path, own_root: P
     others = ["--data-root", str(own_root), *argv[2:]]
     assert launch([*others, "--cpus", "1", "--out", str(run), "--resume"]) == 2
     assert "data = " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_picture_replaced_under_its_name_is_noticed(
+    argv, stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, root = copy(stopped, tmp_path / "run"), copy(Path(argv[1]), tmp_path / "data")
+    elsewhere = ["--data-root", str(root), *argv[2:], "--cpus", "1", "--out", str(run), "--resume"]
+    first, other, *_ = sorted((root / "image_train").iterdir())
+    whole = first.read_bytes()
+    first.write_bytes(other.read_bytes())
+    assert launch(elsewhere) == 2
+    assert "training pictures = " in capsys.readouterr().err.splitlines()[-1]
+    # The same pictures at another place, with other dates, are the same.
+    first.write_bytes(whole)
+    assert launch(elsewhere) == 0
+
+
+def test_runs_from_before_pictures_were_looked_at_go_on(argv, stopped: Path, tmp_path: Path) -> None:
+    run = copy(stopped, tmp_path / "run")
+    payload = read_checkpoint(run)
+    assert payload is not None
+    content = deserialise(payload)
+    for name in ("training pictures", "evaluation pictures"):
+        del content["facts"][name]
+    write_checkpoint(run, serialise(content))
+    assert launch([*argv, "--cpus", "1", "--out", str(run), "--resume"]) == 0
 
 
 def test_without_out_the_newest_unfinished_run_is_gone_on_with(
