@@ -9,6 +9,9 @@ from zoo.errors import UserError
 
 _EARTH_RADIUS = 6_371_008.8
 
+FASTEST = 200.0
+"""Kilometres an hour along the straight line, which no vehicle is held to exceed."""
+
 
 @dataclass(frozen=True)
 class Near:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.gallery.geography import FASTEST
 from retrieval.journeys.candidates import Pairs, find_pairs
 from retrieval.journeys.evidence import Strangers, look_evidence, travel_evidence
 from retrieval.journeys.passes import Passes
@@ -38,7 +39,7 @@ class LinkOptions:
 
     within: float = 3600.0
     certainty: float = 0.5
-    fastest: float = 200.0
+    fastest: float = FASTEST
     uses_travel: bool = True
 
 

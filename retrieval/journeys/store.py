@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from retrieval.gallery.base import Gallery
 from retrieval.journeys.linking import Link, Linked, LinkOptions
 from retrieval.journeys.passes import Passes
 from zoo.errors import UserError
@@ -223,6 +224,17 @@ class LinkStore:
                 f"{self._path}: {error}; free some space or mend its permissions, or, where it is damaged, "
                 "delete it and link again: the gallery itself is whole"
             ) from error
+
+
+def journeys_of(gallery: Gallery, keys: Iterable[str]) -> dict[str, str]:
+    """The journey of each image by key, named by its first pass; empty where the gallery has no links."""
+    if not (gallery.folder / FILE_NAME).exists() or not LinkStore.is_kept(gallery.folder):
+        return {}
+    try:
+        return LinkStore(gallery.folder).journeys(keys)
+    except UserError:
+        # A search is answered without what is drawn beside it; who asks for a journey is told why.
+        return {}
 
 
 def _quoted(path: Path) -> str:

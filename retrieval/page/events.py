@@ -11,6 +11,8 @@ from gradio.utils import get_upload_folder
 from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
+from retrieval.journeys.journey import Step, journey
+from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.cards import button
@@ -169,8 +171,11 @@ class PageEvents:
                     found = self._found(state, feedback, filters, int(k), group, rerank)
                     cameras = self._gallery.cameras()
                     total, images = self._gallery.count(filters), len(self._gallery)
+                    journeys = journeys_of(self._gallery, [result.key for result in found])
+                    way = self._way(found, journeys)
                 html = self._results(state, feedback, filters, found, (total, images), say)
-                drawn = panels.drawings(found, cameras, feedback.positive, say)
+                drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
+                drawn += panels.way(way, say)
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
         return {"found": html, "drawn": drawn, "seen": seen, "shown": Shown(asked, tuple(found), filters)}
@@ -195,6 +200,13 @@ class PageEvents:
             group=group if group in ("track", "vehicle") else None,
             without=(state.key,) if state.key else (),
         )
+
+    def _way(self, found: list[Result], journeys: dict[str, str]) -> list[Step]:
+        """The journey of the first result; empty where it is of none."""
+        if not found or not journeys:
+            return []
+        steps = journey(self._gallery, LinkStore(self._gallery.folder), found[0].key) or []
+        return steps if len(steps) > 1 else []
 
     def _results(
         self,
@@ -306,6 +318,7 @@ class PageEvents:
             told,
             promised,
             searched,
+            journeys_of(self._gallery, keys),
         )
         folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
         path = folder / f"results.{format}"

@@ -58,6 +58,7 @@ class SearchReport:
         verdict: on the search; None where nothing can be told.
         false_match_rate: promised of it.
         searched: how many images met the filters; None where nobody counted.
+        journeys: the journey of each result by key, for the drawings.
     """
 
     results: Sequence[Result]
@@ -70,6 +71,7 @@ class SearchReport:
     verdict: Verdict | None = None
     false_match_rate: float = FALSE_MATCH_RATE
     searched: int | None = None
+    journeys: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_download(report: SearchReport, format: Format) -> bytes:
@@ -129,8 +131,8 @@ def to_html(report: SearchReport) -> bytes:
     )
     query = f'<figure class="query"><img src="{_data_uri(report.query)}" alt="Query"></figure>'
     cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)
-    drawings = trajectory_map(report.results, report.cameras, report.marked)
-    drawings += trajectory_chart(report.results, report.marked)
+    drawings = trajectory_map(report.results, report.cameras, report.marked, journeys=report.journeys)
+    drawings += trajectory_chart(report.results, report.marked, journeys=report.journeys)
     searched = "" if report.searched is None else f" of {report.searched:,} images searched"
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'

@@ -1,26 +1,49 @@
-"""The way of a vehicle: which of the results are taken to be on it, in order of time."""
+"""The way of a vehicle: which of the results a line joins, and which not."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from retrieval.gallery.entries import Result
+from retrieval.gallery.geography import FASTEST, metres_between
 from zoo.sameness import LEAST_MATCH
 
-LIKELY = 0.85
-"""Of the best score; what reaches it is taken for the vehicle until the user has marked two images. Where
-probabilities are known, it is what is likelier than not."""
+Leg = tuple[Result, Result]
+"""Two results that follow each other, the earlier one first."""
 
 
-def trajectory(results: Sequence[Result], marked: Collection[str]) -> list[Result]:
-    """The results that a line joins: the marked ones, or without two of these the likely ones."""
-    timed = [result for result in results if result.time is not None]
+def trajectory(
+    results: Sequence[Result], marked: Collection[str], journeys: Mapping[str, str] | None = None
+) -> list[Leg]:
+    """What a line joins, in order of time: what the user has marked, else one journey, else what is likely.
+
+    Nothing is joined that a vehicle cannot have driven, and nothing that looks alike only.
+
+    Args:
+        results: that may be joined.
+        marked: keys of those that the user says are the vehicle; they count from two on.
+        journeys: of each result by key, as passes were linked; that of the first result is drawn.
+    """
+    timed = sorted(
+        (result for result in results if result.time is not None),
+        key=lambda result: (result.time or 0, result.rank),
+    )
     chosen = [result for result in timed if result.key in marked]
     if len(chosen) < 2:
-        best = max((result.score or 0 for result in timed), default=0)
-        chosen = [result for result in timed if _is_likely(result, best)]
-    return sorted(chosen, key=lambda result: (result.time or 0, result.rank))
+        best = min(timed, key=lambda result: result.rank, default=None)
+        known = journeys or {}
+        name = None if best is None else known.get(best.key)
+        chosen = [result for result in timed if name is not None and known.get(result.key) == name]
+    if len(chosen) < 2:
+        chosen = [result for result in timed if (result.probability or 0) >= LEAST_MATCH]
+    return [leg for leg in pairwise(chosen) if _is_possible(leg)]
 
 
-def _is_likely(result: Result, best_score: float) -> bool:
-    if result.probability is not None:
-        return result.probability >= LEAST_MATCH
-    return result.score is not None and result.score >= LIKELY * best_score
+def _is_possible(leg: Leg) -> bool:
+    """Whether a vehicle can have driven it; without known places, whether it is at one camera at a time."""
+    earlier, later = leg
+    gap = (later.time or 0) - (earlier.time or 0)
+    if earlier.place is None or later.place is None:
+        return gap > 0 or earlier.camera == later.camera
+    return bool(metres_between(np.array(earlier.place), np.array(later.place)) <= FASTEST / 3.6 * gap)

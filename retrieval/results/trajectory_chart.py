@@ -1,7 +1,7 @@
 """When which camera saw the results: an SVG chart, one row a camera."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from retrieval.gallery.clock import format_time
@@ -14,9 +14,12 @@ _TICKS = 6
 
 
 def trajectory_chart(
-    results: Sequence[Result], marked: Collection[str] = (), title: str = "Cameras and times"
+    results: Sequence[Result],
+    marked: Collection[str] = (),
+    title: str = "Cameras and times",
+    journeys: Mapping[str, str] | None = None,
 ) -> str:
-    """Draw it; empty where no result has both a camera and a time."""
+    """Draw it, with the lines of `trajectory`; empty where no result has both a camera and a time."""
     seen = [result for result in results if result.time is not None and result.camera is not None]
     if not seen:
         return ""
@@ -48,9 +51,8 @@ def trajectory_chart(
             f'y2="{height - _BOTTOM}"/><text class="vr-time" x="{x(seconds):.1f}" y="{height - 8}">'
             f"{_clock(seconds, last - first)}</text>"
         )
-    line = [result for result in trajectory(results, marked) if result.camera is not None]
-    if len(line) > 1:
-        points = " ".join(f"{x(result.time or 0):.1f},{y(result.camera):.1f}" for result in line)
+    for leg in trajectory(seen, marked, journeys):
+        points = " ".join(f"{x(result.time or 0):.1f},{y(result.camera):.1f}" for result in leg)
         parts.append(f'<polyline class="vr-way" points="{points}"/>')
     for result in reversed(seen):
         parts.append(dot(result, x(result.time or 0), y(result.camera), marked))

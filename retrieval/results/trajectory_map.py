@@ -2,9 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
-from itertools import pairwise
 
 from retrieval.gallery.entries import Camera, Result
 from retrieval.results.trajectory import trajectory
@@ -16,7 +15,11 @@ _BARS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
 
 def trajectory_map(
-    results: Sequence[Result], cameras: Sequence[Camera], marked: Collection[str] = (), title: str = "Map"
+    results: Sequence[Result],
+    cameras: Sequence[Camera],
+    marked: Collection[str] = (),
+    title: str = "Map",
+    journeys: Mapping[str, str] | None = None,
 ) -> str:
     """Draw cameras, results and the way between them; empty where no result has a known place.
 
@@ -45,16 +48,17 @@ def trajectory_map(
     for result in results:
         if result.key in places:
             spots[at(*places[result.key])].append(result)
-    way = [at(*places[result.key]) for result in trajectory(results, marked) if result.key in places]
-    way = [point for number, point in enumerate(way) if number == 0 or point != way[number - 1]]
+    placed = [result for result in results if result.key in places]
+    legs = [
+        (at(*places[start.key]), at(*places[end.key])) for start, end in trajectory(placed, marked, journeys)
+    ]
     for camera, place in standing:
         x, y = at(*place)
         parts.append(
             f'<circle class="vr-camera-dot" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
             f'<text class="vr-place" x="{x:.1f}" y="{y + 24:.1f}">{escape(camera.name[:18])}</text>'
         )
-    for start, end in pairwise(way):
-        parts.append(_arrow(start, end))
+    parts += [_arrow(start, end) for start, end in legs if start != end]
     for (x, y), here in spots.items():
         best = min(here, key=lambda result: result.rank)
         strength = 0.4 + 0.6 * (1.0 if best.score is None else best.score)

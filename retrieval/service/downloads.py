@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
 
 from retrieval.gallery.filters import Filters
+from retrieval.journeys.store import journeys_of
 from retrieval.query.sameness import verdict
 from retrieval.query.searcher import Query, Searcher
 from retrieval.results.downloads import MEDIA_TYPES, Format, SearchReport, make_download
@@ -78,6 +79,7 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
             None if query is None else verdict(gallery, results, promised),
             promised,
             searched,
+            journeys_of(gallery, keys),
         )
         return Response(
             make_download(report, format),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,12 @@ import pytest
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.entries import Camera
-from retrieval.journeys.store import LinkStore
+from retrieval.journeys.journey import journey
+from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.keys import add_key
 from retrieval.link import main
+from retrieval.page import panels
+from retrieval.page.texts import Say
 from tests.retrieval.running_app import running_app
 
 
@@ -84,8 +88,6 @@ def test_only_the_last_runs_are_kept(folder: Path, capsys: pytest.CaptureFixture
 def test_images_of_a_track_are_one_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_gallery(folder, writable=True) as gallery:
         entries = [entry for batch in gallery.entries() for entry in batch]
-        from dataclasses import replace
-
         tracks = [replace(entry, track_id=entry.vehicle_id) for entry in entries]
         later = [replace(entry, key=f"later/{entry.key}", time=entry.time + 1) for entry in tracks]
         gallery.add([*tracks, *later])
@@ -116,6 +118,20 @@ def test_faults_are_told(
     assert said in told
     assert len(told.splitlines()) == 1
     assert not (folder / "journeys.sqlite").exists()
+
+
+def test_the_page_tells_the_way(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = run(folder, capsys)["journeys"][0][0]["key"]
+    with open_gallery(folder) as gallery:
+        steps = journey(gallery, LinkStore(folder), key)
+        journeys = journeys_of(gallery, [key, name(6, 1)])
+    assert steps
+    assert journeys[steps[1].images[0].key] == journeys[key] == key
+    html = panels.way(steps, Say("zh"))
+    assert html.count("<li>") == len(steps)
+    assert "10 秒后" in html
+    assert "500 m, 180 km/h" in html
+    assert panels.way([], Say()) == ""
 
 
 def test_a_damaged_file_is_told_and_the_gallery_is_whole(

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import zipfile
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -122,8 +123,30 @@ def test_nothing_to_draw_draws_nothing() -> None:
     ElementTree.fromstring(trajectory_map(one, CAMERAS[:1]))
 
 
-def test_the_way_joins_what_is_marked_or_likely_in_order_of_time() -> None:
-    assert [result.rank for result in trajectory(RESULTS, ())] == [2, 1]
-    assert [result.rank for result in trajectory(RESULTS, ("a/first.jpg", "third.jpg"))] == [3, 1]
-    assert [result.rank for result in trajectory(RESULTS, ("third.jpg",))] == [2, 1]
+def ranks(legs: list[tuple[Result, Result]]) -> list[tuple[int, int]]:
+    return [(start.rank, end.rank) for start, end in legs]
+
+
+def test_the_way_joins_what_is_known_in_order_of_time() -> None:
+    # Alike, but nobody says that they are one vehicle.
+    assert trajectory(RESULTS, ()) == []
+    assert ranks(trajectory(RESULTS, ("a/first.jpg", "third.jpg"))) == [(3, 1)]
+    assert trajectory(RESULTS, ("third.jpg",)) == []
+    journeys = {"a/first.jpg": "third.jpg", "third.jpg": "third.jpg", HOSTILE: HOSTILE}
+    assert ranks(trajectory(RESULTS, (), journeys)) == [(3, 1)]
+    likely = [replace(result, probability=0.9) for result in RESULTS]
+    assert ranks(trajectory(likely, ())) == [(2, 3), (3, 1)]
     assert trajectory(RESULTS[3:], ()) == []
+
+
+def test_the_way_leaves_out_what_no_vehicle_can_drive() -> None:
+    # 18 km in 50 seconds, even if a person has marked both.
+    marked = (HOSTILE, "a/first.jpg")
+    assert trajectory(RESULTS, marked) == []
+    assert '<polyline class="vr-way"' not in trajectory_chart(RESULTS, marked)
+    slower = [replace(result, time=result.time and 20 * result.time) for result in RESULTS]
+    assert ranks(trajectory(slower, marked)) == [(2, 1)]
+    assert '<polyline class="vr-way"' in trajectory_chart(slower, marked)
+    assert '<line class="vr-way"' in trajectory_map(slower, CAMERAS, marked)
+    at_once = [replace(result, time=5.0, seen_by=None) for result in RESULTS]
+    assert trajectory(at_once, marked) == []
