@@ -7,7 +7,7 @@ READY := .venv/ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo bundle test test-slow docs lint format clean
+.PHONY: help env demo bundle test test-slow test-gpu docs lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part, WOR
 
 test-slow: $(READY) ## the long proofs that `make test` leaves out
 	@$(PY) -m pytest -m slow $(ARGS)
+
+test-gpu: ## what only an NVIDIA GPU shows, in minutes (PY=python for an environment of your own)
+	@$(PY) -m pytest -m gpu tests/gpu $(ARGS)
 
 docs: $(READY) ## the documentation as a site, in build/docs
 	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \

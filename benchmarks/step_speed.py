@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to take the step; `product` takes the project's own, whatever it consists of."""
+    """A way to take the step; `product` takes the project's own, whatever it consists of, `half` its O2."""
 
     name: str
     channels_last: bool = False
@@ -51,6 +51,7 @@ class Variant:
     bf16: bool = False
     compiled: bool = False
     product: bool = False
+    half: bool = False
 
 
 PLAIN = Variant("plain arithmetic")
@@ -199,21 +200,24 @@ def make_batch(count: int, size: int) -> Batch:
     return Batch(image, label, label % 10, label % 9)
 
 
-def product_step(variant: Variant, batch: Batch) -> Callable[[], object]:
+def product_step(variant: Variant, batch: Batch, device: torch.device = CPU) -> Callable[[], object]:
     """Prepare the project's step by the recipe `pamtri`; it starts from bytes."""
-    recipe: Recipe = load_recipe("pamtri", amp="bf16" if variant.bf16 else "O0")
+    recipe: Recipe = load_recipe("pamtri", amp="O2" if variant.half else "bf16" if variant.bf16 else "O0")
     model = create_model(recipe.model.arch, num_ids=VEHICLES, **recipe.model.options()).train()
     card = make_card(model, f"{recipe.model.arch}.{recipe.name}", recipe.size)
-    state = TrainState(model, card, recipe, Ranks())
+    state = TrainState(model, card, recipe, Ranks(device=device))
+    if variant.compiled:
+        state.amp.network = torch.compile(state.amp.network)  # type: ignore[assignment]
     return lambda: train_step(state, batch, progress=0.0)
 
 
-def plain_step(variant: Variant, batch: Batch) -> Callable[[], object]:
+def plain_step(variant: Variant, batch: Batch, device: torch.device = CPU) -> Callable[[], object]:
     """Prepare the plain step, with the measures that the variant adds; it starts from normalised floats."""
     recipe = load_recipe("pamtri")
     model = create_model(recipe.model.arch, num_ids=VEHICLES, **recipe.model.options()).train()
     card = make_card(model, f"{recipe.model.arch}.{recipe.name}", recipe.size)
-    image = Normalisation(card, channels_last=False)(batch.image).image
+    image = Normalisation(card, channels_last=False)(batch.image.cpu()).image.to(device)
+    model, batch = model.to(device), batch.to(device)
     if variant.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         image = image.contiguous(memory_format=torch.channels_last)
@@ -225,7 +229,7 @@ def plain_step(variant: Variant, batch: Batch) -> Callable[[], object]:
     triplet = batch_hard_triplet if variant.vectorised else looped_triplet
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=variant.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=variant.bf16):
             outputs = network(image)
         loss = F.cross_entropy(outputs.id_logits, batch.label)
         loss = loss + triplet(outputs.embedding, batch.label, recipe.loss.margin)

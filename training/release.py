@@ -1,4 +1,7 @@
-"""`python -m training.release`: make a run's weights fit to be shipped, and measure them as shipped."""
+"""`python -m training.release`: make a run's weights fit to be shipped, and measure them as shipped.
+
+With --device, the shipped models are trained first: whoever has a card can refresh them.
+"""
 
 import argparse
 import json
@@ -18,24 +21,35 @@ def build_parser() -> argparse.ArgumentParser:
         module="training.release",
         examples=[
             "--weights runs/veri/best.safetensors --name densenet121.veri "
-            "--data-root data/veri --licence Apache-2.0 --out build/zoo"
+            "--data-root data/veri --licence Apache-2.0 --out build/zoo",
+            "--device cuda --out build/zoo",
         ],
         description="Write weights in half precision without the identity classifier, and a card that holds "
         "what the written file measured.",
     )
-    parser.add_argument("--weights", required=True, help="a run's best.safetensors")
-    parser.add_argument("--name", required=True, help="arch.tag, e.g. densenet121.synthetic")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--weights", help="a run's best.safetensors")
+    what.add_argument(
+        "--device", choices=("cuda", "npu", "cpu"), help="draw pictures, and train the shipped models on this"
+    )
+    parser.add_argument(
+        "--name", help="arch.tag, e.g. densenet121.synthetic; with --device one of the models"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder for NAME.safetensors and NAME.json")
     parser.add_argument(
         "--data-root",
-        required=True,
         type=Path,
         action="append",
         help="measure on this data set; may be repeated",
     )
-    parser.add_argument("--licence", required=True, help="of the weights: an SPDX identifier, or a sentence")
+    parser.add_argument("--licence", help="of the weights: an SPDX identifier, or a sentence")
     parser.add_argument("--source", default="", help="where the weights come from")
     parser.add_argument("--notes", default="", help="what the model is good for, and what it is not")
+    train = parser.add_argument_group("with --device")
+    train.add_argument("--minutes", type=float, default=8.0, help="of all [%(default)s]")
+    train.add_argument("--train-ids", type=int, default=1500, help="vehicles to draw [%(default)s]")
+    train.add_argument("--images-per-id", type=int, default=16, help="pictures of each [%(default)s]")
+    train.add_argument("--size", type=int, default=256, help="of pictures and networks [%(default)s]")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
     parser.add_argument("--json", action="store_true", help="print the card as one JSON line at the end")
     return parser
@@ -45,9 +59,10 @@ with extra_imports(__name__, build_parser):
     import torch
 
     from training.datasets import read_split
-    from training.distributed.devices import choose_device, device_name
+    from training.distributed.devices import KINDS, choose_device, choose_devices, device_name, enter_device
     from training.evaluation.protocol import evaluate_weights
-    from zoo.registry import load_model
+    from training.refreshed import RECIPES, Pictures, calibrated, refresh
+    from zoo.registry import load_model, read_card
     from zoo.weights import save_weights
 
 
@@ -94,11 +109,45 @@ def release(weights: str, out: Path, data_roots: list[Path], **fields: Any) -> C
 def main(argv: list[str] | None = None) -> int:
     """Release, and print what was measured."""
     arguments = build_parser().parse_args(argv)
-    if "." not in arguments.name:
-        raise UserError(f"{arguments.name}: a model's name is arch.tag, e.g. densenet121.synthetic")
+    _check(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    card = release(
+    cards = _retrained(arguments) if arguments.device else [_released(arguments)]
+    for card in cards:
+        for entry in card.metrics:
+            told = f"mAP {entry['mAP']:.2%}, Rank-1 {entry['rank1']:.2%}"
+            print(f"{card.name} on {entry['dataset']}: {told}")
+        if arguments.json:
+            print(card.to_json().replace("\n", " "))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.name is not None and "." not in arguments.name:
+        raise UserError(f"{arguments.name}: a model's name is arch.tag, e.g. densenet121.synthetic")
+    if arguments.weights:
+        missing = [name for name in ("name", "data_root", "licence") if getattr(arguments, name) is None]
+        if missing:
+            shown = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+            raise UserError(f"--weights {arguments.weights}: give {shown} too")
+        return
+    if arguments.name is not None and arguments.name not in RECIPES:
+        raise UserError(f"--device: {arguments.name} is not trained anew; give {' or '.join(RECIPES)}")
+    if arguments.data_root:
+        raise UserError(
+            "--device: the pictures are drawn; leave --data-root out, or train with training.launch"
+        )
+    if (
+        arguments.minutes <= 0
+        or arguments.train_ids < 32
+        or arguments.size < 64
+        or arguments.images_per_id < 4
+    ):
+        raise UserError("--minutes must be above 0, --train-ids at least 32, --images-per-id 4, --size 64")
+
+
+def _released(arguments: argparse.Namespace) -> Card:
+    return release(
         arguments.weights,
         arguments.out,
         arguments.data_root,
@@ -107,11 +156,32 @@ def main(argv: list[str] | None = None) -> int:
         source=arguments.source,
         notes=arguments.notes,
     )
-    for entry in card.metrics:
-        print(f"{entry['dataset']}: mAP {entry['mAP']:.2%}, Rank-1 {entry['rank1']:.2%}")
-    if arguments.json:
-        print(card.to_json().replace("\n", " "))
-    return 0
+
+
+def _retrained(arguments: argparse.Namespace) -> list[Card]:
+    """Train the shipped models on drawn pictures, and release each."""
+    option = {"cuda": "gpus", "npu": "npus", "cpu": "cpus"}[arguments.device]
+    choose_devices(**{option: 1})
+    device = enter_device(KINDS[arguments.device])
+    names = [arguments.name] if arguments.name else list(RECIPES)
+    pictures = Pictures(arguments.train_ids, arguments.images_per_id, arguments.size)
+    trained = refresh(names, pictures, device, arguments.minutes, arguments.out)
+    cards = []
+    for name, made in trained.items():
+        release(
+            str(made.weights),
+            arguments.out,
+            [made.data],
+            name=name,
+            licence=arguments.licence or "Apache-2.0",
+            source=arguments.source or "this project; pictures of training.synthesize",
+            notes=arguments.notes or "Trained from random weights on synthetic vehicles alone.",
+        )
+        written = arguments.out / f"{name}.safetensors"
+        # Of the rounded weights, because another file's calibration does not count.
+        calibrated(written, made.calibration, device, "--sameness")
+        cards.append(read_card(written))
+    return cards
 
 
 if __name__ == "__main__":

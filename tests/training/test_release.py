@@ -51,3 +51,32 @@ def test_a_name_without_a_tag_is_refused(
     assert release(arguments(run, veri_root, tmp_path, name="densenet121")) == 2
     assert "arch.tag" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--weights", "best.safetensors"], "give --name, --data-root, --licence too"),
+        (["--device", "cpu", "--name", "densenet121.veri"], "densenet121.veri is not trained anew; give "),
+        (["--device", "cpu", "--data-root", "data/veri"], "leave --data-root out"),
+        (["--device", "cpu", "--minutes", "0"], "--minutes must be above 0"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release([*options, "--out", str(tmp_path)]) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_shipped_model_is_trained_anew(tmp_path: Path) -> None:
+    options = ["--train-ids", "32", "--images-per-id", "4", "--size", "64", "--minutes", "0.1"]
+    name = "osnet_ain.synthetic"
+    assert release(["--device", "cpu", "--name", name, *options, "--out", str(tmp_path)]) == 0
+    card = load_model(tmp_path / f"{name}.safetensors")[1]
+    assert (card.name, card.recipe, card.input_size) == (name, "small", (64, 64))
+    assert card.temperature["color"] != 1.0
+    assert card.sameness
+    assert card.metrics[0]["dataset"] == "synthetic"

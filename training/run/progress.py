@@ -1,5 +1,6 @@
 """What a run shows while it trains: a bar with the whole run's time left, and curves for TensorBoard."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,12 +35,8 @@ class Progress:
             done: steps done in an earlier process, of all epochs.
         """
         self.recipe, self.steps, self.images = recipe, steps, images
-        self._writer: Any = None
-        if folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # Points later than the checkpoint that the run continues from are written again.
-            self._writer = SummaryWriter(str(folder / CURVES), purge_step=done + 1, flush_secs=10)
+        self._shown = folder is not None
+        self._writer: Any = None if folder is None else _curves(folder, done)
         self._bar: tqdm[Any] | None = None
         self._epoch = 0
         self._judging: list[float] = []
@@ -56,7 +53,7 @@ class Progress:
             desc=f"epoch {epoch + 1}/{self.recipe.epochs} at {height}x{width}",
             unit="img",
             leave=False,
-            disable=self._writer is None,
+            disable=not self._shown,
         ) as self._bar:
             yield
 
@@ -70,7 +67,7 @@ class Progress:
             seconds: of training in this epoch so far.
             waited: those of them in which the step waited for data.
         """
-        if self._bar is None or self._writer is None:
+        if self._bar is None or not self._shown:
             return
         # What has been timed is this epoch's share that this process knows of; a pixel costs alike in all.
         seconds = max(seconds, 1e-9)
@@ -102,7 +99,7 @@ class Progress:
             self._writer.close()
 
     def _points(self, group: str, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
+        for name, value in values.items() if self._writer is not None else ():
             self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def _left(self, step: int, seconds: float) -> float:
@@ -119,6 +116,17 @@ class Progress:
         judging = -(-recipe.epochs // recipe.eval_every) - self._epoch // recipe.eval_every
         each = sum(self._judging) / len(self._judging) if self._judging else 0.0
         return seconds * left / here + judging * each
+
+
+def _curves(folder: Path, done: int) -> Any:
+    """TensorBoard's writer; None, and a word of it, where it is not installed: a run can do without."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("warning: tensorboard is not installed, so that no curves are written", file=sys.stderr)
+        return None
+    # Points later than the checkpoint that the run continues from are written again.
+    return SummaryWriter(str(folder / CURVES), purge_step=done + 1, flush_secs=10)
 
 
 def result_table(metrics: Mapping[str, Any]) -> str:

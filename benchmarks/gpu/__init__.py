@@ -1,0 +1,1 @@
+"""What one card does: `python -m benchmarks.gpu`."""
