@@ -41,7 +41,6 @@ def build_app(
     keys: KeyRing | None,
     rates: Rates | None,
     audit: Audit,
-    host: str,
     detector: Detector | None = None,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
@@ -77,7 +76,8 @@ def build_app(
         css=STYLE_SHEET.read_text(encoding="utf-8"),
         head=f"<script>{STREAM_SCRIPT.read_text(encoding='utf-8')}</script>",
     )
-    hosts = LOOPBACK if host in LOOPBACK else None
+    # With keys, a proxy on this machine may pass on whatever name it goes by.
+    hosts = LOOPBACK if keys is None else None
     return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics)
 
 
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                app = build_app(searcher, examples, keys, rates, audit, args.host, detector)
+                app = build_app(searcher, examples, keys, rates, audit, detector)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

@@ -86,7 +86,7 @@ def running_service(folder: Path, encoder: Encoder) -> Iterator[tuple[TestClient
     model = GalleryModel(encoder.card, encoder.model_hash)
     with open_gallery(str(folder), model=model, writable=True) as gallery:
         searcher = Searcher(gallery, encoder)
-        app = build_app(searcher, [], None, None, Audit(None), "127.0.0.1")
+        app = build_app(searcher, [], None, None, Audit(None))
         yield TestClient(app, base_url="http://127.0.0.1"), searcher
 
 

@@ -56,7 +56,7 @@ def stuck_service(
     stuck = StuckEncoder(encoder)
     with open_gallery(str(gallery_folder), model=GalleryModel(encoder.card, encoder.model_hash)) as gallery:
         rates = None if rate is None else Rates(rate)
-        app = build_app(Searcher(gallery, stuck), [], KeyRing(keys), rates, Audit(None), "127.0.0.1")  # type: ignore[arg-type]
+        app = build_app(Searcher(gallery, stuck), [], KeyRing(keys), rates, Audit(None))  # type: ignore[arg-type]
         with (
             served(app) as url,
             httpx.Client(
