@@ -13,7 +13,7 @@ from training.data.images import ImageStore
 from training.data.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.data.transforms import Geometry, Size
 from training.datasets.records import UNKNOWN, Record, keypoints_of
-from training.distributed.devices import loader_context
+from training.distributed.devices import kind_of, loader_context
 from training.distributed.ranks import Ranks
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
@@ -104,6 +104,8 @@ def extract(
         UserError: an image cannot be used.
     """
     device = model.device
+    if isinstance(model, InferenceModel):
+        model.normalise.channels_last = kind_of(device).channels_last
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
     loader = DataLoader(
         data,

@@ -154,6 +154,8 @@ npu = Npu()
 _setup_privateuseone_for_python_backend("npu", npu)
 _library = torch.library.Library("_", "IMPL")
 _library.fallback(run, "PrivateUse1")
+# Autocast is entered, and casts nothing.
+_library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
 # torch sends the convolutions of such back ends to two operators of their own.
 _own = torch.library.Library("aten", "IMPL")
 _own.impl("convolution_overrideable", lambda *args: run(aten.convolution.default, *args), "PrivateUse1")
