@@ -17,6 +17,9 @@ from zoo.errors import UserError, from_extra
 CPU_BUILD = "torch=={}, its CPU build (docs/npu.md tells how)"
 """The build of torch that torch_npu extends."""
 
+OLDEST = (2, 9)
+"""Release of torch, and so of torch_npu, from which on this project runs."""
+
 
 def is_installed() -> bool:
     """Whether there is a torch_npu, be it usable or not."""
@@ -32,6 +35,12 @@ def load() -> None:
     if not is_installed():
         raise UserError(f"torch_npu is not installed; it {from_extra('npu')}, or train with --cpus 1")
     version = _installed_version()
+    if version is not None and tuple(map(int, version.split(".")[:2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise UserError(
+            f"torch_npu {version} is older than this project runs with; install torch_npu {oldest}.0 or "
+            "newer, and torch of the same release (docs/npu.md has the pairs), or train with --cpus 1"
+        )
     if torch.version.cuda is not None or torch.version.hip is not None:
         raise UserError(
             f"torch {torch.__version__} is a GPU build, beside which torch_npu aborts the process; install "

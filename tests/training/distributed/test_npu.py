@@ -88,6 +88,15 @@ def test_it_is_of_another_release(ask) -> None:
     assert "install torch==2.13.0, its CPU build" in said
 
 
+@pytest.mark.parametrize("version", ["2.8.0.post4", "2.7.1", "2.1.0.post6"])
+def test_it_is_too_old_whatever_torch_is_beside_it(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(npu, "is_installed", lambda: True)
+    monkeypatch.setattr(npu.importlib.metadata, "version", lambda _: version)
+    monkeypatch.setattr(torch, "__version__", version.partition(".post")[0])
+    with pytest.raises(UserError, match=r"is older than this project runs with; install torch_npu 2\.9\.0"):
+        npu.load()
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# bash train_full_8p.sh --data_path=/data/veri
+. "$(dirname "$0")/common.sh"
+train acc 8
