@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retrieval.milvus.rows import as_known
 from zoo.errors import UserError, from_extra
 
 DEFAULT_NAME = "gallery"
@@ -104,7 +105,7 @@ class Connection:
             raise self._told(error) from error
 
     def scan(self, collection: str, expression: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
-        """All rows that meet an expression, in batches.
+        """All rows of images that meet an expression, in batches.
 
         Raises:
             UserError: Milvus fails.
@@ -114,7 +115,7 @@ class Connection:
         )
         try:
             while batch := rows.next():
-                yield batch
+                yield [as_known(row) for row in batch]
         except self._failure as error:
             raise self._told(error) from error
         finally:

@@ -9,17 +9,20 @@ import numpy as np
 from retrieval.gallery.entries import Camera
 from retrieval.gallery.filters import Filters, class_indices
 from retrieval.gallery.geography import Near
+from retrieval.milvus.rows import UNKNOWN_NUMBER
 from zoo.card import Card
 
 METRES_A_DEGREE = 111_000.0
 """Of latitude, a little less than there are, so that a box around a circle is a little too large."""
+
+IS_TIME_KNOWN = f"time > {UNKNOWN_NUMBER!r}"
 
 
 def expression_of(filters: Filters, card: Card, cameras: Sequence[Camera]) -> str:
     """The expression; empty where nothing is filtered.
 
     It consists of numbers alone, so that nothing has to be quoted. Of a place, Milvus is asked for a box
-    around the circle: `holds` has the last word.
+    around the circle, and for all images of the cameras inside: `holds` has the last word.
 
     Raises:
         UserError: see `Filters.check`.
@@ -37,16 +40,15 @@ def expression_of(filters: Filters, card: Card, cameras: Sequence[Camera]) -> st
     if filters.after is not None:
         terms.append(f"time >= {float(filters.after)!r}")
     if filters.before is not None:
-        terms.append(f"time <= {float(filters.before)!r}")
+        terms.append(f"{IS_TIME_KNOWN} and time <= {float(filters.before)!r}")
     for name in ("color_confidence", "type_confidence"):
         if least := getattr(filters, name):
             # The field is of single precision, and so is what it is compared with in a folder.
             terms.append(f"{name} >= {float(np.float32(least))!r}")
     if filters.near is not None:
-        inside = f"latitude is not null and {_box(filters.near)}"
         near = _cameras_inside(filters.near, cameras)
-        standing = f" or (latitude is null and {_any('camera', near)})" if near else ""
-        terms.append(f"(({inside}){standing})")
+        standing = f" or {_any('camera', near)}" if near else ""
+        terms.append(f"(({_box(filters.near)}){standing})")
     return " and ".join(terms)
 
 

@@ -17,10 +17,11 @@ from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
 from retrieval.milvus.camera_statistics import CameraStatistics, StatisticsReader
 from retrieval.milvus.connection import Address, Connection, parse_address
-from retrieval.milvus.filters import expression_of
+from retrieval.milvus.filters import IS_TIME_KNOWN, expression_of
 from retrieval.milvus.rows import (
     SHOWN,
     are_equal,
+    as_known,
     as_result_row,
     entry_of,
     index_kind,
@@ -76,7 +77,9 @@ class MilvusGallery(Gallery):
         self._images = address.collection
         self._about = About(connection, address)
         index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
-        self._search = Search(connection, self._images, index, model.card)
+        fields = connection.call("describe_collection", self._images)["fields"]
+        is_nullable = any(field.get("nullable") for field in fields)
+        self._search = Search(connection, self._images, index, is_nullable, model.card)
         self._statistics = StatisticsReader(
             connection, self._images, self._about, model.card.outputs["embedding"], model.card.metric
         )
@@ -268,7 +271,7 @@ class MilvusGallery(Gallery):
         expression = self._expression(chosen)
         if chosen.near is None:
             asked = {"filter": expression, "limit": count, "output_fields": fields}
-            rows = self._connection.call("query", self._images, **asked)
+            rows = [as_known(row) for row in self._connection.call("query", self._images, **asked)]
         else:
             batches = self._connection.scan(self._images, expression, fields)
             rows = list(islice((row for batch in batches for row in inside(batch, chosen)), count))
@@ -360,7 +363,7 @@ class MilvusGallery(Gallery):
     def time_range(self) -> tuple[float, float] | None:
         """The earliest and the latest known time: Milvus does not tell, so that all times are read."""
         earliest, latest = float("inf"), float("-inf")
-        for batch in self._connection.scan(self._images, "time is not null", ["time"]):
+        for batch in self._connection.scan(self._images, IS_TIME_KNOWN, ["time"]):
             times = [row["time"] for row in batch]
             earliest, latest = min(earliest, *times), max(latest, *times)
         return None if earliest > latest else (earliest, latest)
@@ -374,7 +377,8 @@ class MilvusGallery(Gallery):
         rows: list[Row] = []
         for start in range(0, len(ids), _ROWS_A_REQUEST):
             part = ids[start : start + _ROWS_A_REQUEST]
-            rows += self._connection.call("get", self._images, ids=part, output_fields=fields)
+            found = self._connection.call("get", self._images, ids=part, output_fields=fields)
+            rows += [as_known(row) for row in found]
         return rows
 
     def _note_cameras(self, entries: Iterable[Entry]) -> None:

@@ -34,7 +34,11 @@ class Part:
 
 
 def parts_of(
-    query: np.ndarray, expression: str, metric: Metric, statistics: CameraStatistics | None
+    query: np.ndarray,
+    expression: str,
+    metric: Metric,
+    statistics: CameraStatistics | None,
+    is_nullable: bool,
 ) -> Iterator[Part]:
     """All parts of a search: one, or one for each camera and one for the rest.
 
@@ -43,13 +47,16 @@ def parts_of(
         expression: of the filters.
         metric: of the model.
         statistics: what camera centring goes by; None where there is none.
+        is_nullable: whether images may lack a camera's number; else an unknown camera is one of the others.
     """
     if statistics is None:
         yield Part(query, expression, _uncentred(query, metric))
         return
     cameras = [f"camera == {camera}" for camera in statistics.means.cameras.tolist()]
     known = ", ".join(str(camera) for camera in statistics.means.cameras.tolist())
-    others = f"(camera is null or camera not in [{known}])" if known else ""
+    others = f"camera not in [{known}]" if known else ""
+    if known and is_nullable:
+        others = f"(camera is null or {others})"
     for place, camera in enumerate([*cameras, others]):
         chosen = " and ".join(term for term in (expression, camera) if term)
         mean = statistics.means.means[place]

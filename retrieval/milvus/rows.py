@@ -19,6 +19,15 @@ _PIECE = 60_000
 """Characters of a piece of a picture: Milvus' longest text is a little longer."""
 _PIECES = 64
 
+UNKNOWN_INTEGER, UNKNOWN_NUMBER = -(2**62), -1e300
+UNKNOWN: dict[str, int | float] = {
+    **dict.fromkeys(("vehicle_id", "track_id", "camera"), UNKNOWN_INTEGER),
+    **dict.fromkeys(("time", "latitude", "longitude", *SIDES), UNKNOWN_NUMBER),
+    **dict.fromkeys(("color", "type", "color_confidence", "type_confidence"), -1),
+}
+"""What stands for an unknown value of a field. Milvus has fields without a value since release 2.5 alone; in
+collections that were made with them, an unknown value may be either."""
+
 INDEXES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "FLAT": ({}, {}),
     "AUTOINDEX": ({}, {}),
@@ -57,12 +66,12 @@ def schema_of(dimension: int) -> Any:
     schema.add_field("name", DataType.VARCHAR, max_length=MAX_TEXT)
     schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
     for name in ("vehicle_id", "track_id", "camera"):
-        schema.add_field(name, DataType.INT64, nullable=True)
+        schema.add_field(name, DataType.INT64)
     for name in ("time", "latitude", "longitude", *SIDES):
-        schema.add_field(name, DataType.DOUBLE, nullable=True)
+        schema.add_field(name, DataType.DOUBLE)
     for name in ("color", "type"):
-        schema.add_field(name, DataType.INT16, nullable=True)
-        schema.add_field(f"{name}_confidence", DataType.FLOAT, nullable=True)
+        schema.add_field(name, DataType.INT16)
+        schema.add_field(f"{name}_confidence", DataType.FLOAT)
         schema.add_field(
             f"{name}_probs", DataType.ARRAY, element_type=DataType.FLOAT, max_capacity=MAX_CLASSES
         )
@@ -93,7 +102,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
     """The row of an image."""
     color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
     picture = base64.b64encode(entry.picture).decode()
-    return {
+    row = {
         "id": row_id(entry.key),
         "name": entry.key,
         "embedding": entry.embedding.tolist(),
@@ -108,6 +117,14 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "source": entry.source,
         "digest": entry.digest,
         "picture": [picture[start : start + _PIECE] for start in range(0, len(picture), _PIECE)],
+    }
+    return {name: UNKNOWN[name] if value is None else value for name, value in row.items()}
+
+
+def as_known(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as Milvus gave it, with None for what is unknown."""
+    return {
+        name: None if name in UNKNOWN and value == UNKNOWN[name] else value for name, value in row.items()
     }
 
 

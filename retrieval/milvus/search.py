@@ -14,7 +14,7 @@ from retrieval.milvus.camera_statistics import CameraStatistics, columns
 from retrieval.milvus.connection import MAX_FETCH, Connection
 from retrieval.milvus.filters import holds
 from retrieval.milvus.parts import Part, parts_of
-from retrieval.milvus.rows import INDEXES
+from retrieval.milvus.rows import INDEXES, as_known
 from zoo.camera_means import CameraMeans
 from zoo.card import Card
 
@@ -39,11 +39,13 @@ class Search:
     Attributes:
         images: the collection's name.
         index: the kind of index that it has.
+        is_nullable: whether its fields may lack a value, as in galleries of earlier releases.
     """
 
     connection: Connection
     images: str
     index: str
+    is_nullable: bool
     card: Card
 
     def nearest(
@@ -79,7 +81,7 @@ class Search:
         rows: list[Row] = []
         values = np.zeros(0)
         if k:
-            for part in parts_of(query, expression, self.card.metric, statistics):
+            for part in parts_of(query, expression, self.card.metric, statistics, self.is_nullable):
                 found = self._proposed(asked, part, values) or self._scan(asked, part.expression)
                 rows, values = rows + found[0], np.append(values, found[1])
         else:
@@ -113,7 +115,7 @@ class Search:
                 output_fields=asked.fields,
                 search_params={"metric_type": metric_of(self.card), "params": self._effort(fetch)},
             )[0]
-            rows = inside([hit["entity"] for hit in found], asked.filters)
+            rows = inside([as_known(hit["entity"]) for hit in found], asked.filters)
             values = self._distances(asked, rows)
             if len(found) < fetch and (len(rows) >= k or self.count(part.expression) == len(found)):
                 return rows, values

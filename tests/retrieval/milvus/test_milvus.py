@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -25,6 +26,7 @@ from retrieval.gallery.geography import Near
 from retrieval.ingest import main as ingest
 from retrieval.milvus.connection import parse_address
 from retrieval.milvus.filters import expression_of
+from retrieval.milvus.rows import UNKNOWN, schema_of
 from retrieval.search import main as search
 from retrieval.transfer import main as transfer
 from zoo.card import Card
@@ -154,6 +156,40 @@ def test_same_content(pair: tuple[Gallery, Gallery]) -> None:
     for k, filters in ((-1, Filters()), (1, Filters(colors=("pink",)))):
         with pytest.raises(UserError):
             milvus.search(np.ones(DIMENSION, np.float32), k, filters)
+
+
+def test_an_earlier_gallery_opens_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fields may lack a value; what is added now has a number there that stands for the unknown."""
+
+    def nullable(dimension: int) -> Any:
+        schema = schema_of(dimension)
+        for field in schema.fields:
+            field.nullable = field.name in UNKNOWN
+        return schema
+
+    entries, name = make_entries(), f"milvus:{tmp_path / 'lite.db'}"
+    with monkeypatch.context() as earlier:
+        earlier.setattr("retrieval.milvus.about.schema_of", nullable)
+        earlier.setattr("retrieval.milvus.rows.UNKNOWN", dict.fromkeys(UNKNOWN))
+        with closing(open_gallery(name, model=model("cosine"), writable=True)) as gallery:
+            gallery.add(entries[:200])
+    pair = [
+        open_gallery(where, model=model("cosine"), writable=True, camera_centring=True)
+        for where in (tmp_path / "folder", name)
+    ]
+    for gallery in pair:
+        gallery.set_cameras([Camera(1, "gate", 48.01, 179.95)])
+        gallery.add(entries)
+    for filters in FILTERS:
+        expected, found = (gallery.search(entries[20].embedding, 30, filters) for gallery in pair)
+        assert found == expected
+    folder, milvus = pair
+    assert milvus.time_range() == folder.time_range()
+    assert {e.key: e.camera for batch in milvus.entries() for e in batch} == {
+        e.key: e.camera for e in entries
+    }
+    for gallery in pair:
+        gallery.close()
 
 
 def test_float32_ties_are_ordered_in_float64(tmp_path: Path) -> None:
