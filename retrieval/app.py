@@ -20,6 +20,7 @@ from retrieval.keys import KeyRing, read_keys
 from retrieval.query.sameness import add_false_match_rate, check_false_match_rate
 from retrieval.query.searcher import Searcher
 from retrieval.service.access import Access
+from retrieval.service.answer_log import FORMS, LEVELS, AnswerLog
 from retrieval.service.audit import Audit
 from retrieval.service.limits import LOOPBACK, Limits
 from retrieval.service.prometheus import Measured, Metrics
@@ -42,6 +43,7 @@ def build_app(
     rates: Rates | None,
     audit: Audit,
     detector: Detector | None = None,
+    log: AnswerLog | None = None,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -78,7 +80,7 @@ def build_app(
     )
     # With keys, a proxy on this machine may pass on whatever name it goes by.
     hosts = LOOPBACK if keys is None else None
-    return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics)
+    return Measured(Limits(Access(RateLimit(app, rates), keys), hosts), metrics, log)
 
 
 def choose_examples(folder: Path | None, gallery: Gallery, scratch: Path) -> list[Path]:
@@ -211,6 +213,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--audit", type=Path, metavar="FILE", help="append a JSON line for every search (default: no log)"
     )
+    parser.add_argument(
+        "--log",
+        choices=LEVELS,
+        default="off",
+        help="write a line to stderr for each answer: failures alone, all, or also those to supervisors and "
+        "of the page's parts (default: off)",
+    )
+    parser.add_argument(
+        "--log-form", choices=FORMS, default="text", help="of those lines (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help='print {"url": ..} when ready')
     return parser
 
@@ -229,6 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
     audit = Audit(args.audit)
+    log = AnswerLog(args.log, args.log_form)
     with (
         listen(args.host, args.port, keys is not None) as server,
         tempfile.TemporaryDirectory(prefix="vehicle-search-") as scratch,
@@ -244,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                app = build_app(searcher, examples, keys, rates, audit, detector)
+                app = build_app(searcher, examples, keys, rates, audit, detector, log)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

@@ -1,5 +1,6 @@
 """The page's searches, counted and logged as those over REST are."""
 
+import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Asked, Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
+from serving.encoders.trace import Trace, traced
 
 
 class AuditedSearcher(Searcher):
@@ -26,8 +28,10 @@ class AuditedSearcher(Searcher):
         self, query: Asked | Sequence[Asked], k: int = 10, filters: Filters | None = None, **options: Any
     ) -> list[Result]:
         """Search as `Searcher.search` does."""
-        found = super().search(query, k, filters, **options)
-        self._searched(filters or Filters(), found)
+        with traced(Trace(uuid.uuid4().hex)) as trace:
+            found = super().search(query, k, filters, **options)
+            self._searched(filters or Filters(), found)
+        self._metrics.note(trace)
         return found
 
     def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:

@@ -16,6 +16,7 @@ from retrieval.query.sameness import can_tell, verdict, with_probabilities
 from retrieval.query.words import Understood, read_words
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
+from serving.encoders.trace import current_trace, stage
 from zoo.preprocess import ImageError
 from zoo.sameness import FALSE_MATCH_RATE, LEAST_MATCH
 
@@ -113,7 +114,8 @@ class Searcher:
         found: list[Query | str] = [""] * len(images)
         for place, image in enumerate(images):
             try:
-                usable[place] = InputImage.of(image).apart(card.input_size, card.antialias)
+                with stage("decode"):
+                    usable[place] = InputImage.of(image).apart(card.input_size, card.antialias)
             except ImageError as error:
                 found[place] = str(error)
         if not usable:
@@ -171,7 +173,7 @@ class Searcher:
         queries = [each if isinstance(each, Query) else self.encode(each) for each in asked]
         said = feedback or Feedback()
         left_out = {*said.negative, *without}
-        with self.gallery.read_transaction():
+        with stage("search"), self.gallery.read_transaction():
             cameras = [camera if each.camera is None else each.camera for each in queries]
             embedding = refine(
                 fuse(self.gallery.centred(np.stack([each.embedding for each in queries]), cameras)),
@@ -262,8 +264,11 @@ class Searcher:
         with self.gallery.read_transaction():
             searched, images = self.gallery.count(filters), len(self.gallery)
             hidden = None if filters is None else self.hidden_look_alikes(query, filters)
+        said = verdict(self.gallery, results, promised)
+        if (trace := current_trace()) is not None and said is not None:
+            trace.verdicts.append(said)
         return {
-            "verdict": verdict(self.gallery, results, promised),
+            "verdict": said,
             "false_match_rate": promised,
             "searched": searched,
             "images": images,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.gallery.filters import Filters
+from serving.encoders.trace import current_trace
 from zoo.errors import UserError
 
 
@@ -50,6 +51,7 @@ class Audit:
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "key_name": caller,
+            **({"request_id": trace.id} if (trace := current_trace()) is not None else {}),
             "endpoint": endpoint,
             **{name: value for name, value in asked.items() if value},
             "filters": {

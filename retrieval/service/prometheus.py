@@ -1,12 +1,18 @@
 """Prometheus metrics of the service: how many requests of each kind, how they ended, how long they took."""
 
+import re
 import time
+import uuid
+from collections import Counter as Counted
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.gallery.base import Gallery
+from retrieval.service.answer_log import AnswerLog
+from serving.encoders.trace import Trace, traced
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -22,6 +28,9 @@ _ENDPOINTS = (
     "export",
     "openapi.json",
 )
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+"""Of a caller: short, and nothing that breaks a line or a header."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -52,6 +61,16 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.stages = Histogram(
+            "vehicle_search_stage_seconds",
+            "Time of a search's stages: decode and encode of its images, search in the gallery",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.verdicts = Counter(
+            "vehicle_search_verdicts", "Verdicts of searches", ("verdict",), registry=self._registry
+        )
         self.searches = Counter(
             "vehicle_search_searches", "Searches that gave an answer", ("source",), registry=self._registry
         )
@@ -62,17 +81,29 @@ class Metrics:
         size = Gauge("vehicle_search_images", "Images in the gallery", registry=self._registry)
         size.set_function(lambda: len(gallery))
 
+    def note(self, trace: Trace) -> None:
+        """Count what a request took and said."""
+        for stage, seconds in trace.seconds.items():
+            self.stages.labels(stage).observe(seconds)
+        for verdict in trace.verdicts:
+            self.verdicts.labels(verdict).inc()
+
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class Measured:
-    """ASGI middleware that counts every request; outermost, so that refusals count as well."""
+    """ASGI middleware that counts and logs every request; outermost, so that refusals count as well.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    A request has an id, its own `X-Request-ID` or a new one, which its answer and all that is logged of it
+    tell.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: AnswerLog | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._log = log or AnswerLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and note how it ended; one that raises ends as a 500."""
@@ -81,19 +112,37 @@ class Measured:
             return
         started = time.perf_counter()
         status = 500
+        given = Headers(scope=scope).get("x-request-id", "")
+        trace = Trace(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", trace.id.encode())]
             await send(message)
 
         endpoint = endpoint_of(scope["path"])
         method = scope["method"] if scope["method"] in _METHODS else "other"
         try:
-            await self._app(scope, receive, noted)
+            with traced(trace):
+                await self._app(scope, receive, noted)
         finally:
+            seconds = time.perf_counter() - started
             self._metrics.requests.labels(endpoint, method, str(status)).inc()
             # The page's event streams last as long as the page is open.
             if endpoint != "page":
-                self._metrics.seconds.labels(endpoint, method).observe(time.perf_counter() - started)
+                self._metrics.seconds.labels(endpoint, method).observe(seconds)
+            self._metrics.note(trace)
+            caller = scope.get("state", {}).get("caller")
+            self._log.write(
+                endpoint,
+                status,
+                method=method,
+                route=getattr(scope.get("route"), "path", None),
+                request_id=trace.id,
+                caller=None if caller is None else caller.name,
+                seconds=round(seconds, 4),
+                stages={name: round(value, 4) for name, value in trace.seconds.items()},
+                verdicts=dict(Counted(trace.verdicts)),
+            )

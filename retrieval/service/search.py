@@ -18,6 +18,7 @@ from retrieval.service.prometheus import Metrics
 from retrieval.service.rates import charge
 from retrieval.sources.crop import crop
 from serving.encoders.image import InputImage
+from serving.encoders.trace import stage
 from zoo.preprocess import MAX_BYTES
 
 MAX_RESULTS = 1000
@@ -117,7 +118,9 @@ def add_search_routes(
         # One after the other, so that one at a time is decoded.
         for upload in image:
             given = InputImage(upload.file.read(MAX_BYTES + 1))
-            queries.append(searcher.encode(crop(given, detected_box(given, detected) if detected else area)))
+            with stage("decode"):
+                query = crop(given, detected_box(given, detected) if detected else area)
+            queries.append(searcher.encode(query))
         results = searcher.search(queries, asked.k, filters, **asked.refinement)
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)

@@ -11,6 +11,7 @@ from serving.bundle import file_hash
 from serving.encoders.deadline import seconds_left
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
+from serving.encoders.trace import stage
 from serving.engines.ascend import OmModel
 from serving.engines.parallel import LoadedModel
 from serving.engines.selection import Engine, embeddings_of, open_model
@@ -53,7 +54,8 @@ class ModelEncoder:
         for start in starts:
             if seconds_left() == 0:
                 raise UserError("no answer of the model in time; is this machine overloaded?")
-            rows = [future.result() for future in ahead]
+            with stage("decode"):
+                rows = [future.result() for future in ahead]
             following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
             ahead = [self._decoders.submit(self._prepare, image) for image in following]
             good = []
@@ -65,7 +67,9 @@ class ModelEncoder:
             if not good:
                 continue
             batch = np.stack([rows[index - start] for index in good])
-            result.fill(good, self._model.run({"image": batch}), self.card.name)
+            with stage("encode"):
+                values = self._model.run({"image": batch})
+            result.fill(good, values, self.card.name)
         return result
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:

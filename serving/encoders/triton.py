@@ -19,6 +19,7 @@ from serving.bundle import CARD_KEY
 from serving.encoders.deadline import seconds_left
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
+from serving.encoders.trace import stage
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, HASH_KEY
 from serving.triton.link import Link, TritonError, open_link, readable_answer
@@ -78,7 +79,8 @@ class TritonEncoder:
         """Predict; see `serving.encoders.encoder.Encoder.encode`."""
         future = self.submit(images)
         try:
-            return future.result()
+            with stage("encode"):
+                return future.result()
         finally:
             future.cancel()  # where this thread was interrupted
 

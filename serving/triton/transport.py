@@ -14,6 +14,7 @@ import numpy as np
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL
 from serving.triton.link import Link, TritonError
+from serving.triton.request_id import REQUEST_ID
 from serving.triton.shared_region import SharedRegion
 
 _LAST_ANSWERS = 5.0
@@ -82,7 +83,7 @@ class MessageTransport:
         tensor = tensors.InferInput("image_bytes", [len(images), 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[data] for data in images], dtype=np.object_))
         outputs = [tensors.InferRequestedOutput(name) for name in (*self._outputs, "error")]
-        return {"inputs": [tensor], "outputs": outputs}
+        return {"inputs": [tensor], "outputs": outputs, "request_id": REQUEST_ID.get()}
 
     def _read(self, result: Any, count: int) -> Answer:
         check_forms(self._link, result, self._outputs, count)
@@ -193,7 +194,9 @@ class SharedMemoryTransport:
             outputs[-1].set_shared_memory(region.name, size, offset)
         try:
             region.memory[end : end + len(payload)] = payload
-            result = await self._link.client.infer(ENTRY_MODEL, [tensor], outputs=outputs)
+            result = await self._link.client.infer(
+                ENTRY_MODEL, [tensor], outputs=outputs, request_id=REQUEST_ID.get()
+            )
             check_forms(self._link, result, self._outputs, len(images))
             errors = read_errors(result, len(images))
             values = {

@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
 from serving.bundle import Bundle
+from serving.encoders import trace
+from serving.encoders.encoder import open_encoder
 from serving.probe import failure, probe
 from serving.server.server import TritonServer
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL
@@ -176,6 +179,18 @@ def read_trace(file: Path) -> list[dict[str, Any]]:
         return list(json.loads(file.read_text()))
     except ValueError:
         return []  # being written
+
+
+@pytest.mark.parametrize("transport", ["message", "shared-memory"])
+def test_a_request_has_the_id_of_whom_it_is_for(served: tuple[TritonServer, Path], transport: str) -> None:
+    encoder = open_encoder(f"triton:grpc://{served[0].grpc}?transport={transport}")
+    with contextlib.closing(encoder), traced(served) as events:
+        with trace.traced(trace.Trace(f"for {transport}")) as asked:
+            encoder.encode([make_image(next(seeds))])
+        encoder.encode([make_image(next(seeds))])
+    ids = [event.get("request_id") for event in events if event.get("model_name") == ENTRY_MODEL]
+    assert f"for {transport}" in ids
+    assert asked.seconds.keys() == {"encode"}
 
 
 def executions(events: list[dict[str, Any]], model: str) -> set[tuple[int, int]]:
