@@ -234,7 +234,9 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     keys = None if args.keys is None else KeyRing(args.keys)
     if args.keys is not None and not read_keys(args.keys):
-        raise UserError(f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME`")
+        raise UserError(
+            f"{args.keys}: holds no key; make one with `python -m retrieval.keys add NAME --keys {args.keys}`"
+        )
     if args.rate < 0 or not math.isfinite(args.rate):
         raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
     check_false_match_rate(args.false_match_rate)

@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import GalleryModel
 from retrieval.local.index_policy import IndexPolicy
-from serving.encoders.encoder import Encoder, open_encoder
+from serving.encoders.encoder import Encoder, model_path, open_encoder
 from zoo.errors import UserError
 
 MILVUS = ("milvus:", "milvus+tls:")
@@ -88,6 +88,12 @@ def open_gallery_encoder(
             raise UserError(
                 f"{gallery}: no encoder is recorded there; name one with --encoder (a model's name, a "
                 "bundle, or triton:grpc://HOST:PORT)"
+            )
+        if (path := model_path(spec)) is not None and not path.exists():
+            # Exporting one anew would make another model, whose embeddings cannot be compared with these.
+            raise UserError(
+                f"{gallery}: was made with {path}, which is not there any more; name with --encoder where it "
+                "is now, or copy it there from a backup"
             )
     encoder = open_encoder(spec, threads)
     return encoder, _model_of(encoder)

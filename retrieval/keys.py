@@ -54,9 +54,14 @@ def read_keys(path: Path) -> list[Key]:
                 raise ValueError
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path}: {reason}; make keys with `python -m retrieval.keys add NAME`") from error
+        raise UserError(
+            f"{path}: {reason}; make keys with `python -m retrieval.keys add NAME --keys {path}`"
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: not a key file; make one with `python -m retrieval.keys add`") from error
+        raise UserError(
+            f"{path}: not a key file; move it away and make one with "
+            f"`python -m retrieval.keys add NAME --keys {path}`"
+        ) from error
     return keys
 
 
@@ -90,7 +95,9 @@ def remove_key(path: Path, name: str) -> None:
         keys = read_keys(path)
         kept = [key for key in keys if key.name != name]
         if len(kept) == len(keys):
-            raise UserError(f"{path}: has no key named {name!r}; `python -m retrieval.keys list` shows them")
+            raise UserError(
+                f"{path}: has no key named {name!r}; `python -m retrieval.keys list --keys {path}` shows them"
+            )
         _write(path, kept)
 
 

@@ -77,10 +77,10 @@ class Bundle(ExportedModel):
         """
         path = Path(path)
         if path.is_file():
-            raise UserError(
-                f"{path}: a file, not a bundle; make one of it with: python -m serving.export "
-                f"{'--onnx' if path.suffix == '.onnx' else '--weights'} {path} --out FOLDER"
-            )
+            cure = f"python -m serving.export --weights {path} --out FOLDER"
+            if path.suffix == ".onnx":
+                cure = f"python -m serving.export --onnx {path} --out FOLDER"
+            raise UserError(f"{path}: a file, not a bundle; make one of it with: {cure}")
         if not path.is_dir():
             raise UserError(f"{path}: no bundle there; make one with: python -m serving.export --out {path}")
         missing = [part for part in _PARTS if not (path / part).exists()]

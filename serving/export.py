@@ -202,7 +202,7 @@ def _write_graph(arguments: argparse.Namespace) -> int:
     weights = weights_path(arguments.weights)
     if weights.suffix != ".safetensors":
         raise UserError(
-            f"{weights}: --graph points into a .safetensors file; `python -m zoo import` makes one"
+            f"{weights}: --graph points into a .safetensors file; `python -m zoo import {weights}` makes one"
         )
     report = write_shipped_graph(model, card, weights)
     graph = weights.with_suffix(".onnx")

@@ -10,6 +10,12 @@ RECIPES = Path(__file__).parent / "recipes"
 RANKS = (1, 5, 10)
 """Of the cumulative match characteristic, where nothing else is asked for."""
 
+TRAIN_OPTIONS = (
+    *("data_root", "evaluate_on", "recipe", "gpus", "npus", "cpus", "nnodes", "rdzv_endpoint", "rdzv_id"),
+    *("seed", "out", "overwrite", "resume", "checkpoint_every", "threads", "json"),
+)
+"""Options of `training.launch` that no recipe has."""
+
 Level = Literal["O0", "O1", "O2", "bf16"]
 """Of mixed precision; see `training.distributed.amp`."""
 

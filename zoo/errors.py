@@ -35,7 +35,8 @@ class UserError(Exception):
 def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
     """Turn a `UserError` or `ImageError` that leaves `main` into one line on stderr and exit code 2.
 
-    Likewise a module that is missing because its extra is not installed. Ctrl-C ends with 130, the shell's
+    Likewise what the operating system refuses, such as a name that is too long, and a module that is missing
+    because its extra is not installed. Ctrl-C ends with 130, the shell's
     convention, and no traceback.
     """
 
@@ -46,7 +47,7 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
         except Exception as error:
             if (message := _explanation(error)) is None:
                 raise
-            print(f"error: {message}", file=sys.stderr)
+            print(f"error: {_in_one_line(message)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:
             _let_go(error)
@@ -101,10 +102,20 @@ def _explanation(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return _missing_extra(error)
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # how pathlib tells of a link that leads to itself
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "this machine"
+        return f"{what}: {error.strerror.lower()}; mend the path or free what is used up"
     # Here alone, because it brings NumPy: a command should be quick to say --help, and to end on Ctrl-C.
     from zoo.preprocess import ImageError
 
     return str(error) if isinstance(error, ImageError) else None
+
+
+def _in_one_line(message: str) -> str:
+    """Write out line breaks and other controls, which names of files may hold."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
 
 
 def _let_go(error: BaseException) -> None:

@@ -175,7 +175,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Card]:
     model, card, remarks = open_checkpoint(path, _name_of(path), (256, 256))
     _log.warning(
         "%s: a checkpoint without a card, taken for %s at 256x256 (%s); if it was trained otherwise: "
-        "python -m zoo import %s --input-size HEIGHT WIDTH",
+        "python -m zoo import %s --input-size 256 256",
         *(path, ARCH, "; ".join(remarks), path),
     )
     return model.state_dict(), card
@@ -252,7 +252,7 @@ def _class_names(
             names[field] = tuple(f"{attribute}-{number + 1}" for number in range(count))
             remarks.append(
                 f"its {count} {field} have no names in the file and are called {attribute}-1 and so on; name "
-                f"them in the classifier's order with `python -m zoo import --{field} ...`"
+                f"them in the classifier's order with --{field} of `python -m zoo import`"
             )
     return names, remarks
 

@@ -48,7 +48,8 @@ class OnnxModel:
         if not is_normalised and kinds.get("image") != "tensor(uint8)":
             raise UserError(
                 f"{path}: takes {', '.join(map(' '.join, kinds.items()))}, not bytes as `image`; give "
-                "the model.onnx of a bundle, or make one of it: python -m serving.export --onnx"
+                "the model.onnx of a bundle, or make one of it: python -m serving.export "
+                f"--onnx {path} --out FOLDER"
             )
         self.card = Card.from_json(card, str(path))
 

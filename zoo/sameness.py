@@ -91,7 +91,7 @@ class Sameness:
         except (TypeError, ValueError) as error:
             raise UserError(
                 f"{card.name}: the card's sameness calibration cannot be read ({error}); make it again with "
-                "python -m training.calibrate --sameness"
+                "`python -m training.calibrate --sameness --data-root DATA --weights WEIGHTS`"
             ) from error
         return found if found.weights_sha256 == card.weights_sha256 else None
 

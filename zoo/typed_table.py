@@ -5,18 +5,20 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, Literal
 
 from zoo.errors import UserError
 
 
-def build(cls: Any, values: dict[str, Any], where: str) -> Any:
+def build(cls: Any, values: dict[str, Any], where: str, options: Collection[str] = ()) -> Any:
     """Make a dataclass of a TOML table, checking every key and type.
 
     Args:
         cls: the dataclass; its fields may be dataclasses, tuples, literals and unions of such.
         values: the table; dataclasses in it are taken as they are.
         where: the table comes from, for messages.
+        options: of the command that reads the file, which some write into it.
 
     Raises:
         UserError: an unknown key, or a value that does not fit.
@@ -24,14 +26,28 @@ def build(cls: Any, values: dict[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(hints)}"
-            raise UserError(f"{where}: unknown key {key!r}; {hint}")
+            raise UserError(f"{where}: unknown key {key!r}; {_hint(key, hints, options)}")
     converted = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
     try:
         return cls(**converted)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
+
+
+def _hint(key: str, hints: dict[str, Any], options: Collection[str]) -> str:
+    """Say where a key belongs that a table does not have, or what may be meant by it."""
+    option = key.lstrip("-").replace("-", "_")
+    if option in options:
+        return f"it is an option of the command: --{option.replace('_', '-')}"
+    homes = [
+        name
+        for name, hint in hints.items()
+        if dataclasses.is_dataclass(hint) and option in {field.name for field in dataclasses.fields(hint)}
+    ]
+    if homes:
+        return f"it belongs into [{homes[0]}]"
+    near = difflib.get_close_matches(key, hints, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(hints)}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

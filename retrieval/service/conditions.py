@@ -94,7 +94,7 @@ async def _body_fields(request: Request) -> list[str]:
         return []
     try:
         content = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return list(content) if isinstance(content, dict) else []
 

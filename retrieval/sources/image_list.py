@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from retrieval.gallery.filters import unknown_field
 from retrieval.sources.manifest import COLUMNS, as_text, image_file
 from retrieval.sources.source import Source, Unusable
 from zoo.errors import UserError
@@ -34,6 +35,8 @@ def _object(text: str, where: str) -> dict[str, str | None]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: neither a path nor JSON ({error}); mend the line") from error
     for name, value in found.items():
-        if name not in COLUMNS or isinstance(value, dict | list):
-            raise UserError(f"{where}: {name!r} is not one of {', '.join(COLUMNS)}, or is no plain value")
+        if name not in COLUMNS:
+            raise UserError(f"{where}: {unknown_field(name, COLUMNS)}")
+        if isinstance(value, dict | list):
+            raise UserError(f"{where}: {name} is a {type(value).__name__}; a text or a number is expected")
     return {name: as_text(value) for name, value in found.items()}

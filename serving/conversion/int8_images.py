@@ -1,6 +1,7 @@
 """What int8 is calibrated on: prepared inputs of real images, the same ones in every run."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _read_arrays(path: Path, card: Card, count: int) -> Inputs:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name][:count] for name in shapes if name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); write it with numpy.savez") from error
     for name, shape in shapes.items():
         have = None if name not in found else (str(found[name].dtype), found[name].shape[1:])

@@ -130,8 +130,17 @@ def open_encoder(spec: str, threads: int | None = None) -> Encoder:
 
 def portable_spec(spec: str) -> str:
     """Write a spec so that it means the same in every folder: paths become absolute."""
+    path = model_path(spec)
+    return spec if path is None else f"{_prefix(spec)}{path.resolve()}"
+
+
+def model_path(spec: str) -> Path | None:
+    """The file or folder that a spec names; None for a server, and for a model that goes by its name."""
     if spec.startswith(PREFIX):
-        return spec
-    prefix = next((each for each in _PREFIXES if spec.startswith(each)), "")
-    model = spec.removeprefix(prefix)
-    return spec if is_name(model) else f"{prefix}{Path(model).resolve()}"
+        return None
+    model = spec.removeprefix(_prefix(spec))
+    return None if is_name(model) else Path(model)
+
+
+def _prefix(spec: str) -> str:
+    return next((each for each in _PREFIXES if spec.startswith(each)), "")

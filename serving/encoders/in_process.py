@@ -69,7 +69,8 @@ class ModelEncoder:
             batch = np.stack([rows[index - start] for index in good])
             with stage("encode"):
                 values = self._model.run({"image": batch})
-            result.fill(good, values, self.card.name)
+            names = [InputImage.of(images[index]).name for index in good]
+            result.fill(good, values, self.card.name, names)
         return result
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:

@@ -34,24 +34,34 @@ class Predictions:
         )
         return cls(embedding, color_probs, type_probs)
 
-    def fill(self, rows: Sequence[int], values: Mapping[str, np.ndarray], model: str) -> None:
-        """Write what a model answered for some rows.
+    def fill(
+        self, rows: Sequence[int], values: Mapping[str, np.ndarray], model: str, names: Sequence[str]
+    ) -> None:
+        """Write what a model answered for some rows. Where an embedding is all zeros, it is an error of that
+        image: whoever kept it would find it as near to everything as to nothing.
 
         Args:
             rows: which, M of them.
             values: the model's outputs by name, float32 [M, dimension].
             model: what error messages call it.
+            names: what they call the images, M of them.
 
         Raises:
-            UserError: an answer that no sound model gives; whoever kept it would find it near everything, or
-                nothing.
+            UserError: an answer that no sound model gives.
         """
         for name, value in values.items():
             if not np.isfinite(value).all():
-                raise UserError(f"{model}: answered {name} with values that are not finite; {_CURE}")
-            if name == "embedding" and not value.any(axis=1).all():
-                raise UserError(f"{model}: answered an embedding of zeros; {_CURE}")
-            getattr(self, name)[rows] = value
-
-
-_CURE = "the model is damaged or does not suit the engine that runs it: export it again"
+                raise UserError(
+                    f"{model}: answered {name} with values that are not finite; the model is damaged, or "
+                    "does not suit the engine that runs it: export it again"
+                )
+        told = np.any(values["embedding"] != 0, axis=1)
+        for row, name, is_told in zip(rows, names, told, strict=True):
+            if not is_told:
+                self.errors[row] = (
+                    f"{name}: {model} answered an embedding of zeros; where it does for every image, it is "
+                    "damaged: export it again"
+                )
+        good = np.asarray(rows)[told]
+        for name, value in values.items():
+            getattr(self, name)[good] = value[told]

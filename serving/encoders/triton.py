@@ -131,7 +131,8 @@ class TritonEncoder:
                 answer = await self._infer([files[i] for i in batch])
             if good := [row for row, error in enumerate(answer.errors) if not error]:
                 values = {name: answer.values[name][good] for name in self.card.outputs}
-                result.fill([batch[row] for row in good], values, str(self._address))
+                rows = [batch[row] for row in good]
+                result.fill(rows, values, str(self._address), [named[row].name for row in rows])
             for row, error in enumerate(answer.errors):
                 if error:
                     # The server calls every image `image`.

@@ -43,7 +43,7 @@ class OmModel:
         try:
             model = json.loads(manifest.read_text(encoding="utf-8"))["models"][path.stem]
             self._batches, self._aipp = sorted(model["batches"]), bool(model["aipp"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path}: {manifest} does not tell of it; keep the name and folder that atc.sh gave it"
             ) from error

@@ -82,7 +82,8 @@ def read_query_results(path: str | Path) -> QueryResults:
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
         raise UserError(
-            f"{file}: missing; write it with `python -m training.evaluate ... --save-queries {file}`"
+            f"{file}: missing; write it with `python -m training.evaluate --data-root DATA --weights "
+            f"WEIGHTS --save-queries {file}`"
         )
     try:
         head, *rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
@@ -94,7 +95,7 @@ def read_query_results(path: str | Path) -> QueryResults:
         vehicles = np.array([int(row["vehicle"]) for row in rows], np.int64)
         names = [str(row["query"]) for row in rows]
         found = QueryResults(str(head["gallery"]), int(head["num_gallery"]), names, vehicles, values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: not the results of queries ({error!r}); write it again") from error
     if not names or len(set(names)) != len(names):
         raise UserError(f"{file}: holds no query, or one twice; write it again")

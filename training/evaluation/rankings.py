@@ -104,7 +104,7 @@ def read_rankings(
 def _parse(line: str, indices: dict[str, int], where: str, classes: Classes) -> tuple[str, RankedQuery]:
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: broken JSON ({error}); was the file written to its end?") from error
     if not isinstance(entry, dict) or not isinstance(entry.get("query"), str):
         raise UserError(f'{where}: an object with "query" and "results" is expected')

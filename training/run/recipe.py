@@ -11,7 +11,7 @@ from training.data.pose_maps import MapSource
 from training.data.sampler import Dealing, SamplerKind
 from training.data.transforms import Augmentation
 from training.losses import LoneAnchors
-from training.options import RECIPES, Level
+from training.options import RECIPES, TRAIN_OPTIONS, Level
 from training.run.optim import OptimizerOptions
 from zoo.errors import UserError
 from zoo.typed_table import build
@@ -207,7 +207,7 @@ def load_recipe(name_or_path: str | Path, **overrides: Any) -> Recipe:
     path = _find(name_or_path)
     values = _read(path, ())
     values = {"name": path.stem, **values, **{k: v for k, v in overrides.items() if v is not None}}
-    return build(Recipe, values, str(path))
+    return build(Recipe, values, str(path), TRAIN_OPTIONS)
 
 
 def _find(name_or_path: str | Path) -> Path:

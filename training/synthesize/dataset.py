@@ -73,7 +73,7 @@ def _check_same(out: Path, path: Path, described: dict[str, object]) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         old = {"version": found["version"], **found["parameters"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read as a data set's description. Choose another --out."
         ) from error

@@ -27,6 +27,8 @@ def test_found_beside_the_images_or_above(tmp_path: Path) -> None:
         ("[" * 100_000, "not JSON that can be read"),
         ('[{"id": true}]', "camera 1 has no whole number"),
         ("3", "a list of cameras is expected"),
+        ('[{"id": 1, "lat": 48.1, "lon": 11.5}]', "camera 1 has a field 'l(at|on)'; did you mean 'l"),
+        ('[{"id": 1, "Name": "gate"}]', "camera 1 has a field 'Name'; did you mean 'name'"),
         ('[{"id": "x"}]', "camera 1 has no whole number"),
         ('[{"id": 1}, {"id": 2, "latitude": 91, "longitude": 0}]', "camera 2 stands at"),
         ('[{"id": 1, "latitude": 9}]', "camera 1 stands at"),

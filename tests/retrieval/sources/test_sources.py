@@ -130,16 +130,17 @@ def test_frames_go_in_at_a_rate(tmp_path: Path, film: Path, bundle: Path, encode
     arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
     options = ("--rate", 2, "--camera", 7, "--start", "8:00")
     code, summary, _ = run(capsys, *arguments, *options)
-    assert (code, summary["found"], summary["added"]) == (0, 6, 6)
+    # For the dark second the small model gives zeros, which no gallery takes.
+    assert (code, summary["found"], summary["added"], summary["bad"]) == (0, 6, 4, 2)
     with open_gallery(tmp_path / "g") as gallery:
         assert sorted(gallery.rank(np.zeros(48, np.float32))) == sorted(
-            f"north gate.avi#{half / 2:.3f}s" for half in range(6)
+            f"north gate.avi#{half / 2:.3f}s" for half in (0, 1, 4, 5)
         )
         entry = gallery.get("north gate.avi#2.500s")
         assert entry is not None
         assert (entry.camera, entry.time) == (7, 8 * 3600 + 2.5)
     code, summary, _ = run(capsys, *arguments, *options)
-    assert (summary["known"], summary["added"]) == (6, 0)
+    assert (summary["known"], summary["added"]) == (4, 0)
 
 
 def test_boxes_of_a_detector_go_in(
@@ -150,18 +151,18 @@ def test_boxes_of_a_detector_go_in(
     arguments = ("--video", film, "--gallery", tmp_path / "g", "--encoder", bundle)
     options = ("--detector", detector, "--detector-classes", "1", "--per", "image")
     code, summary, _ = run(capsys, *arguments, *options)
-    assert (code, summary["found"], summary["added"]) == (0, 2, 2)
+    # The other one is black, for which the small model gives zeros.
+    assert (code, summary["found"], summary["added"], summary["bad"]) == (0, 2, 1, 1)
     alone = io.BytesIO()
     draw_vehicle(1, 1).save(alone, "PNG")
     with open_gallery(tmp_path / "g") as gallery:
-        (hit, other) = gallery.search(encoder.encode([alone.getvalue()]).embedding[0])
+        (hit,) = gallery.search(encoder.encode([alone.getvalue()]).embedding[0])
         assert (hit.key, hit.distance) == ("north gate.avi#0.000s/32,32,128,128", 0)
-        assert other.key == "north gate.avi#2.000s/32,32,128,128"
         entry = gallery.get(hit.key)
         assert entry is not None
         assert (entry.box, entry.time) == ((32, 32, 128, 128), 0)
     code, summary, _ = run(capsys, *arguments, *options)
-    assert (summary["known"], summary["added"]) == (2, 0)
+    assert (summary["known"], summary["added"]) == (1, 0)
 
 
 def test_a_pass_is_one_entry(tmp_path: Path, film: Path, bundle: Path, encoder: Encoder, capsys) -> None:

@@ -10,6 +10,7 @@ from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as messages
 
 from serving.encoders.encoder import Encoder, open_encoder
+from serving.encoders.image import InputImage
 from serving.encoders.in_process import ModelEncoder
 from serving.probe import probe
 from serving.triton.configs import HASH_KEY
@@ -70,10 +71,17 @@ NO_JSON: dict[str, Any] = {
 
 def assert_refused(encoder: Encoder) -> None:
     for count in (1, 2):  # one is answered apart, where the server has refused it
-        with pytest.raises(UserError) as caught:
-            encoder.encode([make_image(0)] * count)
-        assert "\n" not in str(caught.value)
-        assert len(str(caught.value)) < 500
+        try:
+            found = encoder.encode([InputImage(make_image(0), "car.jpg")] * count)
+        except UserError as error:
+            reasons = [str(error)]
+        else:
+            reasons = [found.errors[row] for row in range(count)]
+            assert all(reason.startswith("car.jpg: ") for reason in reasons)
+            assert np.isnan(found.embedding).all()
+        for reason in reasons:
+            assert "\n" not in reason
+            assert len(reason) < 500
 
 
 @pytest.mark.parametrize("name", [*UNSOUND, *NO_JSON])
