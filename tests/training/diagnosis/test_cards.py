@@ -1,9 +1,16 @@
 """What the cards' logs say together, without a card."""
 
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from training.diagnosis.archive import anonymous
-from training.diagnosis.cards import Log, judge
+from training.diagnosis.cards import Log, Watch, judge
 from training.diagnosis.clocks import judge as judge_clocks
 from training.distributed.devices import KINDS, Devices
 
@@ -85,3 +92,17 @@ def test_an_archive_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "mei")
     text = "/home/mei/veri on lab-7 as mei (mei@example.org, 10.0.0.17:29500), torch 2.14.0, meissen, lab-70"
     assert anonymous(text) == "~/veri on HOST as USER (ADDRESS, ADDRESS:29500), torch 2.14.0, meissen, lab-70"
+
+
+def test_a_card_without_a_sign_of_life_is_named_and_ended(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as hung:
+        begun = {"stage": "step O2", "state": "begun", "pid": hung.pid}
+        (tmp_path / "card-0.jsonl").write_text(json.dumps({**begun, "state": "ended"}) + "\n")
+        (tmp_path / "card-1.jsonl").write_text(json.dumps(begun) + "\n")
+        watch = Watch(tmp_path, patience=1.0)
+        assert hung.wait(timeout=60) == -signal.SIGKILL
+    watch.stop()
+    assert watch.gave_up
+    assert re.search(r"no sign of life for \d s: card 1 in step O2\n", capfd.readouterr().err)
