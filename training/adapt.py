@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     ranks = Ranks(device=choose_device(arguments.gpus, arguments.npus, arguments.cpus))
     result = adapt(arguments.weights, arguments.data, options, ranks)
     command = shlex.join(["python", "-m", "training.adapt", *given])
-    content = write(arguments.out, result, arguments.data, command)
+    content = write(arguments.out, result, arguments.data, command, ranks.device)
     print(f"kept: the {content['kept']} model ({content['reason']})")
     print(f"weights: {arguments.out / 'best.safetensors'}; report: {arguments.out / 'report.md'}")
     if arguments.json:

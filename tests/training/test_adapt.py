@@ -46,6 +46,7 @@ def test_every_architecture_is_adapted(arch: str, pictures: Path, recipe: Path, 
     old, out = weights(tmp_path, arch), tmp_path / "out"
     assert run(old, pictures, out, "--recipe", str(recipe), "--rounds", "1", "--skip", "guard") == 0
     content = json.loads((out / "adapt.json").read_text(encoding="utf-8"))
+    assert json.loads((out / "environment.json").read_text(encoding="utf-8"))["device"]["type"] == "cpu"
     assert (content["kept"], content["pictures"], len(content["cameras"])) == ("new", 24, 3)
     assert content["rounds"][0]["across"] >= 2
     model, card = load_model(out / "best.safetensors")

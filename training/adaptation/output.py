@@ -1,18 +1,21 @@
-"""What an adaptation leaves in its folder: best.safetensors with its card, adapt.json and report.md."""
+"""What an adaptation leaves: best.safetensors with its card, adapt.json, report.md and environment.json."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from training.adaptation.adaptation import Adaptation
 from training.adaptation.guard import Figures
+from training.distributed.facts import machine_facts
 from zoo.errors import UserError
 from zoo.files import replacing, unwritable, write_text
 from zoo.registry import read_card
 from zoo.weights import has_card, save_weights
 
-FILES = ("best.safetensors", "best.json", "adapt.json", "report.md")
+FILES = ("best.safetensors", "best.json", "adapt.json", "report.md", "environment.json")
 
 
 def prepare(out: Path, weights: Path, overwrite: bool) -> None:
@@ -33,7 +36,7 @@ def prepare(out: Path, weights: Path, overwrite: bool) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def write(out: Path, found: Adaptation, data: str, command: str) -> dict[str, Any]:
+def write(out: Path, found: Adaptation, data: str, command: str, device: torch.device) -> dict[str, Any]:
     """Write everything; adapt.json comes last, and tells a whole folder from half of one.
 
     Args:
@@ -41,6 +44,7 @@ def write(out: Path, found: Adaptation, data: str, command: str) -> dict[str, An
         found: what came out.
         data: what the user called the pictures.
         command: for the card.
+        device: that it ran on.
 
     Returns:
         What adapt.json holds.
@@ -72,6 +76,7 @@ def write(out: Path, found: Adaptation, data: str, command: str) -> dict[str, An
         read_card(found.weights).write(target.with_suffix(".json"))
     content = {"kept": found.kept, "data": data, "old": found.card.name, **found.figures()}
     write_text(out / "report.md", report(found, data, command))
+    write_text(out / "environment.json", json.dumps(machine_facts(device), indent=2) + "\n")
     write_text(out / "adapt.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return content
 
