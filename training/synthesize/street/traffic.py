@@ -16,6 +16,8 @@ _NEAREST = 5.0
 _FARTHEST = 45.0
 _GAP = 2.0
 """Metres between vehicles that stand behind each other."""
+_INERTIA = 2.0
+"""Seconds in which a vehicle reaches its speed, or stands."""
 _NEIGHBOURS = 2
 """Streets that leave a camera, at most; others come in."""
 
@@ -133,7 +135,15 @@ def _drive(
             along[shared:] = np.minimum(
                 along[shared:], along[shared - 1] + speed * (times[shared:] - times[shared - 1])
             )
+    along = _with_inertia(along, speed, rate)
     return Passage(vehicle, site.camera_id, lane, first, along[along <= end], away)
+
+
+def _with_inertia(along: np.ndarray, speed: float, rate: float) -> np.ndarray:
+    """Nobody stops or starts at once: a place is the mean of the last seconds, so that none comes nearer."""
+    frames = max(1, round(_INERTIA * rate))
+    before = along[0] - speed / rate * np.arange(frames - 1, 0, -1)
+    return np.convolve(np.concatenate([before, along]), np.full(frames, 1 / frames), "valid")
 
 
 def _stretch(site: CameraSite, lane: int, length: float, away: float) -> tuple[float, float]:
