@@ -166,6 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         module="retrieval.app",
+        section="app",
         examples=[
             "--gallery build/gallery",
             "--gallery build/gallery --host 0.0.0.0 --keys keys.json --audit audit.jsonl",

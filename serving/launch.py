@@ -22,7 +22,10 @@ from zoo.errors import exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the command: serve until SIGINT or SIGTERM."""
     parser = CommandParser(
-        module="serving.launch", examples=["--bundle build/bundle --grpc-port 8001"], description=__doc__
+        module="serving.launch",
+        section="serve",
+        examples=["--bundle build/bundle --grpc-port 8001"],
+        description=__doc__,
     )
     parser.add_argument(
         "--bundle",

@@ -1,10 +1,13 @@
 """The arguments of a command: a help that ends with an example and names the command as it was called."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from vehicle_reid import called_as
+from zoo.configuration import add_configuration, as_toml, with_configuration
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -19,12 +22,16 @@ class _Formatter(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """A parser whose help ends with examples; subparsers are of the same kind."""
 
-    def __init__(self, *, examples: Sequence[str], module: str = "", **options: Any) -> None:
+    def __init__(
+        self, *, examples: Sequence[str], module: str = "", section: str = "", **options: Any
+    ) -> None:
         """Make one.
 
         Args:
             examples: arguments that work, one command each.
             module: that `python -m` runs; a subparser is named by the parser above it.
+            section: of a configuration file and of the environment that may give the options as well, see
+                `zoo.configuration`; empty for a command that has none.
             options: of `argparse.ArgumentParser`.
         """
         if module:
@@ -32,3 +39,21 @@ class CommandParser(argparse.ArgumentParser):
         lines = "\n".join(f"  %(prog)s {example}".rstrip() for example in examples)
         title = "examples" if len(examples) > 1 else "example"
         super().__init__(formatter_class=_Formatter, epilog=f"{title}:\n{lines}", **options)
+        self._section = section
+        if section:
+            add_configuration(self, section)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the arguments, and what a file and the environment say where the command asks them.
+
+        Raises:
+            UserError: see `zoo.configuration.with_configuration`.
+        """
+        typed = sys.argv[1:] if args is None else list(args)
+        if not self._section or {"-h", "--help"} & set(typed):
+            return super().parse_args(typed, namespace)
+        found = super().parse_args(with_configuration(self, self._section, typed, os.environ), namespace)
+        if found.print_config:
+            print(as_toml(self, self._section, found))
+            self.exit()
+        return found
