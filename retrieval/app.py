@@ -50,6 +50,7 @@ def build_app(
     from fastapi import FastAPI
 
     from retrieval.page.audited_searcher import AuditedSearcher
+    from retrieval.page.guard import UNKNOWN_FUNCTION
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
     from retrieval.service.rest import add_rest
@@ -65,6 +66,7 @@ def build_app(
         app,
         page,
         path="/",
+        app_kwargs={"exception_handlers": UNKNOWN_FUNCTION},
         footer_links=[],
         run_history=False,
         allowed_paths=[],

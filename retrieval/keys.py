@@ -48,6 +48,8 @@ def read_keys(path: Path) -> list[Key]:
     """
     try:
         listed: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(listed, list):
+            raise ValueError
         keys = [Key(**item) for item in listed]
         for key in keys:
             if key.scope not in get_args(Scope) or len(bytes.fromhex(key.sha256)) != 32:

@@ -28,6 +28,10 @@ EXTRA_OF = {
 """Top-level module -> the extra of this project that installs it, for modules that commands import."""
 
 
+_LONGEST = 1500
+"""Characters of a line."""
+
+
 class UserError(Exception):
     """Bad input. The message is one line that names the input and the cure."""
 
@@ -114,8 +118,10 @@ def _explanation(error: Exception) -> str | None:
 
 
 def _in_one_line(message: str) -> str:
-    """Write out line breaks and other controls, which names of files may hold."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
+    """Write out line breaks and other controls, which names of files may hold, and leave out the midst of
+    what is too long to be read: the input's name stands before it, and the cure behind."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 def _let_go(error: BaseException) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 
 class GuardedBlocks(gr.Blocks):
@@ -21,6 +24,14 @@ class GuardedBlocks(gr.Blocks):
         refuse_foreign_files(inputs)
         processed: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
         return processed
+
+
+async def _unknown_function(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "the page has no such function"}, 404)
+
+
+UNKNOWN_FUNCTION = {KeyError: _unknown_function, FnIndexInferError: _unknown_function}
+"""What Gradio raises where a request names a function that no page has; it would answer 500."""
 
 
 def refuse_foreign_files(value: Any) -> None:

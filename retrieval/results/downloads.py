@@ -119,7 +119,9 @@ def to_zip(report: SearchReport) -> bytes:
 def _file_name(key: str) -> str:
     """A name without folders and without anything that a file system would mind."""
     last = key.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or "image"
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in last)[:80]
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in last)[:80]
+    # File systems count bytes, of which they take 255 and a letter may have four.
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def to_html(report: SearchReport) -> bytes:

@@ -131,6 +131,12 @@ INPUTS = [
 ]
 """Commands whose input X is broken, with the suffix that its name has; O is a fresh place to write to."""
 
+SOUND = {
+    ("repository --bundle BUNDLE --out O --options X.toml", "empty"),
+    ("keys list --keys X.json", "a list"),
+}
+"""What is not broken there."""
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -189,6 +195,9 @@ def test_a_broken_input_is_one_line(
     monkeypatch.setattr(sys, "argv", ["pytest"])
     code = importlib.import_module(COMMANDS[command][0]).main(argv)
     lines = [text for text in capfd.readouterr().err.splitlines() if text.strip()]
+    if (line, kind) in SOUND:
+        assert code == 0
+        return
     assert code in (1, 2), lines
     assert not any("Traceback" in text for text in lines)
     # A command that runs another one says so after the other's own line.

@@ -85,6 +85,16 @@ def test_zip_holds_the_table_and_the_pictures_and_no_path() -> None:
     assert archive.read("results.csv") == make_download(report(), "csv")
 
 
+def test_names_in_a_zip_fit_into_file_systems() -> None:
+    found = [Result("𠀀" * 300 + ".jpg", 1)]
+    archive = zipfile.ZipFile(
+        io.BytesIO(make_download(report(results=found, pictures={found[0].key: JPEG}), "zip"))
+    )
+    (name,) = (name for name in archive.namelist() if name.startswith("images/"))
+    assert len(name.removeprefix("images/").encode()) <= 255
+    assert "𠀀" * 40 in name
+
+
 def test_html_stands_alone_and_is_inert() -> None:
     page = make_download(report(marked=("a/first.jpg",)), "html").decode()
     assert "<script" not in page
