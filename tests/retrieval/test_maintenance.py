@@ -27,7 +27,7 @@ POLICY = IndexPolicy("exact", snapshot_rows=50)
 
 
 def entries(count: int) -> list[Entry]:
-    return [Entry(f"{n}", np.full(DIMENSION, n, np.float32), picture=PICTURE) for n in range(count)]
+    return [Entry(f"{n}", np.full(DIMENSION, n or 0.5, np.float32), picture=PICTURE) for n in range(count)]
 
 
 def fill(folder: Path, count: int = 60) -> Path:

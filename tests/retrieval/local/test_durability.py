@@ -32,7 +32,7 @@ for number in range(int(sys.argv[2]), 10**9):
     if number % 3 == 2:
         gallery.remove([str(number - 1)])
     else:
-        gallery.add([Entry(str(number), np.full({DIMENSION}, number, np.float32), picture=b"p" * 3000)])
+        gallery.add([Entry(str(number), np.full({DIMENSION}, number + 1, np.float32), picture=b"p" * 3000)])
     print(number, flush=True)
 """
 
@@ -67,6 +67,6 @@ def test_acknowledged_changes_survive_kill(tmp_path: Path, kills: int) -> None:
         keys = {hit.key for hit in hits}
         # The step after the last acknowledged one may or may not have been committed.
         assert keys in (expected_keys(done), expected_keys(done + 1))
-        assert all(hit.distance == float(hit.key) * DIMENSION**0.5 for hit in hits)
+        assert all(hit.distance == (float(hit.key) + 1) * DIMENSION**0.5 for hit in hits)
         done += keys != expected_keys(done)
     assert done > kills

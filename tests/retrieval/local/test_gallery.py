@@ -148,7 +148,7 @@ def test_faiss_path_is_exact_on_spread_vectors(tmp_path: Path) -> None:
 def test_same_entry_twice_changes_nothing_and_another_replaces(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     entries = random_entries(rng, 12)
-    query = np.zeros(DIMENSION, np.float32)
+    query = np.full(DIMENSION, 0.01, np.float32)
     with open_gallery(tmp_path, model=model(), writable=True) as gallery:
         gallery.add(entries)
         before = gallery.search(query, 0)
