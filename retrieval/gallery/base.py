@@ -17,6 +17,9 @@ from zoo.camera_means import NO_CAMERA, CameraMeans
 from zoo.camera_traffic import traffic_warning
 from zoo.errors import UserError
 
+LINKS_FILE = "journeys.sqlite"
+"""In a gallery's folder, the links between passes: what was proposed, and what people say of it."""
+
 
 class UnknownKeyError(UserError):
     """The gallery has no image of a key."""

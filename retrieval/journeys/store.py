@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from retrieval.gallery.base import Gallery
+from retrieval.gallery.base import LINKS_FILE, Gallery
 from retrieval.journeys.linking import Link, Linked, LinkOptions
 from retrieval.journeys.passes import Passes
 from zoo.errors import UserError
 
-FILE_NAME = "journeys.sqlite"
 _RUNS_KEPT = 10
 _VERSION = 1
 
@@ -67,7 +66,7 @@ class LinkStore:
                 f"{folder}: holds no gallery, and journeys are kept in a gallery's folder; copy one that is "
                 "in Milvus into a folder with `python -m retrieval.transfer`"
             )
-        self._path = folder / FILE_NAME
+        self._path = folder / LINKS_FILE
 
     @staticmethod
     def is_kept(folder: Path) -> bool:
@@ -228,7 +227,7 @@ class LinkStore:
 
 def journeys_of(gallery: Gallery, keys: Iterable[str]) -> dict[str, str]:
     """The journey of each image by key, named by its first pass; empty where the gallery has no links."""
-    if not (gallery.folder / FILE_NAME).exists() or not LinkStore.is_kept(gallery.folder):
+    if not (gallery.folder / LINKS_FILE).exists() or not LinkStore.is_kept(gallery.folder):
         return {}
     try:
         return LinkStore(gallery.folder).journeys(keys)

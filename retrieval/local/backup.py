@@ -1,7 +1,8 @@
 """A copy of a gallery that is whole and of one moment, and the way back.
 
-A backup is a folder with the database, as SQLite's online backup copies it while others write, and
-`backup.json`, which says what it has to be. Derived files are not in it: restoring makes them anew.
+A backup is a folder with the database, as SQLite's online backup copies it while others write, the links
+between passes likewise, and `backup.json`, which says what they have to be. Derived files are not in it:
+restoring makes them anew.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from retrieval.gallery.base import LINKS_FILE
 from retrieval.local.examination import examine
 from retrieval.local.gallery import LocalGallery
 from retrieval.local.locks import lock_writer
@@ -51,6 +53,7 @@ class Backup:
         images: how many there are.
         model, model_hash: whose embeddings they have.
         bytes, sha256: of the database.
+        links_sha256: of the links between passes, which people have confirmed and cut; empty without any.
     """
 
     format: int
@@ -60,6 +63,7 @@ class Backup:
     model_hash: str
     bytes: int
     sha256: str
+    links_sha256: str = ""
 
 
 def back_up(gallery: Path, target: Path, advance: Advance = lambda done, total: None) -> Backup:
@@ -102,6 +106,7 @@ def back_up(gallery: Path, target: Path, advance: Advance = lambda done, total: 
             meta["model_hash"],
             (temporary / FILE_NAME).stat().st_size,
             _hash_of(temporary / FILE_NAME),
+            _copy_links(gallery, temporary),
         )
         write_text(temporary / MANIFEST, json.dumps(asdict(backup), indent=2) + "\n")
         _sync(temporary / FILE_NAME)
@@ -136,7 +141,9 @@ def restore(
             raise UserError(f"{gallery}: is no gallery, and does not make way for one; name another folder")
         _refuse_existing(kept, "it is the gallery that made way before; move it or delete it")
     with _new_folder(gallery, kept if is_there else None) as temporary:
-        _copy(source / FILE_NAME, temporary / FILE_NAME, backup, advance)
+        _copy(source / FILE_NAME, temporary / FILE_NAME, backup.sha256, advance)
+        if backup.links_sha256:
+            _copy(source / LINKS_FILE, temporary / LINKS_FILE, backup.links_sha256)
         # Opening compares what it reads with the checksums and makes what is derived.
         LocalGallery.open_folder(temporary, None, writable=True, index=None, policy=None).close()
     return kept if is_there else None
@@ -155,26 +162,45 @@ def _read(source: Path) -> Backup:
         raise UserError(f"{path}: says nothing of a backup; restore another one") from error
 
 
-def _copy(source: Path, target: Path, backup: Backup, advance: Advance) -> None:
+def _copy_links(gallery: Path, target: Path) -> str:
+    """Copy the links as they are now; return the copy's SHA-256, or nothing where there are none."""
+    if not (gallery / LINKS_FILE).is_file():
+        return ""
+    try:
+        with (
+            closing(sqlite3.connect(f"{(gallery / LINKS_FILE).resolve().as_uri()}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(target / LINKS_FILE)) as new,
+        ):
+            old.backup(new)
+            if new.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("not what SQLite wrote")
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"{gallery / LINKS_FILE}: cannot be copied ({error}); restore it from an older backup, or "
+            "delete it, and the links with it, and run the command again"
+        ) from error
+    _sync(target / LINKS_FILE)
+    return _hash_of(target / LINKS_FILE)
+
+
+def _copy(source: Path, target: Path, sha256: str, advance: Advance = lambda done, total: None) -> None:
     found, done = hashlib.sha256(), 0
     try:
+        size = source.stat().st_size
         with open(source, "rb") as old, open(target, "wb") as new:
             while chunk := old.read(_CHUNK):
                 new.write(chunk)
                 found.update(chunk)
                 done += len(chunk)
-                advance(done, backup.bytes)
+                advance(done, size)
             new.flush()
             os.fsync(new.fileno())
     except OSError as error:
         if error.filename == str(source):
             raise UserError(f"{source}: cannot be read ({error.strerror}); restore another backup") from error
         raise
-    if found.hexdigest() != backup.sha256:
-        raise UserError(
-            f"{source}: is not what was written ({done} bytes, {backup.bytes} were; the SHA-256 differs): "
-            "restore another backup"
-        )
+    if found.hexdigest() != sha256:
+        raise UserError(f"{source}: is not what was written (the SHA-256 differs): restore another backup")
 
 
 @contextmanager

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from retrieval.galleries import open_gallery
+from retrieval.gallery.base import LINKS_FILE
 from retrieval.gallery.entries import Entry
+from retrieval.journeys.store import LinkStore
 from retrieval.local import backup as backups
 from retrieval.local.examination import examine
 from retrieval.maintenance import main
@@ -39,7 +41,7 @@ def test_a_backup_of_a_gallery_that_is_written_to(tmp_path: Path) -> None:
                 first = len(gallery)
                 numbers = range(first, first + ADDED_AT_ONCE)
                 gallery.add(
-                    [Entry(f"{n}", np.full(DIMENSION, n, np.float32), picture=PICTURE) for n in numbers]
+                    [Entry(f"{n}", np.full(DIMENSION, n + 1, np.float32), picture=PICTURE) for n in numbers]
                 )
                 sizes.append(len(gallery))
 
@@ -65,6 +67,24 @@ def test_a_backup_of_a_gallery_that_is_written_to(tmp_path: Path) -> None:
         assert np.array_equal(restored.embeddings(keys), original.embeddings(keys))
         assert restored.pictures(keys) == original.pictures(keys)
     assert examine(tmp_path / "r").is_whole
+
+
+def test_what_people_said_of_links_comes_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, copy, restored = tmp_path / "g", tmp_path / "copy", tmp_path / "r"
+    fill(folder, 10)
+    LinkStore(folder).mark("1", "2", "confirmed", "ann")
+    assert run("backup", "--gallery", folder, "--to", copy) == 0
+    LinkStore(folder).mark("1", "2", "cut")
+    assert run("restore", "--from", copy, "--gallery", restored) == 0
+    assert LinkStore(restored).link("1", "2").mark == "confirmed"
+    (copy / LINKS_FILE).write_bytes(b"something else")
+    assert run("restore", "--from", copy, "--gallery", tmp_path / "again") == 2
+    assert f"{copy / LINKS_FILE}: is not what was written" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+    (folder / LINKS_FILE).write_bytes(b"damaged" * 1000)
+    assert run("backup", "--gallery", folder, "--to", tmp_path / "none") == 2
+    assert f"{folder / LINKS_FILE}: cannot be copied" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_restored_gallery_is_written_and_backed_up_again(
