@@ -165,7 +165,7 @@ def test_other_numbers_of_classes(tmp_path: Path) -> None:
     assert imported.card.colors == ("color-1", "color-2", "color-3")
     assert imported.card.types == ()
     assert "type_probs" not in imported.card.outputs
-    assert any("python -m zoo import --colors" in remark for remark in imported.remarks)
+    assert any("--colors of `python -m zoo import`" in remark for remark in imported.remarks)
     named = ["--out", str(tmp_path / "named.safetensors"), "--colors", "red", "teal", "other"]
     assert main(["import", str(path), *named]) == 0
     model, card = load_model(tmp_path / "named.safetensors")
