@@ -33,7 +33,7 @@ from training.synthesize.__main__ import main as synthesize
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.inference import InferenceModel
-from zoo.registry import load_model
+from zoo.loading import load_model
 from zoo.weights import save_weights
 
 DOMAINS = {

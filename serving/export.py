@@ -91,7 +91,8 @@ with extra_imports(__name__, build_parser):
     from serving.conversion.foreign_network import read_network
     from serving.conversion.shipped_graph import write_shipped_graph
     from serving.conversion.tracker import export_tracker
-    from zoo.registry import load_model, weights_path
+    from zoo.loading import load_model
+    from zoo.registry import weights_path
 
 
 def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, PixelFormat | None]:

@@ -204,7 +204,7 @@ def test_rooms_of_the_table_exist(place: str) -> None:
         ("retrieval.gallery.base", "training.losses", False),
         ("retrieval.app", "serving.export.export_bundle", False),
         ("retrieval.query.searcher", "serving.encoders.encoder.Encoder", True),
-        ("retrieval.query.searcher", "zoo.registry.load_model", False),
+        ("retrieval.query.searcher", "zoo.loading.load_model", False),
         ("retrieval.gallery.entries", "retrieval.local.store.Store", False),
         ("retrieval.local.store", "retrieval.gallery.entries.Entry", True),
         ("retrieval.local.store", "retrieval.milvus.rows", False),

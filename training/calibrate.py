@@ -66,7 +66,8 @@ with extra_imports(__name__, build_parser):
         spread_sample,
     )
     from zoo.inference import InferenceModel
-    from zoo.registry import load_model, weights_path
+    from zoo.loading import load_model
+    from zoo.registry import weights_path
 
 
 def table(fits: dict[str, Fit]) -> str:

@@ -53,7 +53,7 @@ with extra_imports(__name__, build_parser):
     from training.datasets.records import Record
     from training.evaluation.extract import EvaluationSet, extract
     from zoo.inference import InferenceModel
-    from zoo.registry import load_model
+    from zoo.loading import load_model
 
 
 @exit_on_user_error

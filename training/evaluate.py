@@ -81,7 +81,7 @@ with extra_imports(__name__, build_parser):
     from training.evaluation.reranking import Reranking
     from training.report.page import Subject, write_report
     from training.report.saliency import Regions
-    from zoo.registry import load_model
+    from zoo.loading import load_model
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -62,7 +62,7 @@ with extra_imports(__name__, build_parser):
     from training.distributed.devices import KINDS, choose_device, choose_devices, device_name, enter_device
     from training.evaluation.protocol import evaluate_weights
     from training.refreshed import RECIPES, Pictures, calibrated, refresh
-    from zoo.registry import load_model, read_card
+    from zoo.loading import load_model, read_card
     from zoo.weights import save_weights
 
 

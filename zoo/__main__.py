@@ -12,14 +12,8 @@ from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.hub.cache import models_folder, object_path, verify_weights
 from zoo.hub.remote import RemoteFile, find_remote, list_remote, recognise
-from zoo.registry import (
-    PRETRAINED,
-    list_models,
-    list_networks,
-    network_folder,
-    read_card,
-    weights_path,
-)
+from zoo.loading import read_card
+from zoo.registry import PRETRAINED, list_models, list_networks, network_folder, weights_path
 
 
 @exit_on_user_error

@@ -7,7 +7,8 @@ from zoo.errors import UserError
 from zoo.files import replacing
 from zoo.hub.cache import Digest, object_path
 from zoo.hub.remote import list_remote
-from zoo.registry import read_card, weights_path
+from zoo.loading import read_card
+from zoo.registry import weights_path
 
 
 def push_to_folder(name: str, folder: str | Path) -> list[Path]:

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.gpu.steps import rate
 from zoo.inference import InferenceModel
-from zoo.registry import load_model
+from zoo.loading import load_model
 
 WEIGHTS = "densenet121.synthetic"
 PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider")

@@ -142,7 +142,7 @@ def of_reference_size(setting: Setting, weights: str) -> Iterator[Setting]:
 
 
 def _of_reference_size(weights: str) -> tuple[Any, Card]:
-    from zoo.registry import load_model
+    from zoo.loading import load_model
 
     network: Any
     network, card = load_model(weights)

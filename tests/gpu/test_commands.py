@@ -14,7 +14,7 @@ import torch
 
 from tests.conftest import ROOT
 from zoo.inference import InferenceModel
-from zoo.registry import load_model
+from zoo.loading import load_model
 
 pytestmark = pytest.mark.gpu
 WEIGHTS = "osnet_ain.synthetic"

@@ -16,7 +16,8 @@ from serving.shipped import open_exported, shipped_names
 from tests.serving.conftest import make_image, make_model
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.registry import PRETRAINED, list_models, load_model
+from zoo.loading import load_model
+from zoo.registry import PRETRAINED, list_models
 from zoo.weights import save_weights
 
 MODELS = ("densenet121.synthetic", "lite0_osnet.real", "osnet_ain.synthetic")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.training.veri_layout import make_veri
 from training.adapt import main as adapt
-from zoo.registry import create_model, list_archs, load_model, make_card
+from zoo.loading import load_model
+from zoo.registry import create_model, list_archs, make_card
 from zoo.weights import save_weights
 
 FAST = 'base = "adapt"\nepochs = 1\nnum_identities = 2\nnum_instances = 2\n'

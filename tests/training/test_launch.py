@@ -12,7 +12,7 @@ from training.evaluate import main as evaluate
 from training.evaluation.query_results import read_query_results
 from training.launch import main as launch
 from training.run.recipe import RECIPES
-from zoo.registry import load_model
+from zoo.loading import load_model
 
 FIGURES = set(
     [

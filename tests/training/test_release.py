@@ -9,7 +9,7 @@ import torch
 
 from training.launch import main as launch
 from training.release import main as release
-from zoo.registry import load_model
+from zoo.loading import load_model
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.files import read_json
-from zoo.registry import list_models, read_card, weights_path
+from zoo.loading import read_card
+from zoo.registry import list_models, weights_path
 
 GOOD = json.loads(Card("tiny.one", (32, 32), {"embedding": 8}).to_json())
 

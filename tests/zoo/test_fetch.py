@@ -20,7 +20,7 @@ from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.hub import download, remote
 from zoo.hub.cache import Digest, object_path
-from zoo.registry import load_model, read_card
+from zoo.loading import load_model, read_card
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "densenet121.far"

@@ -15,7 +15,7 @@ from zoo.__main__ import main
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.importing import KeysDoNotFitError, import_checkpoint, infer_options
-from zoo.registry import load_model, read_card
+from zoo.loading import load_model, read_card
 
 VARIANTS = [
     dict(zip(("multitask", "keypoints", "heatmaps", "segments"), flags, strict=True))

@@ -13,8 +13,9 @@ from tests.zoo.reference import reference_state, write_reference
 from zoo.errors import UserError
 from zoo.initialization import imagenet_cache, initialize
 from zoo.labels import TYPES
+from zoo.loading import load_model
 from zoo.models.densenet121 import DenseNet121
-from zoo.registry import create_model, load_model, make_card
+from zoo.registry import create_model, make_card
 from zoo.weights import save_weights
 
 IMAGENET_URL = DenseNet121.imagenet.url

@@ -15,8 +15,9 @@ from zoo.errors import UserError
 from zoo.hub.cache import models_folder
 from zoo.hub.remote import list_remote
 from zoo.labels import COLORS, TYPES
+from zoo.loading import load_model, read_card
 from zoo.models.network import NetworkOptions
-from zoo.registry import create_model, list_archs, list_models, load_model, make_card, read_card, register
+from zoo.registry import create_model, list_archs, list_models, make_card, register
 from zoo.weights import save_weights
 
 

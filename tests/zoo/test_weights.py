@@ -15,7 +15,8 @@ from torch import nn
 
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.registry import create_model, load_model, make_card
+from zoo.loading import load_model
+from zoo.registry import create_model, make_card
 from zoo.weights import apply_weights, load_weights, read_embedded_card, save_weights
 
 

@@ -25,7 +25,8 @@ from training.run.recipe import Recipe
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
-from zoo.registry import create_model, load_model, weights_path
+from zoo.loading import load_model
+from zoo.registry import create_model, weights_path
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from training.adaptation.guard import Figures
 from training.distributed.facts import machine_facts
 from zoo.errors import UserError
 from zoo.files import replacing, unwritable, write_text
-from zoo.registry import read_card
+from zoo.loading import read_card
 from zoo.weights import has_card, save_weights
 
 FILES = ("best.safetensors", "best.json", "adapt.json", "report.md", "environment.json")

@@ -17,7 +17,8 @@ from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking
 from training.options import RANKS
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
-from zoo.registry import load_model, network_folder
+from zoo.loading import load_model
+from zoo.registry import network_folder
 
 
 @dataclass(frozen=True)

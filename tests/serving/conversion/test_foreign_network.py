@@ -20,8 +20,8 @@ from tests.serving.conversion.networks import Ours, TinyNet, transformer, write_
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
+from zoo.loading import load_model
 from zoo.preprocess import prepare, resize
-from zoo.registry import load_model
 
 IMAGENET = ("--order", "RGB", "--mean", *map(str, IMAGENET_MEAN), "--std", *map(str, IMAGENET_STD))
 

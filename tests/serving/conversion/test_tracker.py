@@ -14,8 +14,8 @@ from serving.export import main
 from tests.serving.conftest import make_image, make_model
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
 from zoo.inference import InferenceModel
+from zoo.loading import load_model
 from zoo.preprocess import decode_image, resize
-from zoo.registry import load_model
 from zoo.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[3]

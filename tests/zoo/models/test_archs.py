@@ -13,7 +13,8 @@ from serving.conversion.onnx_export import sample_inputs
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, InferenceOutputs
-from zoo.registry import create_model, default_options, list_archs, list_models, load_model, make_card
+from zoo.loading import load_model
+from zoo.registry import create_model, default_options, list_archs, list_models, make_card
 from zoo.weights import save_weights
 
 ALL_POSE = {"keypoints": True, "heatmaps": True, "segments": True}
