@@ -19,10 +19,12 @@ _PIECE = 60_000
 """Characters of a piece of a picture: Milvus' longest text is a little longer."""
 _PIECES = 64
 
-UNKNOWN_INTEGER, UNKNOWN_NUMBER = -(2**62), -1e300
+_INTEGERS = ("vehicle_id", "track_id", "camera")
+_NUMBERS = ("time", "latitude", "longitude", *SIDES)
+UNKNOWN_NUMBER = -1e300
 UNKNOWN: dict[str, int | float] = {
-    **dict.fromkeys(("vehicle_id", "track_id", "camera"), UNKNOWN_INTEGER),
-    **dict.fromkeys(("time", "latitude", "longitude", *SIDES), UNKNOWN_NUMBER),
+    **dict.fromkeys(_INTEGERS, -(2**62)),
+    **dict.fromkeys(_NUMBERS, UNKNOWN_NUMBER),
     **dict.fromkeys(("color", "type", "color_confidence", "type_confidence"), -1),
 }
 """What stands for an unknown value of a field. Milvus has fields without a value since release 2.5 alone; in
@@ -65,9 +67,9 @@ def schema_of(dimension: int) -> Any:
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
     schema.add_field("name", DataType.VARCHAR, max_length=MAX_TEXT)
     schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
-    for name in ("vehicle_id", "track_id", "camera"):
+    for name in _INTEGERS:
         schema.add_field(name, DataType.INT64)
-    for name in ("time", "latitude", "longitude", *SIDES):
+    for name in _NUMBERS:
         schema.add_field(name, DataType.DOUBLE)
     for name in ("color", "type"):
         schema.add_field(name, DataType.INT16)
