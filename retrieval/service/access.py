@@ -32,6 +32,9 @@ LOCAL = Caller(None, "write")
 CHECKED_AGAIN = 2.0
 """Seconds after which the key of an answer that goes on is looked up again."""
 
+_PIECE = 2**16
+"""Bytes of an answer that are handed on at a time: what is handed on already cannot be held back."""
+
 _THREADS = 4
 """For keys alone, which therefore never wait for work."""
 
@@ -76,14 +79,23 @@ class Access:
         return await to_thread.run_sync(_identify, keys, Headers(scope=scope), limiter=self._threads)
 
     async def _while_known(self, keys: KeyRing, scope: Request, receive: Receive, send: Send) -> None:
-        """Answer as long as the key is one: an event stream lasts as long as its page is open."""
-        begun = ended = False
+        """Answer as long as the key is one: a download lasts as long as its reader is slow, and an event
+        stream as long as its page is open.
+        """
+        begun = ended = has_length = False
 
-        async def noted(message: Message) -> None:
-            nonlocal begun, ended
+        async def in_pieces(message: Message) -> None:
+            nonlocal begun, ended, has_length
+            body, more = message.get("body", b""), message.get("more_body", False)
             begun = True
-            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
-            await send(message)
+            has_length |= any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            start = 0
+            while len(body) - start > _PIECE:
+                piece = body[start : start + _PIECE]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                start += _PIECE
+            await send({**message, "body": body[start:]} if start else message)
+            ended = message["type"] == "http.response.body" and not more
 
         async def watch() -> None:
             while True:
@@ -94,15 +106,17 @@ class Access:
         with CancelScope() as allowed:
             watcher = asyncio.ensure_future(watch())
             try:
-                await self._app(scope, receive, noted)
+                await self._app(scope, receive, in_pieces)
             finally:
                 watcher.cancel()
         if allowed.cancelled_caught and not ended:
             refusal = await self._identify(keys, scope)
-            if begun:
+            if begun and not has_length:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif isinstance(refusal, JSONResponse):
+            elif not begun and isinstance(refusal, JSONResponse):
                 await refusal(scope, receive, send)
+            # Of an answer that has said how long it is, the server closes the connection: what has come of
+            # it must not look whole.
 
 
 def _identify(keys: KeyRing, headers: Headers) -> Caller | JSONResponse:

@@ -6,6 +6,7 @@ goes silent within a request, or does not read its answer, would else be kept fo
 
 import asyncio
 import logging
+import math
 import resource
 import time
 from collections import Counter
@@ -135,13 +136,15 @@ class SparingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a line is written."""
         kind = (record.pathname, record.lineno, str(record.msg)[:80])
-        began, count = self._seen.get(kind, (0.0, 0))
-        if record.created - began >= 60:
+        # Not the record's own time: a clock that is set back would keep the log silent for as long.
+        now = time.monotonic()
+        began, count = self._seen.get(kind, (-math.inf, 0))
+        if now - began >= 60:
             if count > _LOGGED:
                 record.msg = f"{record.msg} ({count - _LOGGED} more like it in the last minutes)"
             if len(self._seen) > 1000:
                 self._seen.clear()
-            began, count = record.created, 0
+            began, count = now, 0
         self._seen[kind] = began, count + 1
         return count < _LOGGED
 

@@ -20,6 +20,9 @@ STALL = 10.0
 
 _LONGEST_WAIT = 30.0
 _POLL = 2.0
+_STEP = 1.0
+"""Seconds by which the clock is off before the frames' times follow it."""
+
 _SECRET = re.compile(r"pass|pwd|token|secret|auth|user|key", re.IGNORECASE)
 _NAMED_TIME = re.compile(r"(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[-_.T ]?(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)")
 
@@ -55,6 +58,7 @@ class Connection:
         stall: seconds without data after which it is opened again.
         tell: takes what people should know of it.
         now: seconds since 1970.
+        steady: seconds by a clock that nobody sets.
         sleep: waits.
     """
 
@@ -64,11 +68,16 @@ class Connection:
     stall: float = STALL
     tell: Callable[[str], object] = lambda text: print(text, file=sys.stderr)
     now: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
 
     def is_over(self, started: float) -> bool:
         """Whether a stream that was started then has had its time."""
-        return self.seconds is not None and self.now() - started >= self.seconds
+        return self.seconds is not None and self.steady() - started >= self.seconds
+
+    def clock(self) -> float:
+        """What the clock shows beyond the steady one; it changes when somebody sets the clock."""
+        return self.now() - self.steady()
 
 
 def follow(address: str, connection: Connection) -> Iterator[VideoFrame]:
@@ -91,12 +100,13 @@ def follow(address: str, connection: Connection) -> Iterator[VideoFrame]:
 
 def _followed(container: Any, address: str, connection: Connection) -> Iterator[VideoFrame]:
     name, wait, last = without_secrets(address), 1.0, 0.0
-    started = connection.now()
+    started = connection.steady()
     while True:
         try:
             container = container or open_video(address, connection.hardware, connection.stall)
             with container:
                 anchor: float | None = None
+                clock = connection.clock()
                 for found in decode(container, connection.rate):
                     if isinstance(found, Fault):
                         connection.tell(f"{name}: {found.reason}")
@@ -104,6 +114,9 @@ def _followed(container: Any, address: str, connection: Connection) -> Iterator[
                     if anchor is None:
                         # A clock that was set back must not give a time twice.
                         anchor = max(connection.now(), last + 0.001) - found.time
+                    if abs(step := connection.clock() - clock) > _STEP:
+                        # As on a machine that learns the time only after its start.
+                        anchor, clock = max(anchor + step, last + 0.001 - found.time), clock + step
                     last, wait = anchor + found.time, 1.0
                     yield replace(found, time=last)
                     if connection.is_over(started):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 
 from retrieval.app import build_app
 from retrieval.galleries import open_gallery
@@ -16,7 +18,7 @@ from retrieval.gallery.entries import GalleryModel
 from retrieval.keys import KeyRing, add_key, remove_key
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.query.searcher import Searcher
-from retrieval.service import access, workload
+from retrieval.service import access, downloads, workload
 from retrieval.service.audit import Audit
 from retrieval.service.rates import Rates
 from serving.encoders.deadline import seconds_left
@@ -157,3 +159,37 @@ def test_an_open_stream_ends_with_its_key(
             assert next(kept.iter_raw())
         assert client.get("/api/cameras").status_code == 401
         assert client.get("/api/cameras", headers=other).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/export", "/api/entries"])
+def test_a_download_ends_with_its_key(
+    gallery_folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Of a slow reader, who is left with what shows that it is not whole."""
+    monkeypatch.setattr(access, "CHECKED_AGAIN", 0.05)
+    large = bytes(2**25)
+    monkeypatch.setattr(downloads, "make_download", lambda *_: large)
+    monkeypatch.setattr("retrieval.gallery.entries.Result.as_json", lambda *_: {"key": "x" * 2**21})
+    keys = tmp_path / "keys.json"
+    identify, refused = access._identify, threading.Event()
+
+    def noted(ring: KeyRing, headers: Headers) -> object:
+        found = identify(ring, headers)
+        if headers.get("x-request-id") == "slow" and isinstance(found, JSONResponse):
+            refused.set()
+        return found
+
+    monkeypatch.setattr(access, "_identify", noted)
+    with stuck_service(gallery_folder, encoder, keys) as (client, _):
+        client.headers["x-request-id"] = "slow"
+        fields = {"data": {"format": "zip"}} if path == "/api/export" else {}
+        with client.stream("POST" if fields else "GET", path, **fields) as answer:
+            assert answer.status_code == 200
+            pieces = answer.iter_raw()
+            came = len(next(pieces))
+            remove_key(keys, "reader")
+            assert refused.wait(30)
+            with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+                for piece in pieces:
+                    came += len(piece)
+        assert came < int(answer.headers["content-length"])

@@ -47,10 +47,10 @@ class Camera:
         connections: how many there were.
     """
 
-    def __init__(self, frame_of, drops: int, seed: int) -> None:
+    def __init__(self, frame_of, drops: int, seed: int, frames: tuple[int, int] = (4, 8)) -> None:
         self.sent: list[int] = []
         self.connections = 0
-        self._frame_of, self._drops = frame_of, drops
+        self._frame_of, self._drops, self._frames = frame_of, drops, frames
         self._rng = np.random.default_rng(seed)
         self._over = threading.Event()
 
@@ -73,7 +73,7 @@ class Camera:
 
     def _answer(self, peer: socket.socket) -> None:
         self.connections += 1
-        count = int(self._rng.integers(4, 8))
+        count = int(self._rng.integers(*self._frames))
         self._send(peer, count)
         if self.connections > self._drops:
             self._over.wait(60)

@@ -1,6 +1,7 @@
 """Live streams that break off, stall and come again, over HTTP and RTSP."""
 
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,14 @@ def frame_of(number: int) -> np.ndarray:
 @pytest.mark.parametrize(("scheme", "kind"), [("http", Camera), ("rtsp", RtspCamera)])
 def test_drops_neither_lose_nor_double_a_frame(scheme: str, kind: type[Camera]) -> None:
     camera, said, waits = kind(frame_of, DROPS, 1), list[str](), list[float]()
-    clock = itertools.count(1_800_000_000)
+    seconds = itertools.count(1_800_000_000)
+
+    def clock() -> float:
+        return float(next(seconds))
+
     frames: list[VideoFrame] = []
     with running(camera) as port:
-        connection = Connection(
-            1000, tell=said.append, stall=2, now=lambda: float(next(clock)), sleep=waits.append
-        )
+        connection = Connection(1000, tell=said.append, stall=2, now=clock, steady=clock, sleep=waits.append)
         for frame in follow(f"{scheme}://user:secret@127.0.0.1:{port}/street", connection):
             frames.append(frame)
             if camera.connections > DROPS and number_of(frame.pixels) == camera.sent[-1] % 256:
@@ -43,6 +46,23 @@ def test_drops_neither_lose_nor_double_a_frame(scheme: str, kind: type[Camera]) 
     assert len(said) == DROPS
     assert set(waits) == {1.0}
     assert not any("secret" in text for text in said)
+
+
+def test_a_clock_that_is_set_changes_times_alone() -> None:
+    """Forwards they follow it; backwards they go on from the last. How long it is read is another matter."""
+    camera = Camera(frame_of, 0, 1, frames=(14, 15))
+    set_by = {3: 1e8, 6: -3600.0, 9: -2e8}
+    moved = 0.0
+    with running(camera) as port:
+        connection = Connection(1000, stall=1, seconds=3600, now=lambda: 1e9 + time.monotonic() + moved)
+        times = []
+        for number, frame in zip(range(12), follow(f"http://127.0.0.1:{port}/", connection), strict=False):
+            times.append(frame.time)
+            moved += set_by.get(number + 1, 0.0)
+    steps = np.diff(times)
+    assert (steps > 0).all()
+    assert np.flatnonzero(steps > 10).tolist() == [2]
+    assert steps[2] == pytest.approx(1e8, abs=60)
 
 
 def test_a_stream_that_is_away_is_tried_less_and_less_often() -> None:
