@@ -50,6 +50,7 @@ class PageEvents:
         self._searcher = searcher
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
+        self.camera_centring = searcher.gallery.camera_centring
 
     def encode(
         self, upload: InputImage | None, state: QueryState, feedback: Feedback, language: str
@@ -147,11 +148,22 @@ class PageEvents:
         k: int,
         group: str,
         rerank: bool,
+        query_camera: int | None,
         conditions: dict[str, Any],
     ) -> Answer:
         """Search with what is there: results, drawings, predictions, and the state of what is shown."""
         say = Say(language)
-        asked = (state, feedback, language, k, group, rerank, repr(conditions), len(self._gallery))
+        asked = (
+            state,
+            feedback,
+            language,
+            k,
+            group,
+            rerank,
+            query_camera,
+            repr(conditions),
+            len(self._gallery),
+        )
         if asked == shown.asked:
             return {}
         seen, drawn, found, filters = "", "", [], Filters()
@@ -168,7 +180,7 @@ class PageEvents:
                 html = cards.notice(say("nothing"), say("nothing.text"))
             else:
                 with self._gallery.read_transaction():
-                    found = self._found(state, feedback, filters, int(k), group, rerank)
+                    found = self._found(state, feedback, filters, int(k), group, rerank, query_camera)
                     cameras = self._gallery.cameras()
                     total, images = self._gallery.count(filters), len(self._gallery)
                     journeys = journeys_of(self._gallery, [result.key for result in found])
@@ -181,7 +193,14 @@ class PageEvents:
         return {"found": html, "drawn": drawn, "seen": seen, "shown": Shown(asked, tuple(found), filters)}
 
     def _found(
-        self, state: QueryState, feedback: Feedback, filters: Filters, k: int, group: str, rerank: bool
+        self,
+        state: QueryState,
+        feedback: Feedback,
+        filters: Filters,
+        k: int,
+        group: str,
+        rerank: bool,
+        camera: int | None,
     ) -> list[Result]:
         if state.query is None:
             return self._searcher.browse(filters, k, feedback.negative)
@@ -199,6 +218,7 @@ class PageEvents:
             rerank=rerank,
             group=group if group in ("track", "vehicle") else None,
             without=(state.key,) if state.key else (),
+            camera=camera if self.camera_centring else None,
         )
 
     def _way(self, found: list[Result], journeys: dict[str, str]) -> list[Step]:

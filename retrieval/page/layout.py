@@ -115,6 +115,15 @@ class Layout:
                     elem_id="k",
                 )
                 self.rerank = gr.Checkbox(False, label=say("rerank"), min_width=160, elem_id="rerank")
+                # Only where the gallery centres its cameras.
+                self.query_camera = gr.Dropdown(
+                    [],
+                    value=None,
+                    label=say("query_camera"),
+                    visible=False,
+                    min_width=150,
+                    elem_id="query-camera",
+                )
 
     def part(self, name: str) -> Any:
         """The component or state of a name; a filter's field goes by the filter's."""
@@ -135,6 +144,11 @@ class Layout:
             "track_tab": gr.update(label=say("tab.track")),
         }
         texts |= {name: gr.update(label=say(name)) for name in ("filters", "more", "k", "rerank")}
+        texts["query_camera"] = gr.update(
+            label=say("query_camera"),
+            choices=[(say("query_camera.any"), None), *self.events.cameras(say)],
+            visible=self.events.camera_centring,
+        )
         if self.examples is not None:
             texts["examples"] = gr.update(label=say("examples"))
         card = self.events.card

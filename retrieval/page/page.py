@@ -106,7 +106,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
 def _search(page: Layout) -> None:
     """The one search of all causes: one follows another, so that what was asked last is shown last."""
     # A number that is typed beside a slider is not released.
-    causes = [page.asked.change, page.group.input, page.rerank.input, page.k.change]
+    causes = [page.asked.change, page.group.input, page.rerank.input, page.query_camera.input, page.k.change]
     for component in page.fields.values():
         if isinstance(component, gr.Slider):
             causes.append(component.release)

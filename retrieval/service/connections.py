@@ -135,6 +135,9 @@ class SparingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a line is written."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            # An open page's event stream, as the service stops.
+            return False
         kind = (record.pathname, record.lineno, str(record.msg)[:80])
         # Not the record's own time: a clock that is set back would keep the log silent for as long.
         now = time.monotonic()

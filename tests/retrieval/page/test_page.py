@@ -196,6 +196,30 @@ def test_filters_change_the_results(page: Page, images: Path) -> None:
     results(page, 6)
 
 
+def test_the_camera_of_the_query_where_cameras_are_centred(
+    context: BrowserContext, page: Page, gallery_folder: Path, images: Path, capfd
+) -> None:
+    """A picture of the gallery, of whose camera the page is told: then it is that very picture again."""
+    expect(page.locator("#query-camera")).to_have_count(0)
+    with running_app("--gallery", gallery_folder, "--camera-centring", "on") as url:
+        centred = context.new_page()
+        visit(centred, url)
+        open_more_filters(centred)
+        upload(centred, query_file(images, 3))
+        results(centred, 20)
+        first = centred.locator(".vr-card .vr-score").first
+        expect(first).not_to_have_text("distance 0")
+        centred.locator("#query-camera input").click()
+        centred.get_by_role("option", name="North gate", exact=True).click()
+        expect(first).to_have_text("distance 0", timeout=TIMEOUT)
+        centred.locator("#query-camera input").click()
+        centred.get_by_role("option", name="unknown", exact=True).click()
+        expect(first).not_to_have_text("distance 0", timeout=TIMEOUT)
+    # The service stopped under an open page.
+    assert "Traceback" not in capfd.readouterr().err
+    centred.close()
+
+
 def test_plain_words_become_filters_without_any_image(page: Page) -> None:
     page.keyboard.press("/")
     # What Gradio's templates and HTML would take for theirs stays what was typed.
