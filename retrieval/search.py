@@ -160,6 +160,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
     parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="with --json: with each pass, the images that it is made of, and how near each is by itself",
+    )
     add_false_match_rate(parser)
     parser.add_argument(
         "--encoder",
@@ -188,6 +193,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{first}: is no folder of queries, and --rankings needs just one")
     if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group):
         raise UserError("--rankings: whole rankings go without --like, --unlike, --rerank and --group")
+    if args.images and not args.json:
+        raise UserError("--images: is told as JSON only; add --json")
     check_false_match_rate(args.false_match_rate)
     filters = Filters.read({field.name: getattr(args, field.name) for field in FIELDS})
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
@@ -217,7 +224,8 @@ def main(argv: list[str] | None = None) -> int:
                 camera=args.query_camera,
             )
             if args.json:
-                print(json.dumps(searcher.answer(queries[0], results, filters), ensure_ascii=False))
+                answer = searcher.answer(queries[0], results, filters, with_images=args.images)
+                print(json.dumps(answer, ensure_ascii=False))
             else:
                 print_results(queries[0], results, verdict(gallery, results, args.false_match_rate))
     finally:

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import unit_length
@@ -249,6 +250,13 @@ class Gallery(ABC):
         """The small JPEG of an image, None where there is no such key."""
         return self.pictures([key]).get(key)
 
+    def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
+        """Of those keys that are there and are passes, the images that they are made of, the best first.
+
+        Only a gallery in a folder keeps them.
+        """
+        return {}
+
     @abstractmethod
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, their sources and the digests of these."""
@@ -273,7 +281,12 @@ class Gallery(ABC):
         vector = self._vector(entry.embedding, entry.key)
         if not vector.any():
             raise UserError(f"{entry.key}: the embedding is all zeros; encode the image again")
-        return entry if vector is entry.embedding else replace(entry, embedding=vector)
+        if vector is entry.embedding and not entry.crops:
+            return entry
+        crops = tuple(
+            replace(crop, embedding=self._vector(crop.embedding, entry.key)) for crop in entry.crops
+        )
+        return replace(entry, embedding=vector, crops=crops)
 
     def _query(
         self, embedding: np.ndarray, k: int, camera: int | None = None, is_centred: bool = False

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from retrieval.gallery.clock import format_time
+from retrieval.gallery.crops import PassCrop
 from zoo.card import Card
 
 Box = tuple[float, float, float, float]
@@ -92,6 +93,8 @@ class Entry(Facts):
         picture: a small JPEG to show; the gallery never goes back to the source file.
         source: where the image came from, for people to read.
         digest: of the source's bytes, so that a changed file is noticed.
+        crops: the images of a pass, the best first, of which `embedding` is the mean by quality; none where
+            the entry is one image.
     """
 
     key: str
@@ -101,6 +104,7 @@ class Entry(Facts):
     picture: bytes = b""
     source: str = ""
     digest: str = ""
+    crops: tuple[PassCrop, ...] = ()
 
 
 class Origin(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_sameness
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import nearest_first, similarity
@@ -285,6 +286,11 @@ class LocalGallery(Gallery):
             found = state.reader.pictures(keys)
             self._check_missing(state, keys, found)
             return found
+
+    def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
+        """Of those keys that are there and are passes, the images that they are made of."""
+        with self.synchronizer.reading() as state:
+            return state.reader.crops(keys)
 
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, their sources and the digests of these."""

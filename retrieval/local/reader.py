@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import ROW, Camera, Entry, Origin
-from retrieval.local import checksums
+from retrieval.local import checksums, crops
 from retrieval.local.rows import CONTENT, entry_of
 from retrieval.local.schema import SMALL_TABLES
 from retrieval.local.table import UNKNOWN, Row
@@ -217,6 +218,18 @@ class Reader:
         jpegs = self._jpegs(list(ids.values()))
         return {key: jpegs[id] for key, id in ids.items()}
 
+    def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
+        """Of those keys that are there and are passes, the images that they are made of."""
+        ids = self.ids(keys)
+        found = self._crops(list(ids.values()))
+        return {key: found[id] for key, id in ids.items() if id in found}
+
+    def _crops(self, ids: Sequence[int]) -> dict[int, tuple[PassCrop, ...]]:
+        found: dict[int, tuple[PassCrop, ...]] = {}
+        for start in range(0, len(ids), CHUNK):
+            found |= crops.read(self._database, ids[start : start + CHUNK])
+        return found
+
     def entries(self, ids: Sequence[int]) -> list[Entry]:
         """Whole entries in the order of the ids, all of them there."""
         found = self._by_id(ids)
@@ -240,9 +253,11 @@ class Reader:
                 last_id = max(last_id, row[0])
                 try:
                     (jpeg,) = self._jpegs([row[0]]).values()
+                    parts = [each.picture for each in self._crops([row[0]]).get(row[0], ())]
                     # Who adds images without pictures has none to show.
-                    if decode and jpeg:
-                        decode_image(jpeg)
+                    for picture in (jpeg, *parts) if decode else ():
+                        if picture:
+                            decode_image(picture)
                 except (sqlite3.DatabaseError, ImageError):
                     is_whole = False
                 yield row[0], str(row[1]), is_whole
@@ -254,7 +269,10 @@ class Reader:
 
     def _entries(self, images: Sequence["_Image"]) -> list[Entry]:
         jpegs = self._jpegs([image.id for image in images])
-        return [entry_of(image.key, jpegs[image.id], image.values) for image in images]
+        made_of = self._crops([image.id for image in images])
+        return [
+            entry_of(image.key, jpegs[image.id], image.values, made_of.get(image.id, ())) for image in images
+        ]
 
 
 def _image(row: Sequence[Any]) -> "_Image":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import PLAIN_FACTS, Entry, box_of, likeliest
 from zoo.card import Card
 
@@ -37,7 +38,7 @@ def values_of(image: Entry, card: Card) -> tuple[Any, ...]:
     )
 
 
-def entry_of(key: str, picture: bytes, row: Mapping[str, Any]) -> Entry:
+def entry_of(key: str, picture: bytes, row: Mapping[str, Any], crops: tuple[PassCrop, ...] = ()) -> Entry:
     """The entry whose values of `CONTENT` these are, by name."""
     return Entry(
         key=key,
@@ -48,6 +49,7 @@ def entry_of(key: str, picture: bytes, row: Mapping[str, Any]) -> Entry:
         source=row["source"],
         digest=row["digest"],
         box=box_of(row),
+        crops=crops,
         **{name: row[name] for name in PLAIN_FACTS},
     )
 

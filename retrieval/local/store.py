@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from retrieval.gallery.entries import Camera, Entry
-from retrieval.local import checksums, schema
+from retrieval.local import checksums, crops, schema
 from retrieval.local.locks import FILE_NAME as LOCK_NAME
 from retrieval.local.locks import lock_writer
 from retrieval.local.reader import Reader
@@ -56,6 +56,7 @@ class Store:
                     # FULL: a commit that returned is on the disk, not in a cache that a power cut empties.
                     database.execute("PRAGMA synchronous = FULL")
                     database.execute("PRAGMA foreign_keys = ON")
+                    database.execute(crops.CREATE)
                     self._writer = database
                 else:
                     database.execute("PRAGMA query_only = ON")
@@ -203,7 +204,8 @@ class Store:
                     (entry.key,),
                 ).fetchone()
                 if old is not None:
-                    if old[1:] == (entry.picture, *values):
+                    is_same = old[1:] == (entry.picture, *values)
+                    if is_same and crops.are_kept(database, old[0], entry.crops):
                         continue
                     _delete(database, old[0])
                 last += 1
@@ -216,6 +218,7 @@ class Store:
                     "INSERT INTO pictures VALUES (?, ?, ?)",
                     (last, entry.picture, checksums.of_values(last, entry.picture)),
                 )
+                crops.write(database, last, entry.crops)
                 changed += 1
         return changed
 

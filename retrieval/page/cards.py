@@ -1,10 +1,12 @@
 """The ranked results as cards, what can be done with each of them, and the notices in their place."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
+from retrieval.gallery.clock import format_time
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Result, format_probability
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
@@ -26,13 +28,17 @@ def button(event: str, label: str, content: str = "", kind: str = "", **detail: 
     )
 
 
-def results(found: Sequence[Result], said: Feedback, say: Say) -> str:
-    """The ranked results as cards."""
-    cards = "".join(_card(result, result.key in said.positive, say) for result in found)
+def results(
+    found: Sequence[Result], said: Feedback, made_of: Mapping[str, Sequence[PassCrop]], say: Say
+) -> str:
+    """The ranked results as cards; `made_of` are the images of those that are passes."""
+    cards = "".join(
+        _card(result, result.key in said.positive, made_of.get(result.key, ()), say) for result in found
+    )
     return f'<ol class="vr-results">{cards}</ol>'
 
 
-def _card(result: Result, is_marked: bool, say: Say) -> str:
+def _card(result: Result, is_marked: bool, crops: Sequence[PassCrop], say: Say) -> str:
     look = " ".join(say.label(part) for part in (result.color, result.type) if part)
     chips = _chip(f"{swatch(result.color) if result.color else ''}{escape(look)}") if look else ""
     if result.vehicle_id is not None:
@@ -64,9 +70,26 @@ def _card(result: Result, is_marked: bool, say: Say) -> str:
         f'<img loading="lazy" src="{picture_address(result.key)}" alt="">'
         f'<span class="vr-rank">{result.rank}</span></div>{score}'
         f'<div class="vr-where">{where(result, say)}</div><div class="vr-chips">{chips}</div>'
-        f'<div class="vr-actions">{actions}</div>'
+        f'{pass_images(result.key, crops, say)}<div class="vr-actions">{actions}</div>'
         f'<div class="vr-key" title="{escape(result.key)}">{escape(result.key)}</div></li>'
     )
+
+
+def pass_images(key: str, crops: Sequence[PassCrop], say: Say) -> str:
+    """The images that a pass is made of, to unfold; empty where it is one image."""
+    if len(crops) < 2:
+        return ""
+    pictures = "".join(
+        f'<img loading="lazy" src="{picture_address(key)}?number={number}" alt="{number + 1}" '
+        f'title="{escape(say("pass.image", time=_clock(crop), quality=f"{crop.quality:.2f}"))}">'
+        for number, crop in enumerate(crops)
+    )
+    title = escape(say("pass.images", count=len(crops)))
+    return f'<details class="vr-pass"><summary>{title}</summary><div>{pictures}</div></details>'
+
+
+def _clock(crop: PassCrop) -> str:
+    return "" if crop.time is None else format_time(crop.time)
 
 
 def describe(result: Result, say: Say) -> str:

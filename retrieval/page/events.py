@@ -250,8 +250,9 @@ class PageEvents:
             hidden = self._searcher.hidden_look_alikes(state.query, filters)
             if hidden:
                 told += f'<p class="vr-hidden" role="status">{escape(say("hidden", count=hidden))}</p>'
+        made_of = self._gallery.crops([result.key for result in found])
         more = button("expand", say("more.results"), kind="more") if len(found) < total else ""
-        return told + cards.summary(text, feedback, say) + cards.results(found, feedback, say) + more
+        return told + cards.summary(text, feedback, say) + cards.results(found, feedback, made_of, say) + more
 
     def more(self, k: int) -> Answer:
         """Show more results; the slider that says how many goes along."""

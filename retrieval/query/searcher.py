@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.gallery.base import Gallery
+from retrieval.gallery.distances import distances
 from retrieval.gallery.entries import LOOKS, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
@@ -245,12 +246,35 @@ class Searcher:
             known, cameras = self.gallery.time_range(), self.gallery.cameras()
         return read_words(text, self.gallery.model.card, cameras, known[1] if known else None)
 
+    def images(self, query: Query, results: Sequence[Result]) -> dict[str, list[dict[str, Any]]]:
+        """The images of those results that are passes, each by itself compared with the query.
+
+        Returns:
+            by key, the nearest first; `number` names one among the pass's, the best being 0.
+        """
+        metric = self.gallery.model.card.metric
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self.gallery.read_transaction():
+            made_of = self.gallery.crops([result.key for result in results])
+            asked = self.gallery.centred(query.embedding[None], [query.camera])[0]
+            for result in results:
+                found[result.key] = rows = []
+                if not (crops := made_of.get(result.key)):
+                    continue
+                own = np.stack([crop.embedding for crop in crops])
+                apart = distances(asked, self.gallery.centred(own, [result.camera] * len(crops)), metric)
+                for number, (crop, distance) in enumerate(zip(crops, apart.tolist(), strict=True)):
+                    rows.append({"number": number, **crop.as_json(), "distance": distance})
+                rows.sort(key=lambda row: row["distance"])
+        return found
+
     def answer(
         self,
         query: Query,
         results: Sequence[Result],
         filters: Filters | None = None,
         false_match_rate: float | None = None,
+        with_images: bool = False,
     ) -> dict[str, Any]:
         """The JSON form of a search, the same from the command and over REST.
 
@@ -259,11 +283,13 @@ class Searcher:
             results: what was found.
             filters: that were searched with.
             false_match_rate: promised of the verdict; None for the searcher's own.
+            with_images: whether each pass tells its images too.
         """
         promised = self.false_match_rate if false_match_rate is None else false_match_rate
         with self.gallery.read_transaction():
             searched, images = self.gallery.count(filters), len(self.gallery)
             hidden = None if filters is None else self.hidden_look_alikes(query, filters)
+            images_of = self.images(query, results) if with_images else {}
         said = verdict(self.gallery, results, promised)
         if (trace := current_trace()) is not None and said is not None:
             trace.verdicts.append(said)
@@ -279,7 +305,10 @@ class Searcher:
                 "color_probs": query.colors,
                 "type_probs": query.types,
             },
-            "results": [result.as_json(_SHOWN) for result in results],
+            "results": [
+                result.as_json(_SHOWN) | ({"images": images_of[result.key]} if with_images else {})
+                for result in results
+            ],
         }
 
 

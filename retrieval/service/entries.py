@@ -40,18 +40,29 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
 
     @router.get("/entries/{key:path}", responses=NO_SUCH_KEY)
     def get(key: str) -> dict[str, Any]:
-        """What the gallery holds of an image."""
+        """What the gallery holds of an image; of a pass, also its images, the best first."""
         found = gallery.results([key])
         if not found:
             raise HTTPException(404, "the gallery has no image of this key")
-        return found[0].as_json(LISTED)
+        crops = gallery.crops([key]).get(key, ())
+        return found[0].as_json(LISTED) | {"images": [crop.as_json() for crop in crops]}
 
     @router.get("/images/{key:path}", response_class=Response, responses=NO_SUCH_KEY)
-    def picture(key: str) -> Response:
+    def picture(
+        key: str,
+        number: Annotated[
+            int | None, Query(ge=0, lt=2**31, description="of one of a pass's images; the best is 0")
+        ] = None,
+    ) -> Response:
         """The small JPEG of one image of the gallery."""
         jpeg = gallery.picture(key)
         if jpeg is None:
             raise HTTPException(404, "the gallery has no image of this key")
+        if number is not None:
+            crops = gallery.crops([key]).get(key, ())
+            if number >= len(crops):
+                raise HTTPException(404, f"it has {len(crops)} images; `number` counts them from 0")
+            jpeg = crops[number].picture
         return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
 
     @router.get("/cameras")

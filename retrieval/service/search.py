@@ -25,6 +25,7 @@ MAX_RESULTS = 1000
 MAX_IMAGES = 16
 MAX_FEEDBACK = 100
 _PROMISE = "share of vehicles that are not here for which the verdict may be `match` (default: the service's)"
+_IMAGES = "with each pass, tell the images that it is made of, and how near each of them is by itself"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class SearchOptions:
     group: Group | None
     camera: int | None
     false_match_rate: float | None = None
+    images: bool = False
 
     @property
     def refinement(self) -> dict[str, Any]:
@@ -68,10 +70,11 @@ def search_options(
         ),
     ] = None,
     false_match_rate: Annotated[float | None, Form(gt=0, lt=1, description=_PROMISE)] = None,
+    images: Annotated[bool, Form(description=_IMAGES)] = False,
 ) -> SearchOptions:
     """Read them from a form."""
     said = Feedback(tuple(like or ()), tuple(unlike or ()))
-    return SearchOptions(k, said, rerank, group, query_camera, false_match_rate)
+    return SearchOptions(k, said, rerank, group, query_camera, false_match_rate, images)
 
 
 def add_search_routes(
@@ -125,7 +128,7 @@ def add_search_routes(
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)
         metrics.searches.labels("image").inc()
-        return searcher.answer(queries[0], results, filters, asked.false_match_rate)
+        return searcher.answer(queries[0], results, filters, asked.false_match_rate, asked.images)
 
     @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
     def similar(
@@ -135,6 +138,7 @@ def add_search_routes(
         rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
         group: Annotated[Group | None, Query(description="the best image of each of these only")] = None,
         false_match_rate: Annotated[float | None, Query(gt=0, lt=1, description=_PROMISE)] = None,
+        images: Annotated[bool, Query(description=_IMAGES)] = False,
         filters: Filters = in_address,
     ) -> dict[str, Any]:
         """Find the vehicle of an image of the gallery, among the others."""
@@ -143,7 +147,7 @@ def add_search_routes(
             raise HTTPException(404, "the gallery has no image of this key")
         record(request, "similar", filters, found[1], key=key)
         metrics.searches.labels("key").inc()
-        return searcher.answer(*found, filters, false_match_rate)
+        return searcher.answer(*found, filters, false_match_rate, images)
 
     @router.get("/words")
     def words(

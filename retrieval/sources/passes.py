@@ -69,10 +69,12 @@ class Pass:
 
     def load(self) -> Loaded:
         """Give the crops; the digest is of all of them and of what is known."""
-        images = [InputImage.from_pixels(each.pixels, self.origin) for each in self.shown]
-        views = tuple(View(image, each.quality) for image, each in zip(images, self.shown, strict=True))
+        best, views = self.shown[0], []
+        for each in self.shown:
+            time = None if self.facts.time is None else round(self.facts.time + each.time - best.time, 3)
+            views.append(View(InputImage.from_pixels(each.pixels, self.origin), each.quality, time, each.box))
         found = digest(b"".join(each.pixels.tobytes() for each in self.shown), self.facts)
-        return Loaded(images[0], found, None, self.label, self.score, views)
+        return Loaded(views[0].image, found, None, self.label, self.score, tuple(views))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 
 from retrieval.gallery.base import Gallery
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Entry, Facts, Origin
 from retrieval.sources.crop import crop
 from retrieval.sources.folder import list_images
@@ -18,6 +19,7 @@ from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import ImageFile, Source, View, display_picture
 from retrieval.sources.type_prior import with_prior
 from serving.encoders.encoder import Encoder
+from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from zoo.card import Card
 from zoo.labels import parse_veri_name
@@ -53,7 +55,8 @@ class _NewImage:
     Attributes:
         key: its name in the gallery.
         origin, facts: of its source.
-        views: what to encode, as one vector.
+        images: what to encode, as one vector.
+        crops: of a pass, what is kept of each of these, but for its embedding.
         digest: of the source.
         picture: the JPEG to show.
         label, score: a detector's class and how sure it is.
@@ -62,7 +65,8 @@ class _NewImage:
     key: str
     origin: str
     facts: Facts | None
-    views: tuple[View, ...]
+    images: tuple[InputImage, ...]
+    crops: tuple[PassCrop, ...]
     digest: str
     picture: bytes
     label: str
@@ -125,7 +129,7 @@ def ingest(
     batches = _batches(new, batch_size)
 
     def encode(batch: list[_NewImage]) -> Predictions:
-        return encoder.encode([view.image for new in batch for view in new.views])
+        return encoder.encode([image for new in batch for image in new.images])
 
     for batch, predictions in read_ahead(batches, encode, threads=1, depth=1 if is_live else _BATCHES_AHEAD):
         assert not isinstance(predictions, ImageError)
@@ -160,11 +164,13 @@ def _new_images(
         # Once the whole is decoded, a part of it needs no decoding of its own.
         image = crop(loaded.image, loaded.box)
         picture = display_picture(image)
-        small = tuple(
-            View(each.image.at_size(card.input_size, card.antialias), each.weight)
-            for each in loaded.views or (View(image, 1.0),)
+        whole = [view.image for view in loaded.views] or [image]
+        small = tuple(each.at_size(card.input_size, card.antialias) for each in whole)
+        crops = tuple(_crop(view) for view in loaded.views)
+        return _NewImage(
+            *(key, source.origin, facts, small, crops),
+            *(loaded.digest, picture, loaded.label, loaded.score),
         )
-        return _NewImage(key, source.origin, facts, small, loaded.digest, picture, loaded.label, loaded.score)
 
     asked = _with_known(sources, gallery, batch_size)
     for (source, _), result in read_ahead(asked, read, reading_threads(), depth=2 * batch_size - 1):
@@ -185,7 +191,7 @@ def _batches(new: Iterator[_NewImage], size: int) -> Iterator[list[_NewImage]]:
     count = 0
     for each in new:
         batch.append(each)
-        count += len(each.views)
+        count += len(each.images)
         if count >= size:
             yield batch
             batch, count = [], 0
@@ -258,32 +264,41 @@ def _entries(
     entries = []
     first = 0
     for new in batch:
-        rows, first = range(first, first + len(new.views)), first + len(new.views)
-        weights = {row: view.weight for row, view in zip(rows, new.views, strict=True)}
+        rows, first = range(first, first + len(new.images)), first + len(new.images)
+        made_of = dict(zip(rows, new.crops, strict=False))
         good = [row for row in rows if row not in predictions.errors]
         if not good:
             bad[new.key] = predictions.errors[rows[0]]
             continue
         facts = new.facts or _facts_from_name(new.key, fps)
-        weight = np.array([weights[row] for row in good])
+        crops = tuple(
+            replace(made_of[row], embedding=predictions.embedding[row]) for row in good if row in made_of
+        )
+        weight = np.array([crop.quality for crop in crops] or [1.0])
         entries.append(
             Entry(
                 key=new.key,
-                embedding=_pooled(predictions.embedding[good], weight),
-                color_probs=_pooled(predictions.color_probs[good], weight),
+                embedding=pooled(predictions.embedding[good], weight),
+                color_probs=pooled(predictions.color_probs[good], weight),
                 type_probs=with_prior(
-                    _pooled(predictions.type_probs[good], weight), types, new.label, new.score
+                    pooled(predictions.type_probs[good], weight), types, new.label, new.score
                 ),
                 picture=new.picture,
                 source=new.origin,
                 digest=new.digest,
+                crops=crops,
                 **vars(facts),
             )
         )
     return entries
 
 
-def _pooled(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _crop(view: View) -> PassCrop:
+    """What is kept of one of a pass's images before it is encoded."""
+    return PassCrop(display_picture(view.image), view.weight, view.time, view.box, np.zeros(0, np.float32))
+
+
+def pooled(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted mean of [V, N]; one row as it is. A gallery of cosine's gives it length 1 again."""
     if len(rows) == 1:
         return np.asarray(rows[0])

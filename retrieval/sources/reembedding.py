@@ -11,7 +11,7 @@ import numpy as np
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Entry, Facts, Origin
 from retrieval.sources.crop import crop
-from retrieval.sources.pipeline import BATCH_SIZE
+from retrieval.sources.pipeline import BATCH_SIZE, pooled
 from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import SUFFIXES, digest, display_picture, file_of
 from serving.encoders.encoder import Encoder
@@ -47,9 +47,9 @@ class Reembedded:
 
 @dataclass(frozen=True)
 class _Found:
-    """An image to encode, and whether it is the original."""
+    """An image to encode, or those of a pass, and whether it is the original."""
 
-    image: InputImage
+    images: tuple[InputImage, ...]
     is_original: bool
 
 
@@ -83,15 +83,15 @@ def reembed(
 
     def read(entry: Entry) -> _Found:
         image = None if originals is None else _original(entry, originals)
-        is_original = image is not None
-        if image is None:
-            if not entry.picture:
-                raise ImageError(f"{entry.key}: the gallery keeps no picture of it; ingest its file")
-            image = InputImage(entry.picture, entry.key)
-        return _Found(image.at_size(card.input_size, card.antialias), is_original)
+        if image is None and not entry.picture:
+            raise ImageError(f"{entry.key}: the gallery keeps no picture of it; ingest its file")
+        kept = [each.picture for each in entry.crops] or [entry.picture]
+        images = [InputImage(each, entry.key) for each in kept] if image is None else [image]
+        small = tuple(each.at_size(card.input_size, card.antialias) for each in images)
+        return _Found(small, image is not None)
 
     def encode(batch: list[tuple[Entry, _Found]]) -> Predictions:
-        return encoder.encode([found.image for _, found in batch])
+        return encoder.encode([image for _, found in batch for image in found.images])
 
     waiting = read_ahead(_missing(source, target, done, advance), read, reading_threads(), 2 * BATCH_SIZE)
     readable = _readable(waiting, done, advance)
@@ -135,19 +135,28 @@ def _readable(
 def _encoded(
     batch: list[tuple[Entry, _Found]], predictions: Predictions, done: Reembedded
 ) -> Iterator[Entry]:
-    for row, (entry, found) in enumerate(batch):
-        if row in predictions.errors:
-            done.bad[entry.key] = predictions.errors[row]
+    first = 0
+    for entry, found in batch:
+        rows, first = list(range(first, first + len(found.images))), first + len(found.images)
+        if errors := [predictions.errors[row] for row in rows if row in predictions.errors]:
+            done.bad[entry.key] = errors[0]
             continue
+        # An original is of one image alone.
+        made_of = () if found.is_original else entry.crops
+        weight = np.array([crop.quality for crop in made_of] or [1.0])
         if found.is_original:
             done.from_originals += 1
         else:
             done.from_pictures += 1
         yield replace(
             entry,
-            embedding=np.asarray(predictions.embedding[row]),
-            color_probs=np.asarray(predictions.color_probs[row]),
-            type_probs=np.asarray(predictions.type_probs[row]),
+            embedding=pooled(predictions.embedding[rows], weight),
+            color_probs=pooled(predictions.color_probs[rows], weight),
+            type_probs=pooled(predictions.type_probs[rows], weight),
+            crops=tuple(
+                replace(crop, embedding=predictions.embedding[row])
+                for crop, row in zip(made_of, rows, strict=False)
+            ),
         )
 
 

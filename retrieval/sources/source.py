@@ -59,10 +59,12 @@ class Source(Protocol):
 
 
 class View(NamedTuple):
-    """One of several images of one vehicle, and how much it counts among them."""
+    """One of several images of one vehicle, how much it counts among them, and where and when it was."""
 
     image: InputImage
     weight: float
+    time: float | None
+    box: Box
 
 
 @dataclass(frozen=True)
