@@ -1,6 +1,7 @@
 """The one command: what it runs, and what a folder of the user's own does to it."""
 
 import importlib
+import re
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,14 @@ def test_every_command_of_the_packages_has_a_name() -> None:
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
     }
     assert named == found
+
+
+def test_the_readme_lists_every_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`[\w-]+`[^`|]*)+) \|$", readme, re.MULTILINE)
+    listed = {f"{package}.{name}" for package, row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    modules = {module.removesuffix(".__main__") for module, _ in vehicle_reid.COMMANDS.values()}
+    assert {name for name in listed if not name.startswith("zoo.")} == modules - {"zoo"}
 
 
 @pytest.mark.parametrize("name", vehicle_reid.COMMANDS)
