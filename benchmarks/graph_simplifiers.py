@@ -23,11 +23,11 @@ import onnx
 import onnxruntime
 
 from serving.bundle import Bundle
-from serving.conversion.onnx_export import sample_inputs
 from serving.conversion.parity import compare
 from serving.engines.timing import Work, in_turns
 from zoo.card import Card
 from zoo.errors import exit_on_user_error
+from zoo.onnx_export import sample_inputs
 from zoo.onnx_model import OnnxModel
 
 BATCHES = (1, 8)

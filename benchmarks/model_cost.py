@@ -24,10 +24,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from serving.conversion.onnx_export import DeployedModel, export_onnx, sample_inputs
 from serving.engines.timing import machine
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
+from zoo.onnx_export import DeployedModel, export_onnx, sample_inputs
 from zoo.registry import MEASURED, PRETRAINED, create_model, list_models, make_card
 
 COMMON_SIZE = (256, 256)

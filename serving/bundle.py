@@ -17,7 +17,6 @@ from zoo.onnx_model import CARD_KEY
 
 __all__ = [
     "CARD_KEY",
-    "POSE_DTYPES",
     "PRECISIONS",
     "Bundle",
     "ExportedModel",
@@ -31,9 +30,6 @@ Precision = Literal["fp32", "fp16", "int8"]
 """Of a model's arithmetic; inputs and outputs are the same in each."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-POSE_DTYPES = {"keypoints": "float32", "heatmaps": "uint8", "segments": "uint8"}
-"""numpy type of each pose input; the shapes are the card's."""
 
 _PARTS = ("model.onnx", "card.json", "parity.json", "triton")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.card import Card
-from zoo.onnx_model import OnnxModel
+from zoo.parallel_model import open_parallel
 from zoo.pose import POSE_MEAN, POSE_STD
 
 
@@ -151,12 +151,17 @@ class OnnxInference:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.onnx = OnnxModel(path, torch.get_num_threads())
+        self.onnx = open_parallel(path, torch.get_num_threads())
         self.card, self.device = self.onnx.card, torch.device("cpu")
 
-    def __call__(self, image: Tensor, *pose: Tensor | None) -> InferenceOutputs:
+    def __call__(
+        self,
+        image: Tensor,
+        keypoints: Tensor | None = None,
+        heatmaps: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> InferenceOutputs:
         """Predict; takes what `InferenceModel.forward` takes."""
-        names = ("image", "keypoints", "heatmaps", "segments")
-        given = dict(zip(names, (image, *pose), strict=False))
+        given = {"image": image, "keypoints": keypoints, "heatmaps": heatmaps, "segments": segments}
         found = self.onnx.run({name: value.numpy() for name, value in given.items() if value is not None})
         return InferenceOutputs(**{name: torch.from_numpy(value) for name, value in found.items()})

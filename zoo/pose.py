@@ -6,6 +6,9 @@ from zoo.card import IMAGENET_MEAN, IMAGENET_STD
 
 NUM_KEYPOINTS = 36
 
+POSE_DTYPES = {"keypoints": "float32", "heatmaps": "uint8", "segments": "uint8"}
+"""numpy type of each pose input; the shapes are the card's."""
+
 SEGMENTS = (
     (5, 15, 16, 17),
     (5, 6, 12, 15),

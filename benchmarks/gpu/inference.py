@@ -32,7 +32,7 @@ def measure_onnx(device: torch.device, size: int, batch: int, seconds: float) ->
     """Export, and measure the providers that onnxruntime has here."""
     import onnxruntime
 
-    from serving.conversion.onnx_export import DeployedModel, export_onnx
+    from zoo.onnx_export import DeployedModel, export_onnx
 
     model, card = load_model(WEIGHTS)
     card = card.replace(input_size=(size, size))

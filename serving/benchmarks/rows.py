@@ -16,11 +16,11 @@ from PIL import Image
 from serving.bundle import Bundle
 from serving.encoders.encoder import Encoder
 from serving.encoders.in_process import OnnxEncoder
-from serving.engines.parallel import LoadedModel
 from serving.engines.selection import Engine, open_model
 from serving.engines.timing import Work, in_turns, latencies
 from zoo.card import Card
 from zoo.onnx_model import OnnxModel
+from zoo.parallel_model import LoadedModel
 from zoo.preprocess import decode_image, prepare, resize
 
 REFERENCE_BATCH = 32

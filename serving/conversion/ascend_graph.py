@@ -7,10 +7,10 @@ from typing import Any
 import onnx
 
 from serving.bundle import Bundle
-from serving.conversion.onnx_export import sample_inputs
 from serving.conversion.parity import BATCHES, TOLERANCE, compare
 from serving.engines.ascend import INPUT, normalise
 from zoo.errors import UserError
+from zoo.onnx_export import sample_inputs
 from zoo.onnx_model import OnnxModel
 
 _NORMALISATION = ("Transpose", "Cast", "Div", "Slice", "Sub", "Div")

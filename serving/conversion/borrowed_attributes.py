@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from serving.conversion.foreign_graph import add_prefix
-from serving.conversion.onnx_export import DeployedModel, export_onnx
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, InferenceOutputs
+from zoo.onnx_export import DeployedModel, export_onnx
 
 OUTPUTS = ("color_probs", "type_probs")
 

@@ -12,12 +12,12 @@ from torch import nn
 from serving.bundle import Bundle, Precision, file_hash, writing
 from serving.conversion.agreement import check_agreement, measure_loss
 from serving.conversion.int8_images import Inputs
-from serving.conversion.onnx_export import DeployedModel, export_onnx, sample_inputs
 from serving.conversion.parity import TOLERANCE, check_parity
 from serving.conversion.reduced_precision import to_fp16, to_int8
 from serving.triton.repository import write_repository
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.onnx_export import DeployedModel, export_onnx, sample_inputs
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from serving.bundle import POSE_DTYPES
 from serving.conversion.training_command import training_images
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.pose import POSE_DTYPES
 from zoo.preprocess import ImageError, read_image, resize
 
 NUM_IMAGES = 128

@@ -7,9 +7,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from serving.conversion.onnx_export import DeployedModel, sample_inputs
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.onnx_export import DeployedModel, sample_inputs
 from zoo.onnx_model import OnnxModel
 
 TOLERANCE = 1e-4

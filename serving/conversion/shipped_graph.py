@@ -9,10 +9,10 @@ import onnx
 from torch import nn
 
 from serving.bundle import file_hash
-from serving.conversion.onnx_export import DeployedModel, export_onnx
 from serving.conversion.parity import check_parity
 from zoo.card import Card
 from zoo.files import replacing, write_text
+from zoo.onnx_export import DeployedModel, export_onnx
 
 _PREFIX = "inference.model."
 """Of the model's parameters in a `DeployedModel`."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from serving.conversion.foreign_network import open_session, run_session
-from serving.conversion.onnx_export import OPSET
 from serving.conversion.parity import BATCHES, TOLERANCE, compare
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD, Card
 from zoo.errors import UserError
 from zoo.files import replacing
+from zoo.onnx_export import OPSET
 
 
 class TrackerModel(nn.Module):

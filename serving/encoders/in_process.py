@@ -13,10 +13,10 @@ from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.encoders.trace import stage
 from serving.engines.ascend import OmModel
-from serving.engines.parallel import LoadedModel
 from serving.engines.selection import Engine, embeddings_of, open_model
 from serving.shipped import open_exported
 from zoo.errors import UserError
+from zoo.parallel_model import LoadedModel
 from zoo.preprocess import ImageError
 
 BATCH_SIZE = 16

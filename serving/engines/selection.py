@@ -12,9 +12,8 @@ import numpy as np
 
 from serving.bundle import ExportedModel
 from serving.engines.openvino import OpenVinoModel
-from serving.engines.parallel import LoadedModel, ParallelModel
 from serving.engines.timing import Work, in_turns
-from zoo.onnx_model import OnnxModel
+from zoo.parallel_model import LoadedModel, ParallelModel, open_parallel
 
 Engine = Literal["onnxruntime", "openvino", "auto"]
 
@@ -42,7 +41,9 @@ def open_model(
     threads = threads or os.cpu_count() or 1
     if engine == "auto":
         return _faster(exported, threads)
-    return _openvino(exported, threads) if engine == "openvino" else _onnxruntime(exported, threads)
+    return (
+        _openvino(exported, threads) if engine == "openvino" else open_parallel(exported.onnx_file, threads)
+    )
 
 
 def embeddings_of(exported: ExportedModel, engine: Engine) -> str:
@@ -56,13 +57,6 @@ def embeddings_of(exported: ExportedModel, engine: Engine) -> str:
     return exported.model_hash
 
 
-def _onnxruntime(exported: ExportedModel, threads: int) -> LoadedModel:
-    model = OnnxModel(exported.onnx_file, threads)
-    if threads == 1:
-        return model
-    return ParallelModel(model, lambda: OnnxModel(exported.onnx_file, 1), threads)
-
-
 def _openvino(exported: ExportedModel, threads: int) -> LoadedModel:
     model = OpenVinoModel(exported.onnx_file, exported.card, threads)
     if threads == 1:
@@ -74,7 +68,7 @@ def _openvino(exported: ExportedModel, threads: int) -> LoadedModel:
 
 def _faster(exported: ExportedModel, threads: int) -> LoadedModel:
     """Measure both, in turns, and return the faster; onnxruntime where OpenVINO is not there."""
-    models = {"onnxruntime": _onnxruntime(exported, threads)}
+    models = {"onnxruntime": open_parallel(exported.onnx_file, threads)}
     why_not = None
     if importlib.util.find_spec("openvino") is None:
         why_not = "openvino is not installed"

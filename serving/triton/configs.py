@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serving.bundle import CARD_KEY, POSE_DTYPES
+from serving.bundle import CARD_KEY
 from serving.triton.options import Accelerator, RateLimit, RepositoryOptions, Runtime
 from zoo.card import Card
 from zoo.errors import UserError, from_extra
+from zoo.pose import POSE_DTYPES
 
 if TYPE_CHECKING:
     from tritonclient.grpc import model_config_pb2

@@ -60,7 +60,7 @@ def test_evaluation_equals_the_cpus(veri: Path, option: tuple[str, str]) -> None
 
 def test_export_of_a_model_that_was_on_the_device(device, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from serving.conversion.onnx_export import DeployedModel, export_onnx
+    from zoo.onnx_export import DeployedModel, export_onnx
     from zoo.onnx_model import OnnxModel
 
     model, card = load_model(WEIGHTS)

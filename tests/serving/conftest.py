@@ -13,12 +13,12 @@ from torch import nn
 
 from serving.bundle import Bundle
 from serving.conversion.bundling import export_bundle
-from serving.conversion.onnx_export import sample_inputs
 from serving.server.server import TritonServer
 from serving.server.settings import ServerSettings
 from serving.triton.options import read_options
 from serving.triton.repository import install
 from zoo.card import Card
+from zoo.onnx_export import sample_inputs
 from zoo.registry import create_model, make_card
 
 SIZE = (64, 64)

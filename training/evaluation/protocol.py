@@ -10,15 +10,13 @@ import torch
 
 from training.data.batches import PoseInputs
 from training.datasets.records import UNKNOWN, VERI, Attribute, Classes, Record
-from training.distributed.devices import kind_of
 from training.evaluation.attributes import AttributeQuality, judge_attribute
+from training.evaluation.deployed import deployed_model
 from training.evaluation.extract import EvaluationSet, Extracted, extract
 from training.evaluation.metrics import Labels, RankMetrics, evaluate_ranking
 from training.options import RANKS
 from zoo.errors import UserError
-from zoo.inference import InferenceModel, OnnxInference
-from zoo.loading import load_model
-from zoo.registry import network_folder
+from zoo.inference import InferenceModel
 
 
 @dataclass(frozen=True)
@@ -225,28 +223,18 @@ def embed_with_weights(
     workers: int = 0,
 ) -> Embedded:
     """Run a weights file, a model of the zoo or an exported ONNX file, with the pose inputs of its card."""
-    deployed: InferenceModel | OnnxInference
-    if (network := network_folder(weights)) is not None:
-        weights = network / "model.onnx"
-    if str(weights).endswith(".onnx"):
-        deployed = OnnxInference(weights)
-        card = deployed.card
-    else:
-        model, card = load_model(weights)
-        deployed = InferenceModel(model, card).to(device)
-        if kind_of(device).channels_last:
-            deployed = deployed.to(memory_format=torch.channels_last)
-    pose = PoseInputs(**{name: True for name in card.pose_inputs})
-    asked, known = (
-        extract(
-            deployed,
-            EvaluationSet(records, card.input_size, pose, antialias=card.antialias),
-            batch_size,
-            workers,
-            name,
+    with deployed_model(weights, device, len(query) + len(gallery)) as (deployed, card):
+        pose = PoseInputs(**{name: True for name in card.pose_inputs})
+        asked, known = (
+            extract(
+                deployed,
+                EvaluationSet(records, card.input_size, pose, antialias=card.antialias),
+                batch_size,
+                workers,
+                name,
+            )
+            for records, name in ((query, "query"), (gallery, "gallery"))
         )
-        for records, name in ((query, "query"), (gallery, "gallery"))
-    )
     return Embedded(asked, known, query, gallery, card.metric, Classes(card.colors, card.types))
 
 

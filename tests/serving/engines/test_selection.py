@@ -10,10 +10,10 @@ from serving.bundle import Bundle
 from serving.encoders.encoder import open_encoder
 from serving.engines import selection as engines
 from serving.engines.openvino import OpenVinoModel
-from serving.engines.parallel import ParallelModel
 from tests.serving.conftest import SIZE, make_image
 from zoo.card import Card
 from zoo.onnx_model import OnnxModel
+from zoo.parallel_model import ParallelModel
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

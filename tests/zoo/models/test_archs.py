@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from serving.conversion.bundling import export_bundle
-from serving.conversion.onnx_export import sample_inputs
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, InferenceOutputs
 from zoo.loading import load_model
+from zoo.onnx_export import sample_inputs
 from zoo.registry import create_model, default_options, list_archs, list_models, make_card
 from zoo.weights import save_weights
 

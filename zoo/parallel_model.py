@@ -8,11 +8,13 @@ cannot be dealt.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from zoo.card import Card
+from zoo.onnx_model import OnnxModel
 
 CHUNK = 4
 """Images of a run: more are no faster, and fewer leave more for a core that others keep busy to catch up."""
@@ -59,3 +61,13 @@ class ParallelModel:
         )
         answers = list(self._pool.map(self._narrow.run, chunks))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in self.card.outputs}
+
+
+def open_parallel(path: str | Path, threads: int) -> LoadedModel:
+    """Open an ONNX file for batches that are dealt among `threads`.
+
+    Raises:
+        UserError: see `zoo.onnx_model.OnnxModel`.
+    """
+    model = OnnxModel(path, threads)
+    return model if threads == 1 else ParallelModel(model, lambda: OnnxModel(path, 1), threads)

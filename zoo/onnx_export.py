@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from serving.bundle import POSE_DTYPES
 from zoo.card import Card
 from zoo.inference import InferenceModel
 from zoo.onnx_model import CARD_KEY
+from zoo.pose import POSE_DTYPES
 
 OPSET = 14
 """Read by all of onnxruntime, TensorRT, OpenVINO and every release of Ascend's ATC, and enough for int8 by
