@@ -21,6 +21,8 @@ _FIRST_SPEED = 2.0
 _LEAST_OVERLAP = 0.1
 _LEAST_OVERLAP_UNCERTAIN = 0.5
 _LEAST_OVERLAP_STANDING = 0.5
+_MOST_GROWTH = 4.0
+"""Of a vehicle's area in the picture, from where it should be to where it is, or the other way round."""
 _STANDING = 0.1
 """Sizes a second below which a vehicle stands."""
 
@@ -35,6 +37,8 @@ class Track:
         hits: how often it was seen.
         certainty: sum of the scores.
         labels: the detector's class -> sum of the scores.
+        is_waiting: whether it stood when it was hidden, so that it is waited for where it is. What stands and
+            was just seen may drive off.
     """
 
     box: tuple[float, float, float, float]
@@ -43,6 +47,7 @@ class Track:
     hits: int = 0
     certainty: float = 0.0
     labels: dict[str, float] = field(default_factory=dict)
+    is_waiting: bool = False
     _now: float = 0.0
     _place: np.ndarray = field(default_factory=lambda: np.zeros(4))
     _speed: np.ndarray = field(default_factory=lambda: np.zeros(4))
@@ -72,8 +77,9 @@ class Track:
 
     def predict(self, time: float) -> None:
         """Go on to a time; what stands, and is not seen for the moment, stays where it is."""
+        self.is_waiting = self.is_standing and self.end < self._now
         step, self._now = time - self._now, time
-        if self.is_standing:
+        if self.is_waiting:
             return
         self._place = self._place + step * self._speed
         self._place[2:] = np.maximum(self._place[2:], 2)
@@ -169,10 +175,11 @@ def _pairs(
     overlap = np.zeros((len(tracks), len(found)))
     for row, track in enumerate(tracks):
         place, off = track.expected()
-        widen = np.array([-off, -off, off, off]) if is_widened and not track.is_standing else np.zeros(4)
+        widen = np.array([-off, -off, off, off]) if is_widened and not track.is_waiting else np.zeros(4)
         overlap[row] = overlaps(place + widen, boxes + widen)
-        needed = max(least, _LEAST_OVERLAP_STANDING) if track.is_standing else least
-        overlap[row, overlap[row] < needed] = 0
+        needed = max(least, _LEAST_OVERLAP_STANDING) if track.is_waiting else least
+        grown = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / max(float(track._place[2:].prod()), 1e-9)
+        overlap[row, (overlap[row] < needed) | (np.abs(np.log(grown)) > np.log(_MOST_GROWTH))] = 0
     rows, columns = linear_sum_assignment(-overlap)
     return [(tracks[r], int(c)) for r, c in zip(rows, columns, strict=True) if overlap[r, c] > 0]
 

@@ -78,6 +78,33 @@ def test_what_stands_stays_the_same_behind_traffic() -> None:
     assert len(tracks_of(owners, 0)) == 1
 
 
+def test_what_stood_and_drives_off_leaves_its_place_to_the_next() -> None:
+    times = [number / 5 for number in range(100)]
+
+    def stop(start: float) -> Way:
+        # Drives up, waits four seconds, and drives off with 3 m/s2, a vehicle being 5 m and 80 pixels.
+        def way(time: float) -> tuple[float, float]:
+            since = time - start
+            return (60 * min(since, 4) + 24 * max(since - 8, 0) ** 2, 100)
+
+        return way
+
+    ways = [stop(0), stop(8.6)]
+    owners = follow(times, ways, lambda n, t: not (8.6 * n < t < 8.6 * n + 11))
+    first, second = tracks_of(owners, 0), tracks_of(owners, 1)
+    assert (len(first), len(second)) == (1, 1)
+    assert first != second
+
+
+def test_a_box_of_another_size_is_another_vehicle() -> None:
+    tracker = Tracker()
+    for number in range(6):
+        tracker.update(number / 5, [seen(300 - 40 * number, 100, width=240, height=160)])
+    (far,), _ = tracker.update(2.0, [seen(180, 150, width=50, height=32)])
+    assert far is not None
+    assert far.hits == 1
+
+
 def test_uncertain_boxes_continue_a_track_and_begin_none() -> None:
     tracker = Tracker()
     (first,), _ = tracker.update(0, [seen(0, 0)])
