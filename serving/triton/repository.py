@@ -5,6 +5,7 @@ model into it as the next version, in such an order that a server which polls th
 a gap.
 """
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -101,8 +102,11 @@ def install(bundle: Bundle, folder: Path, options: RepositoryOptions) -> Reposit
             or outputs, which the versions of one repository have to share.
     """
     version = 1
+    is_new = _is_begun(folder)
     try:
-        if folder.is_dir() and any(folder.iterdir()):
+        if is_new:
+            _remove(folder)
+        else:
             current = Repository.open(folder)
             if changed := _changed_interface(current.card, bundle.card):
                 raise UserError(
@@ -114,6 +118,8 @@ def install(bundle: Bundle, folder: Path, options: RepositoryOptions) -> Reposit
             _prune(folder, newest=current.version, keep=options.keep_versions - (not same))
         _write_version(folder, bundle.card, bundle.onnx_file, bundle.model_hash, options, version)
     except OSError as error:
+        if is_new:
+            _remove(folder)
         raise unwritable(folder, error) from error
     return Repository.open(folder)
 
@@ -164,13 +170,16 @@ def _write_version(
             continue
         staged = target.with_name(f".{version}.part")
         shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        if name == PREPROCESS_MODEL:
-            for file, source in _PREPROCESS_SOURCES.items():
-                shutil.copyfile(source, staged / file)
-        elif name == ONNX_MODEL:
-            _link(onnx_file, staged / "model.onnx")
-        staged.rename(target)
+        try:
+            staged.mkdir(parents=True)
+            if name == PREPROCESS_MODEL:
+                for file, source in _PREPROCESS_SOURCES.items():
+                    shutil.copyfile(source, staged / file)
+            elif name == ONNX_MODEL:
+                _link(onnx_file, staged / "model.onnx")
+            staged.rename(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
     for output, names in (("color_probs", card.colors), ("type_probs", card.types)):
         if output in card.outputs:
             label_file = folder / ONNX_MODEL / LABEL_FILES[output]
@@ -251,8 +260,27 @@ def _is_current(folder: Path, version: int) -> bool:
 
 
 def _prune(folder: Path, newest: int, keep: int) -> None:
-    """Remove old versions, but never the newest, which is being served."""
+    """Remove old versions, but never the newest, which is being served, and what was begun beyond it."""
     for name in MODELS:
         for target in (folder / name).iterdir():
-            if target.name.isdecimal() and int(target.name) <= newest - max(1, keep):
+            if target.name.isdecimal() and not newest - max(1, keep) < int(target.name) <= newest:
                 shutil.rmtree(target)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a folder is missing, empty, or of an `install` that was cut short: the entry is last."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return names <= set(MODELS) and not _config(folder, ENTRY_MODEL).exists()
+
+
+def _remove(folder: Path) -> None:
+    """Take away what was begun."""
+    for name in MODELS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()

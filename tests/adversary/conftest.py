@@ -7,8 +7,14 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from retrieval.ingest import main as ingest
+from tests.retrieval.small_model import write_bundle
 
 Trials = Callable[[int], Iterator[random.Random]]
 
@@ -34,3 +40,33 @@ def trials(request: pytest.FixtureRequest) -> Trials:
             number += 1
 
     return drawn
+
+
+@dataclass(frozen=True)
+class Home:
+    """What commands are tried on: a folder of small pictures, a bundle, and a gallery of them."""
+
+    images: Path
+    bundle: Path
+    gallery: Path
+
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures, which are the gallery's keys."""
+        return sorted(path.name for path in self.images.iterdir())
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Only to be read."""
+    folder = tmp_path_factory.mktemp("home")
+    home = Home(folder / "images", folder / "bundle", folder / "gallery")
+    home.images.mkdir()
+    for number in range(1, 9):
+        Image.new("RGB", (48, 48), (20 * number, 90, 200)).save(home.images / f"{number}.jpg")
+    write_bundle(home.bundle)
+    assert (
+        ingest(["--images", f"{home.images}", "--gallery", f"{home.gallery}", "--encoder", f"{home.bundle}"])
+        == 0
+    )
+    return home

@@ -5,19 +5,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def running_app(*arguments: object) -> Iterator[str]:
+def running_app(
+    *arguments: object, stderr: IO[str] | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Start the service on a free port and yield its address; end it, and insist that it ends well."""
     command = [sys.executable, "-m", "retrieval.app", "--port", "0", "--json", *map(str, arguments)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
     )
     assert process.stdout is not None
     try:

@@ -1,6 +1,9 @@
 """The repository: configs that parse, the copy of the preprocessing, labels, and one model file."""
 
+import errno
+import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ import zoo.decoding_memory
 import zoo.preprocess
 from serving.bundle import Bundle
 from serving.server.server import TritonServer
+from serving.triton import repository
 from serving.triton.configs import ENTRY_MODEL, ONNX_MODEL, PREPROCESS_MODEL, build_configs
+from serving.triton.options import RepositoryOptions
 from serving.triton.repository import check_repository
 from tests.serving.conftest import make_model
 from zoo.card import Card
@@ -100,3 +105,43 @@ def test_pose_inputs_pass_through_the_ensemble() -> None:
         "keypoints",
         "heatmaps",
     }
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", range(1, 7))
+def test_an_installation_that_was_cut_short_is_made_again(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException
+) -> None:
+    """A full disk leaves nothing of a first one; what a kill leaves stands in nobody's way."""
+    folder, steps = tmp_path / "repository", itertools.count(1)
+    write = repository._write_changed
+    copy = shutil.copyfile
+
+    def stopping(function: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object) -> object:
+            if next(steps) == step:
+                raise error
+            return function(*arguments)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "_write_changed", stopping(write))
+        patch.setattr(shutil, "copyfile", stopping(copy))
+        with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+            repository.install(bundle, folder, RepositoryOptions())
+    if isinstance(error, OSError):
+        assert "nothing was left behind" in str(caught.value)
+        assert not folder.exists()
+    assert repository.install(bundle, folder, RepositoryOptions()).version == 1
+
+
+def test_a_version_that_was_begun_is_not_taken_for_another(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    repository.install(bundle, folder, RepositoryOptions())
+    # A kill while another model was being put in: its files are there, the entry does not name them yet.
+    for name in repository.MODELS:
+        (folder / name / "2").mkdir()
+    (folder / ONNX_MODEL / "2" / "model.onnx").write_bytes(b"another model")
+    (folder / PREPROCESS_MODEL / "1" / "model.py").write_text("as an earlier release decoded")
+    assert repository.install(bundle, folder, RepositoryOptions()).version == 2
