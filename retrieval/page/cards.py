@@ -18,12 +18,13 @@ _KEYS = {"yes": "y", "no": "n", "compare": "c", "similar": "s"}
 
 
 def button(event: str, label: str, content: str = "", kind: str = "", **detail: object) -> str:
-    """A button that has `actions.js` raise an event of its component, with a detail."""
+    """A button that has `actions.js` raise an event of its component, with a detail; none for no event."""
     key = f' aria-keyshortcuts="{_KEYS[kind]}"' if kind in _KEYS else ""
     pressed = ' aria-pressed="true"' if detail.pop("pressed", False) else ""
+    raised = f' data-event="{event}" data-detail="{escape(json.dumps(detail))}"' if event else ""
     return (
-        f'<button type="button" class="vr-button vr-{kind or event}" data-event="{event}" '
-        f'data-detail="{escape(json.dumps(detail))}" aria-label="{escape(label)}" title="{escape(label)}"'
+        f'<button type="button" class="vr-button vr-{kind or event}"{raised} '
+        f'aria-label="{escape(label)}" title="{escape(label)}"'
         f"{key}{pressed}>{content or escape(label)}</button>"
     )
 
@@ -145,16 +146,38 @@ def _chip(content: str, kind: str = "") -> str:
     return f'<span class="vr-chip {kind}">{content}</span>'
 
 
-def summary(text: str, said: Feedback, say: Say) -> str:
-    """The line above the results: how many, what is marked, and the exports."""
+def found(
+    told: str,
+    text: str,
+    listed: Sequence[Result],
+    said: Feedback,
+    made_of: Mapping[str, Sequence[PassCrop]],
+    has_more: bool,
+    say: Say,
+) -> str:
+    """The answer to a search: what it amounts to, the results, what is marked, and the exports.
+
+    The results come first for whoever goes by keyboard; the style sheet shows marks and exports above them.
+
+    Args:
+        told: the verdict and what else is to be said of the search.
+        text: how many there are.
+        listed: the results to show.
+        said: what is marked.
+        made_of: the images of those that are passes.
+        has_more: whether there are more.
+    """
     names = {name: say("export.html") if name == "html" else name.upper() for name in FORMATS}
     exports = "".join(
         button("download", f"{say('export')}: {label}", escape(label), format=name)
         for name, label in names.items()
     )
+    more = button("expand", say("more.results"), kind="more") if has_more else ""
     return (
-        f'<div class="vr-summary"><p>{escape(text)}</p><div class="vr-exports" role="group" '
-        f'aria-label="{escape(say("export"))}">{exports}</div></div>{_marks(said, say)}'
+        f'<div class="vr-found">{told}<p class="vr-summary">{escape(text)}</p>'
+        f"{results(listed, said, made_of, say)}{more}"
+        f'<div class="vr-exports" role="group" aria-label="{escape(say("export"))}">{exports}</div>'
+        f"{_marks(said, say)}</div>"
     )
 
 

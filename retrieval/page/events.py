@@ -1,6 +1,7 @@
 """What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
 
 import tempfile
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from retrieval.journeys.journey import Step, journey
 from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.page import cards, panels
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.cards import button
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
@@ -34,6 +34,8 @@ MAX_MARKS = 100
 MAX_RESULTS = 100
 """Of the slider, until more are asked for."""
 MORE = 20
+_THUMBNAIL = 160
+"""Pixels of an example's longer side."""
 
 Answer = dict[str, Any]
 """New values of the page's parts, by their names; what is not in it stays as it is."""
@@ -46,11 +48,23 @@ class PageEvents:
     `conditions` are the filters' fields, by name.
     """
 
-    def __init__(self, searcher: AuditedSearcher) -> None:
+    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path]) -> None:
         self._searcher = searcher
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
         self.camera_centring = searcher.gallery.camera_centring
+        self._examples = [(path, picture) for path in examples if (picture := _thumbnail(path)) is not None]
+
+    def examples(self, say: Say) -> str:
+        """The images to try."""
+        return panels.examples([picture for _, picture in self._examples], say)
+
+    def take_example(self, event: gr.EventData) -> Answer:
+        """Put an example into the upload field, as if it had been chosen there."""
+        number = _detail(event, "example")
+        if not isinstance(number, int) or not 0 <= number < len(self._examples):
+            return {}
+        return {"upload": str(self._examples[number][0])}
 
     def encode(
         self, upload: InputImage | None, state: QueryState, feedback: Feedback, language: str
@@ -251,8 +265,7 @@ class PageEvents:
             if hidden:
                 told += f'<p class="vr-hidden" role="status">{escape(say("hidden", count=hidden))}</p>'
         made_of = self._gallery.crops([result.key for result in found])
-        more = button("expand", say("more.results"), kind="more") if len(found) < total else ""
-        return told + cards.summary(text, feedback, say) + cards.results(found, feedback, made_of, say) + more
+        return cards.found(told, text, found, feedback, made_of, len(found) < total, say)
 
     def more(self, k: int) -> Answer:
         """Show more results; the slider that says how many goes along."""
@@ -373,6 +386,14 @@ class PageEvents:
         """What to write into a field, by its name; for times, the gallery's first and last."""
         first, last = self._gallery.time_range() or (0.0, 600.0)
         return {"after": format_time(first), "before": format_time(last), "near": "48.133,11.567,500"}
+
+
+def _thumbnail(path: Path) -> bytes | None:
+    """A small picture of an example; None where its file is none."""
+    try:
+        return display_jpeg(InputImage.open(path).pixels, _THUMBNAIL)
+    except (DecoderBusyError, ImageError):
+        return None
 
 
 def _detail(event: gr.EventData, name: str) -> Any:

@@ -24,7 +24,7 @@ ASSETS = Path(__file__).parent / "assets"
 class Layout:
     """The parts of one page: its components and states, by name."""
 
-    def __init__(self, events: PageEvents, examples: Sequence[Path]) -> None:
+    def __init__(self, events: PageEvents) -> None:
         self.events = events
         self.state = gr.State(QueryState())
         self.feedback = gr.State(Feedback())
@@ -47,44 +47,26 @@ class Layout:
                 scale=0,
                 elem_id="language",
             )
+        # The results come next to the picture for whoever goes by keyboard; the style sheet shows the search
+        # above them.
         with gr.Row(equal_height=False, elem_id="layout"):
-            with gr.Column(scale=1, min_width=300, elem_id="query-column"):
-                self._query_column(examples, say)
-            with gr.Column(scale=4, min_width=320, elem_id="result-column"):
-                self._filter_rows(say)
+            with gr.Column(elem_id="query-column"):
+                self.upload = _upload(say)
+                self.scene = _html("scene", ("actions", "scene"))
+            with gr.Column(elem_id="result-column"):
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab(say("tab.pictures"), id="pictures") as self.pictures_tab:
                         empty = cards.notice(say("nothing"), say("nothing.text"))
                         self.found = _html("results", ("actions", "results"), empty)
                     with gr.Tab(say("tab.track"), id="track") as self.track_tab:
                         self.drawn = _html("drawings", ("actions",))
+                with gr.Column(elem_id="search-column"):
+                    self._filter_rows(say)
+            with gr.Column(elem_id="look-column"):
+                self.seen = _html("prediction", ("actions",))
+                self.examples = _html("examples", ("actions",), events.examples(say))
         self.comparison = _html("compare", ("actions", "compare"))
         self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
-
-    def _query_column(self, examples: Sequence[Path], say: Say) -> None:
-        self.upload = QueryImage(
-            label=say("upload"),
-            sources=["upload", "clipboard", "webcam"],
-            type="filepath",
-            image_mode=None,
-            height=280,
-            buttons=[],
-            placeholder=say("drop"),
-            elem_id="query",
-        )
-        self.scene = _html("scene", ("actions", "scene"))
-        self.seen = _html("prediction", ("actions",))
-        self.examples: gr.Dataset | None = None
-        if examples:
-            self.examples = gr.Examples(
-                [[str(path)] for path in examples],
-                inputs=[self.upload],
-                label=say("examples"),
-                examples_per_page=12,
-                cache_examples=False,
-                api_visibility="private",
-                elem_id="examples",
-            ).dataset
 
     def _filter_rows(self, say: Say) -> None:
         with gr.Row(elem_id="words-row"):
@@ -135,6 +117,7 @@ class Layout:
         texts: dict[str, Any] = {
             "language": say.language,
             "title": self.events.header(say),
+            "examples": self.events.examples(say),
             "upload": gr.update(label=say("upload"), placeholder=say("drop")),
             "words": gr.update(label=say("words"), placeholder=say("words.example")),
             "apply": say("words.apply"),
@@ -149,8 +132,6 @@ class Layout:
             choices=[(say("query_camera.any"), None), *self.events.cameras(say)],
             visible=self.events.camera_centring,
         )
-        if self.examples is not None:
-            texts["examples"] = gr.update(label=say("examples"))
         card = self.events.card
         choices: dict[str, Any] = {
             "color": _named(card.colors, say),
@@ -172,6 +153,19 @@ class Layout:
 def _html(name: str, scripts: Sequence[str] = (), value: str = "") -> gr.HTML:
     script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in scripts)
     return gr.HTML(value, elem_id=name, elem_classes="vr-plain", js_on_load=script or None)
+
+
+def _upload(say: Say) -> QueryImage:
+    return QueryImage(
+        label=say("upload"),
+        sources=["upload", "clipboard", "webcam"],
+        type="filepath",
+        image_mode=None,
+        height=260,
+        buttons=[],
+        placeholder=say("drop"),
+        elem_id="query",
+    )
 
 
 def _field(field: FilterField, say: Say) -> Any:

@@ -23,11 +23,11 @@ STREAM_SCRIPT = ASSETS / "stream.js"
 
 _REMEMBERED = """(language) => {
   const known = localStorage.getItem("vehicle-search-language");
-  return known || (navigator.language.startsWith("zh") ? "zh" : "en");
+  return (document.documentElement.lang = known || (navigator.language.startsWith("zh") ? "zh" : "en"));
 }"""
 _REMEMBER = """(language) => {
   localStorage.setItem("vehicle-search-language", language);
-  return language;
+  return (document.documentElement.lang = language);
 }"""
 _FETCH = """(file) => {
   if (!file?.url) return;
@@ -47,12 +47,12 @@ def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks
 
     Args:
         searcher: answers.
-        examples: image files to offer; Gradio copies them into its own folder.
+        examples: image files to offer, in the upload folder.
     """
-    events = PageEvents(searcher)
+    events = PageEvents(searcher, examples)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
-        page = Layout(events, examples)
+        page = Layout(events)
         _connect(page, blocks)
     return blocks
 
@@ -62,6 +62,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     on = page.events
     encoded = ("state", "feedback", "scene")
     _ask_after(page, page.upload.change, on.encode, encoded)
+    _answer(page, page.examples.select, on.take_example, ("upload",), **_EACH)
     _ask_after(page, page.scene.select, on.draw, encoded, **_EACH)
     _ask_after(page, page.scene.edit, on.whole, encoded)
     _ask_after(page, page.scene.clear, on.empty, (*encoded, "upload"))

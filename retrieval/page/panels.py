@@ -23,7 +23,7 @@ from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
 
 _SHOWN_CLASSES = 3
-_SCENE_SIZE = 720
+_SCENE_SIZE = 1280
 _HEAT_SIZE = 196
 # Blue and orange are told apart by the colour-blind as well.
 _ALIKE, _APART = (37, 99, 235), (234, 88, 12)
@@ -67,14 +67,32 @@ def scene(image: InputImage, box: Box | None, say: Say) -> str:
             f'width:{(right - left) / width:.3%};height:{(bottom - top) / height:.3%}"'
         )
     text = say("scene.box", box=",".join(f"{side:.0f}" for side in box)) if box else say("scene.hint")
+    larger = button("", say("scene.large"), f"⤢ {escape(say('scene.large'))}", "large")
     whole = button("edit", say("scene.whole")) if box else ""
     return (
         f'<div class="vr-scene"><div class="vr-frame" tabindex="0" role="application" '
         f'aria-label="{escape(say("scene"))}"><img src="{data_uri(display_jpeg(image.pixels, _SCENE_SIZE))}" '
         f'alt="{escape(say("query"))}" draggable="false">'
         f'<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
-        f"<p>{escape(text)}</p><div>{whole}{button('clear', say('scene.other'))}</div></div>"
+        f"<p>{escape(text)}</p><div>{larger}{whole}{button('clear', say('scene.other'))}</div></div>"
     )
+
+
+def examples(thumbnails: Sequence[bytes], say: Say) -> str:
+    """Images to try, each of them a button."""
+    if not thumbnails:
+        return ""
+    buttons = "".join(
+        button(
+            "select",
+            say("example", number=number + 1),
+            f'<img src="{data_uri(jpeg)}" alt="">',
+            "example",
+            example=number,
+        )
+        for number, jpeg in enumerate(thumbnails)
+    )
+    return f'<section class="vr-examples"><h2>{escape(say("examples"))}</h2><div>{buttons}</div></section>'
 
 
 def gallery_scene(key: str, say: Say) -> str:

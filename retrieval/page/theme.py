@@ -28,6 +28,8 @@ def build_theme() -> gr.themes.Base:
         block_shadow="none",
         input_background_fill="#ffffff",
         input_background_fill_dark="#0c1420",
+        input_placeholder_color="#64748b",
+        input_placeholder_color_dark="#94a3b8",
         input_border_width="1px",
         input_border_color="#cbd5e1",
         input_border_color_dark="#334155",

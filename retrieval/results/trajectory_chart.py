@@ -57,7 +57,7 @@ def trajectory_chart(
     for result in reversed(seen):
         parts.append(dot(result, x(result.time or 0), y(result.camera), marked))
     return (
-        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height}" role="group" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg>"
     )
 

@@ -71,7 +71,7 @@ def trajectory_map(
             f'opacity="{strength:.2f}"/><text x="{x:.1f}" y="{y + 3.5:.1f}">{best.rank}</text></g>'
         )
     return (
-        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
+        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height:.0f}" role="group" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
 

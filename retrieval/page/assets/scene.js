@@ -67,7 +67,17 @@ element.addEventListener("keydown", (event) => {
   clearTimeout(timer);
   timer = setTimeout(() => send(box), 400);
 });
+// A large scene takes the page's whole width; it stays so for the next one.
+const page = document.documentElement;
+const tellSize = () =>
+  element.querySelector(".vr-large")?.setAttribute("aria-pressed", page.classList.contains("vr-scene-large"));
+element.addEventListener("click", (event) => {
+  if (!event.target.closest(".vr-large")) return;
+  page.classList.toggle("vr-scene-large");
+  tellSize();
+});
 watch("value", () => {
+  tellSize();
   if (focused) frame()?.focus({ preventScroll: true });
   focused = false;
 });

@@ -2,10 +2,6 @@
 
 import base64
 import csv
-import ctypes
-import os
-import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,53 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from retrieval.keys import add_key
 from tests.retrieval.conftest import VEHICLES, draw_vehicle
+from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.running_app import running_app
-
-BROWSER_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-TIMEOUT = 30_000
-
-
-def find_chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
-def missing_packages() -> list[str]:
-    """Debian's packages that are wanted: the browser, and a library of Playwright's own node."""
-    packages = [] if find_chromium() else ["chromium"]
-    try:
-        ctypes.CDLL("libatomic.so.1")
-    except OSError:
-        packages.append("libatomic1")
-    return packages
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if (packages := missing_packages()) and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", *packages]):
-            subprocess.run(command, env=environment, capture_output=True, timeout=400, check=False)
-    if packages := missing_packages():
-        pytest.skip(f"cannot be installed here: {', '.join(packages)}")
-    chromium = find_chromium()
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGUMENTS))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +45,6 @@ def page(context: BrowserContext, service_url: str) -> Iterator[Page]:
     opened.close()
     assert foreign == []
     assert errors == []
-
-
-def visit(page: Page, url: str) -> None:
-    page.goto(url)
-    listens(page)
-
-
-def listens(page: Page) -> None:
-    """Wait until an opened page listens: what it shows at first stands in it from the beginning."""
-    page.wait_for_function("document.documentElement.classList.contains('vr-ready')", timeout=TIMEOUT)
 
 
 def upload(page: Page, path: Path) -> None:
@@ -144,7 +89,7 @@ def test_upload_shows_predictions_and_pictures(page: Page, images: Path) -> None
     # Without a sameness calibration there is a distance, and no percentage.
     expect(first.locator(".vr-score")).to_have_text("distance 0")
     expect(page.locator(".vr-verdict")).to_contain_text("No probability")
-    expect(page.locator("#results .vr-summary")).to_contain_text("20 of 24 images, nearest first")
+    expect(page.locator(".vr-summary")).to_contain_text("20 of 24 images, nearest first")
     page.get_by_role("button", name="Show more").click()
     results(page, 24)
     expect(page.get_by_role("button", name="Show more")).to_have_count(0)
@@ -228,7 +173,7 @@ def test_plain_words_become_filters_without_any_image(page: Page) -> None:
     page.keyboard.press("Enter")
     results(page, 3)
     assert set(vehicles(page)) == {"vehicle 1"}
-    expect(page.locator("#results .vr-summary")).to_contain_text("newest first")
+    expect(page.locator(".vr-summary")).to_contain_text("newest first")
     told = page.locator(".vr-understood")
     expect(told).to_contain_text("colour red, white")
     expect(told.locator(".vr-unknown")).to_have_text([unknown])
@@ -366,8 +311,8 @@ def test_comparison_track_and_exports(page: Page, images: Path, tmp_path: Path) 
     assert (tmp_path / "results.html").read_text().count("data:image/jpeg") == 21
     page.get_by_role("tab", name="Map and times").click()
     # One camera of four has a place; all have times.
-    expect(page.get_by_role("img", name="Map of the cameras").locator(".vr-dot")).to_have_count(1)
-    chart = page.get_by_role("img", name="Cameras and times")
+    expect(page.get_by_role("group", name="Map of the cameras").locator(".vr-dot")).to_have_count(1)
+    chart = page.get_by_role("group", name="Cameras and times")
     expect(chart.locator(".vr-dot")).to_have_count(20)
     chart.locator(".vr-dot").last.focus()
     page.keyboard.press("Enter")
@@ -408,7 +353,7 @@ def test_chinese_for_a_chinese_browser_and_by_the_switch(
 
 def test_example_and_number_of_results(page: Page) -> None:
     open_more_filters(page)
-    page.locator("#examples button.gallery-item").nth(1).click()
+    page.get_by_role("button", name="Example 2", exact=True).click()
     results(page, 20)
     expect(page.locator("#prediction .vr-bar").first).to_contain_text(VEHICLES[2])
     number = page.locator("#k input[type=number]")

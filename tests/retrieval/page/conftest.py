@@ -1,0 +1,26 @@
+"""The browser that the page's tests share."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.retrieval.page.browser import BROWSER_ARGUMENTS, find_chromium, missing_packages
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if (packages := missing_packages()) and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", *packages]):
+            subprocess.run(command, env=environment, capture_output=True, timeout=400, check=False)
+    if packages := missing_packages():
+        pytest.skip(f"cannot be installed here: {', '.join(packages)}")
+    chromium = find_chromium()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGUMENTS))
+        yield opened
+        opened.close()
