@@ -53,13 +53,21 @@ def build_app(
     from retrieval.page.guard import UNKNOWN_FUNCTION
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
+    from retrieval.page.upkeep import VISITS, kept_in_bounds
     from retrieval.service.rest import add_rest
 
-    # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
-    app = FastAPI(title="Vehicle search", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     metrics = Metrics(searcher.gallery)
-    add_rest(app, searcher, metrics, audit, detector)
     page = build_page(AuditedSearcher(searcher, metrics, audit), examples)
+    page.state_session_capacity = VISITS
+    # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
+    app = FastAPI(
+        title="Vehicle search",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lambda _: kept_in_bounds(page),
+    )
+    add_rest(app, searcher, metrics, audit, detector)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
     gr.mount_gradio_app(

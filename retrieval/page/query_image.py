@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 from gradio.data_classes import ImageData
 
+from retrieval.page.texts import LANGUAGES, Say
 from serving.encoders.image import InputImage
 from zoo.preprocess import MAX_BYTES
 
@@ -43,5 +44,10 @@ class QueryImage(gr.Image, metaclass=_WithoutStub):
                 return InputImage(b"", name)
         if not payload.path:
             return None
-        with open(payload.path, "rb") as file:
-            return InputImage(file.read(MAX_BYTES + 1), Path(name).name)
+        try:
+            with open(payload.path, "rb") as file:
+                return InputImage(file.read(MAX_BYTES + 1), Path(name).name)
+        except FileNotFoundError:
+            # Uploads do not stay for ever, pages may; see `retrieval.page.upkeep`.
+            told = " ".join(Say(language)("forgotten") for language in LANGUAGES)
+            raise gr.Error(told, print_exception=False) from None
