@@ -7,8 +7,9 @@ inside the model's graph.
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the upright file."""
+
+Result = TypeVar("Result")
 
 _SMALLEST = 2
 """Pixels a side of a box; less shows no vehicle."""
@@ -111,6 +114,13 @@ def decode(data: bytes, name: str = "image", box: Box | None = None) -> Decoded:
         ImageError: empty, too large, of another format, or damaged; or nothing lies in the box.
         DecoderBusyError: see `zoo.decoding_memory`.
     """
+    return _loaded(data, name, box, lambda image, stored: _assembled(image, stored, box, name))
+
+
+def _loaded(
+    data: bytes, name: str, box: Box | None, finish: Callable[[Image.Image, tuple[int, int]], Result]
+) -> Result:
+    """Load an image, and make something of it and its file's (width, height); see `decode`."""
     if len(data) == 0:
         raise ImageError(f"{name}: the image is empty (0 bytes); copy it again")
     if len(data) > MAX_BYTES:
@@ -139,7 +149,7 @@ def decode(data: bytes, name: str = "image", box: Box | None = None) -> Decoded:
             # Closed before others may take the memory.
             with decoding.taken(memory), image:
                 image.load()
-                return _assembled(image, (width, height), box, name)
+                return finish(image, (width, height))
     except (ImageError, DecoderBusyError):
         raise
     except Image.UnidentifiedImageError as error:
@@ -198,11 +208,15 @@ def resize(image: np.ndarray, size: tuple[int, int], antialias: bool = True) -> 
         raise ValueError(f"uint8 [height, width, 3] is expected, not {image.dtype} {list(image.shape)}")
     if not antialias:
         return _interpolate(image, size)
-    height, width = size
-    resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    resized = _filtered(Image.fromarray(image), size)
     if image.nbytes > WHOLE_PIXELS:
         give_back()
     return resized
+
+
+def _filtered(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Resize RGB with Pillow's antialiased bilinear filter."""
+    return np.array(image.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _interpolate(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -239,7 +253,14 @@ def prepare(data: bytes, size: tuple[int, int], name: str = "image", antialias: 
     Raises:
         ImageError: see `decode_image`.
     """
-    return resize(decode_image(data, name), size, antialias)
+
+    def finish(image: Image.Image, stored: tuple[int, int]) -> np.ndarray:
+        if antialias and _is_plain(image, stored):
+            # The same pixels; two copies of the whole image take as long as its decoder.
+            return _filtered(image, size)
+        return resize(_assembled(image, stored, None, name).pixels, size, antialias)
+
+    return _loaded(data, name, None, finish)
 
 
 def read_image(path: str | os.PathLike[str]) -> Decoded:
@@ -305,6 +326,8 @@ def _assembled(image: Image.Image, stored: tuple[int, int], box: Box | None, nam
         box: as for `decode`.
         name: as for `decode`.
     """
+    if box is None and _is_plain(image, stored):
+        return Decoded(np.array(image), stored[::-1])
     swapped, mirrored, flipped = _turns(image)
     width, height = stored[::-1] if swapped else stored
     left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, (height, width), name)
@@ -329,6 +352,12 @@ def _assembled(image: Image.Image, stored: tuple[int, int], box: Box | None, nam
         reduced = np.asarray(band if step == 1 else band.reduce(step))
         target[first : first + len(reduced)] = reduced
     return Decoded(pixels, size)
+
+
+def _is_plain(image: Image.Image, stored: tuple[int, int]) -> bool:
+    """Whether a loaded image, ordinary in size, is RGB and upright as it is."""
+    is_whole = image.size == stored and stored[0] * stored[1] <= min(_BAND, WHOLE_PIXELS)
+    return is_whole and _to_rgb(image) is image and _turns(image) == _AS_STORED
 
 
 def _turns(image: Image.Image) -> tuple[bool, bool, bool]:

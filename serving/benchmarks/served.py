@@ -46,7 +46,7 @@ def served(setting: Setting, weights: str | None = None) -> dict[str, Any]:
     counts = sorted({1, setting.threads})
     with ExitStack() as stack:
         servers = {
-            (instances, threads): stack.enter_context(_serving(setting, instances, threads))
+            (instances, threads): stack.enter_context(serving(setting, instances, threads))
             for instances in counts
             for threads in counts
         }
@@ -68,7 +68,7 @@ def served(setting: Setting, weights: str | None = None) -> dict[str, Any]:
     if weights is not None:
         with (
             of_reference_size(setting, weights) as large,
-            _serving(large, best["instances"], best["threads"]) as server,
+            serving(large, best["instances"], best["threads"]) as server,
         ):
             found["triton_256"] = {**choice, **against_direct(large, server)}
     return found
@@ -199,7 +199,7 @@ def perf_analyzer(setting: Setting, server: TritonServer) -> dict[str, Any]:
 
 
 @contextmanager
-def _serving(setting: Setting, instances: int, threads: int) -> Iterator[TritonServer]:
+def serving(setting: Setting, instances: int, threads: int) -> Iterator[TritonServer]:
     """Serve the bundle with so many copies of the network, of so many threads each."""
     options = RepositoryOptions(instances=Instances(network=instances), runtime=Runtime(threads=threads))
     with tempfile.TemporaryDirectory() as folder:

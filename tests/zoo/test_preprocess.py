@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from zoo import decoding_memory, preprocess
-from zoo.preprocess import ImageError, decode_image, prepare, read_image, resize
+from zoo.preprocess import ImageError, decode, decode_image, prepare, read_image, resize
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -217,10 +217,27 @@ def test_resize_refuses_other_arrays() -> None:
             resize(wrong, (2, 2))
 
 
-def test_prepare_is_decode_then_resize() -> None:
-    data = encode(blocks(), "JPEG")
-    assert np.array_equal(prepare(data, (32, 24)), resize(decode_image(data), (32, 24)))
-    assert prepare(data, (32, 24)).shape == (32, 24, 3)
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "turned", "transparent colour"])
+def test_prepare_is_decode_then_resize(mode: str, antialias: bool) -> None:
+    """Pictures that are RGB and upright go from the decoder to the filter without a copy; no other does."""
+    buffer = io.BytesIO()
+    if mode == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        blocks().save(buffer, "JPEG", exif=exif)
+    elif mode == "transparent colour":
+        blocks().save(buffer, "PNG", transparency=blocks().getpixel((0, 0)))
+    else:
+        blocks().convert(mode).save(buffer, "JPEG" if mode in ("RGB", "L", "CMYK") else "PNG")
+    data = buffer.getvalue()
+    prepared = prepare(data, (32, 24), antialias=antialias)
+    # A box of the whole is decoded band by band.
+    whole = decode(data, box=(0, 0, *decode(data).size[::-1])).pixels
+    assert np.array_equal(decode(data).pixels, whole)
+    assert np.array_equal(prepared, resize(whole, (32, 24), antialias))
+    assert prepared.shape == (32, 24, 3)
+    assert prepared.flags.writeable
 
 
 def test_a_lone_copy_of_the_file_works(tmp_path: Path) -> None:
