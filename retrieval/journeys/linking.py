@@ -21,6 +21,8 @@ _CLASS_WEIGHT = 0.5
 _SHOWN = 0.02
 """The certainty from which on a pair is a candidate that people are shown."""
 _SURE = 0.999
+_MESSAGES = 4
+"""Rounds of belief propagation; more change nothing that shows."""
 
 Link = tuple[str, str]
 """Two passes by the keys of images of them, the earlier one first."""
@@ -111,7 +113,7 @@ def link(
 
 
 def _certainty(passes: Passes, pairs: Pairs, options: LinkOptions) -> np.ndarray:
-    """The probability of each pair, float64 [M]: of the two that either side gives, the lower one."""
+    """The probability of each pair, float64 [M]: a pass has one true candidate at a camera at most."""
     if not len(pairs.earlier):
         return np.zeros(0)
     cameras, camera = np.unique(passes.camera, return_inverse=True)
@@ -127,7 +129,8 @@ def _certainty(passes: Passes, pairs: Pairs, options: LinkOptions) -> np.ndarray
         if options.uses_travel:
             evidence = evidence + travel_evidence(pairs.travel, way, belief, options.within)
         odds = np.exp(evidence) * share[way] / (1 - share[way])
-        belief = np.minimum(_among(odds / pairs.ahead, ahead), _among(odds / pairs.behind, behind))
+        # Either pass has a number of candidates at the other's camera, and its share of any one of them.
+        belief = _associated(odds / np.sqrt(pairs.ahead * pairs.behind), ahead, behind)
         share = _share(belief, way, ahead, len(share))
     return np.asarray(belief)
 
@@ -140,10 +143,28 @@ def _is_best(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.asarray(values == best[row])
 
 
-def _among(odds: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Probabilities of those of a group of which at most one is true; the odds are against none of them."""
-    _, row = np.unique(group, return_inverse=True)
-    return np.asarray(odds / (1 + np.bincount(row, odds)[row]))
+def _associated(odds: np.ndarray, ahead: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Probabilities of pairs of which at most one is true in each group of either kind, float64 [M].
+
+    Belief propagation of Williams and Lau (IEEE TAES 2014, equations 12 and 13), so that a rival that is
+    surely another one's does not count.
+
+    Args:
+        odds: of each pair against none in its groups.
+        ahead, behind: the groups of each.
+    """
+    _, row = np.unique(ahead, return_inverse=True)
+    _, column = np.unique(behind, return_inverse=True)
+    free = np.ones(len(odds))
+    for _ in range(_MESSAGES):
+        wanted = odds / (1 + _others(odds * free, row))
+        free = 1 / (1 + _others(wanted, column))
+    return np.asarray(odds * free / (1 + np.bincount(row, odds * free)[row]))
+
+
+def _others(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The sum of the others of each one's group."""
+    return np.asarray(np.maximum(np.bincount(group, values)[group] - values, 0))
 
 
 def _share(belief: np.ndarray, way: np.ndarray, ahead: np.ndarray, ways: int) -> np.ndarray:

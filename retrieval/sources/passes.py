@@ -168,6 +168,11 @@ class Passes:
         yield from self._passes(self._tracker.finish(), facts, now)
         self._collected.clear()
 
+    def key_of(self, track: Track) -> str:
+        """What the pass of a track is called: by where and when it was seen first."""
+        place = ",".join(f"{side:g}" for side in track.box)
+        return f"{self._name}#pass-{track.start:.3f}s/{place}"
+
     def _passes(self, tracks: Iterable[Track], facts: Facts, now: float) -> Iterator[Pass]:
         for track in tracks:
             shown = sorted(self._collected[track].shown, key=lambda each: -each.quality)
@@ -175,8 +180,7 @@ class Passes:
                 continue
             best = shown[0]
             shown = [each for each in shown if each.quality >= _POOR * best.quality]
-            place = ",".join(f"{side:g}" for side in track.box)
-            key = f"{self._name}#pass-{track.start:.3f}s/{place}"
+            key = self.key_of(track)
             about = replace(
                 facts,
                 time=None if facts.time is None else round(facts.time + best.time - now, 3),
