@@ -5,9 +5,10 @@ PY := .venv/bin/python
 READY := .venv/ready
 # How many processes share the tests. Each may start a Triton and a browser: about 3 GB.
 WORKERS ?= 2
+NPU := build/npu
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo bundle test test-slow test-gpu docs lint format clean
+.PHONY: help env demo bundle test test-slow test-gpu test-npu docs lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,18 @@ test-slow: $(READY) ## the long proofs that `make test` leaves out
 
 test-gpu: ## what only an NVIDIA GPU shows, in minutes (PY=python for an environment of your own)
 	@$(PY) -m pytest -m gpu tests/gpu $(ARGS)
+
+# An environment of its own: torch_npu wants the CPU build of torch, and of its own release.
+$(NPU)/ready: tests/fake_cann/requirements.txt $(wildcard tests/fake_cann/*.cpp) tests/fake_cann/build.py
+	@"$(PYTHON)" -m venv --upgrade-deps $(NPU)/env
+	@$(NPU)/env/bin/python -m pip install --disable-pip-version-check --quiet -r tests/fake_cann/requirements.txt
+	@$(NPU)/env/bin/python -m pip install --disable-pip-version-check --quiet --no-deps torchvision==0.28.0
+	@$(NPU)/env/bin/python -m tests.fake_cann.build $(NPU)/lib
+	@touch $@
+
+test-npu: $(NPU)/ready ## training on the real torch_npu above a fake driver of Ascend cards
+	@FAKE_CANN=$(CURDIR)/$(NPU)/lib TORCH_DEVICE_BACKEND_AUTOLOAD=0 $(NPU)/env/bin/python -m pytest \
+	  -m "slow or not slow" tests/training/distributed/test_npu_runs.py tests/fake_cann $(ARGS)
 
 docs: $(READY) ## the documentation as a site, in build/docs
 	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \

@@ -80,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, help="CPU threads of torch [all cores, shared out to the ranks]"
     )
+    parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="STEPS",
+        help="trace so many steps of the first rank, operator by operator, into the run's folder profile",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
     return parser
 
@@ -116,6 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         checkpoint_every=arguments.checkpoint_every,
+        profile=arguments.profile,
     )
     devices = choose_devices(arguments.gpus, arguments.npus, arguments.cpus)
     nodes = Nodes(arguments.nnodes, arguments.rdzv_endpoint, arguments.rdzv_id)
@@ -143,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         raise UserError(f"--seed {arguments.seed}: must not be negative")
-    for name in ("threads", "nnodes", "checkpoint_every"):
+    for name in ("threads", "nnodes", "checkpoint_every", "profile"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")

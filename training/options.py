@@ -12,7 +12,7 @@ RANKS = (1, 5, 10)
 
 TRAIN_OPTIONS = (
     *("data_root", "evaluate_on", "recipe", "gpus", "npus", "cpus", "nnodes", "rdzv_endpoint", "rdzv_id"),
-    *("seed", "out", "overwrite", "resume", "checkpoint_every", "threads", "json"),
+    *("seed", "out", "overwrite", "resume", "checkpoint_every", "threads", "profile", "json"),
 )
 """Options of `training.launch` that no recipe has."""
 

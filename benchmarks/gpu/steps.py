@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.step_speed import PLAIN, Variant, make_batch, plain_step, product_step
+from training.distributed.devices import device_module
 
 PUBLISHED = {"GPU": 200.0, "NPU": 89.3}
 """Images/s of train_performance_1p as published, each on other hardware than this."""
@@ -25,7 +26,7 @@ COMPILED = Variant("this project, bf16, torch.compile", product=True, bf16=True,
 def wait(device: torch.device) -> None:
     """Let the card finish what it was given."""
     if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+        device_module(device.type).synchronize(device)
 
 
 def peak_gib(device: torch.device) -> float | None:

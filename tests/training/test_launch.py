@@ -134,11 +134,15 @@ def test_every_option_of_a_recipe_at_once(
     )
     out = tmp_path / "run"
     argv = ["--data-root", str(own_root), "--recipe", str(recipe), "--cpus", "1", "--out", str(out), "--json"]
-    assert launch(argv) == 0
+    assert launch([*argv, "--profile", "1"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert ["mAP" in entry for entry in lines(out)] == [False, True, True]
     assert ["loss_triplet" in entry for entry in lines(out)] == [False, True, True]
     assert printed["amp"] == "bf16"
+    (trace,) = (out / "profile").iterdir()
+    operators = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert {"ProfilerStep#2", "aten::convolution_backward"} <= operators
+    assert "ProfilerStep#3" not in operators
     _, card = load_model(out / "best.safetensors")
     assert (card.input_size, card.outputs["embedding"]) == ((40, 32), 16)
     assert list(card.pose_inputs) == ["keypoints", "heatmaps", "segments"]

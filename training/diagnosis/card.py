@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from training.data.batches import Batch
 from training.diagnosis.finding import CheckError
-from training.distributed.devices import KINDS, device_name, enter_device, overflow_flag
+from training.distributed.devices import KINDS, device_module, device_name, enter_device, overflow_flag
 from training.distributed.ranks import Ranks
 from training.options import Level
 from training.run.recipe import load_recipe
@@ -100,7 +100,7 @@ def examine_card(
 def _enter(card: Card, found: dict[str, Any]) -> None:
     card.device = enter_device(KINDS[card.kind], card.index)
     found["name"] = device_name(card.device)
-    memory = getattr(torch.get_device_module(card.device), "mem_get_info", None)
+    memory = getattr(device_module(card.device.type), "mem_get_info", None)
     if memory is not None:
         free, total = memory()
         found |= {"free_gib": round(free / 2**30, 1), "total_gib": round(total / 2**30, 1)}

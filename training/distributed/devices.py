@@ -7,6 +7,7 @@ device-agnostic calls.
 import ctypes
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 
@@ -128,10 +129,16 @@ def enter_device(kind: DeviceKind, index: int = 0) -> torch.device:
         return torch.device("cpu")
     if kind.type == "npu":
         npu.load()
-    torch.accelerator.set_device_index(index)
+    device_module(kind.type).set_device(index)
     if kind.type == "npu":
         npu.settle()
     return torch.device(kind.type, index)
+
+
+def device_module(kind: str) -> ModuleType:
+    """`torch.cuda`, `torch.npu`: as torch.get_device_module, which came with torch 2.4."""
+    module: ModuleType = getattr(torch, kind)
+    return module
 
 
 def device_settings(device: torch.device) -> dict[str, bool]:
@@ -161,7 +168,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cpu":
         threads = torch.get_num_threads()
         return f"CPU, {threads} thread{'s' * (threads > 1)}"
-    module = torch.get_device_module(device)
+    module = device_module(device.type)
     return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else device.type
 
 
@@ -190,10 +197,8 @@ def _found() -> Devices:
             npu.load()
         except UserError as error:
             print(f"warning: no NPU is used: {error}", file=sys.stderr)
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if found is None or found.type not in KINDS:
-        return Devices(KINDS["cpu"], 1)
-    return Devices(KINDS[found.type], torch.accelerator.device_count())
+    kind = _accelerator()
+    return Devices(KINDS[kind], device_module(kind).device_count() if kind != "cpu" else 1)
 
 
 def _count(kind: str) -> int:
@@ -205,12 +210,20 @@ def _count(kind: str) -> int:
             f"--gpus: torch {torch.__version__} is built without CUDA; install torch's CUDA build, or train "
             "with --cpus 1"
         )
-    found = torch.accelerator.current_accelerator(check_available=True)
-    count = torch.accelerator.device_count() if found is not None and found.type == kind else 0
-    if not count:
+    found = _accelerator()
+    if found != kind:
         raise UserError(
             f"no usable {kind} device here (torch {torch.__version__} sees "
-            f"{found.type if found else 'none'}); check the driver, "
+            f"{'none' if found == 'cpu' else found}); check the driver, "
             f"{_VISIBILITY[kind]}, or train with --cpus 1"
         )
-    return count
+    return int(device_module(kind).device_count())
+
+
+def _accelerator() -> str:
+    """The kind of accelerator that torch can use here; `cpu` for none."""
+    return next((kind for kind in ("npu", "cuda") if _is_available(kind)), "cpu")
+
+
+def _is_available(kind: str) -> bool:
+    return hasattr(torch, kind) and bool(device_module(kind).is_available())

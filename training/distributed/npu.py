@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import re
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ layouts that the `_foreach_` operators of optimiser and gradient norm refuse."""
 
 def settle() -> None:
     """Make the `SETTINGS` for the present device; called before the first tensor is placed on it."""
-    device = torch.get_device_module("npu")
+    device = _module()
     device.set_compile_mode(jit_compile=SETTINGS["jit_compile"])
     device.config.allow_internal_format = SETTINGS["allow_internal_format"]
 
@@ -72,7 +73,7 @@ def settle() -> None:
 def saturates() -> bool:
     """Whether the present device is of the first generation (910A), which yields 65504 where others yield
     Inf."""
-    return not torch.get_device_module("npu").utils.is_support_inf_nan()
+    return not _module().utils.is_support_inf_nan()
 
 
 class OverflowFlag:
@@ -80,11 +81,16 @@ class OverflowFlag:
 
     def clear(self) -> None:
         """Forget what was, before the forward pass."""
-        torch.get_device_module("npu").utils.clear_npu_overflow_flag()
+        _module().utils.clear_npu_overflow_flag()
 
     def is_raised(self) -> bool:
         """Whether something has overflowed since."""
-        return bool(torch.get_device_module("npu").utils.get_npu_overflow_flag())
+        return bool(_module().utils.get_npu_overflow_flag())
+
+
+def _module() -> Any:
+    """`torch.npu`, which is there once torch_npu was imported."""
+    return torch.npu  # type: ignore[attr-defined]
 
 
 def _installed_version() -> str | None:

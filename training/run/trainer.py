@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from training.run.recipe import Recipe
 from training.run.resume import Checkpoints, Position, run_facts
 from training.run.run_folder import RunFolder
 from training.run.state import TrainState, load_first_weights
+from training.run.tracing import traced
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.registry import create_model, make_card
@@ -48,6 +49,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: int | None = None,
+    profile: int | None = None,
 ) -> dict[str, Any] | None:
     """Train on one rank, in a run's folder; see `Trainer` for what is not told here.
 
@@ -56,6 +58,7 @@ def train(
         out: the run's folder; None for a fresh one.
         overwrite: replace a run that it holds.
         resume: continue a run: that of `out`, or else the newest unfinished one.
+        profile: steps of the first rank to trace, into the run's folder.
 
     Returns:
         What metrics.json holds, and the run's folder as `run`; None but of the first rank.
@@ -80,7 +83,9 @@ def train(
     if settings := device_settings(ranks.device):
         shown = ", ".join(f"{name} {'on' if value else 'off'}" for name, value in settings.items())
         print(f"{ranks.device.type}: {shown}", file=sys.stderr)
-    return {"run": os.fspath(folder.path), **trainer.run(folder, resume, checkpoint_every)}
+    with traced(folder.path, ranks.device, profile) as trace_step:
+        summary = trainer.run(folder, resume, checkpoint_every, trace_step)
+    return {"run": os.fspath(folder.path), **summary}
 
 
 class Trainer:
@@ -175,7 +180,11 @@ class Trainer:
         self.state = TrainState(model, self.card, recipe.over_ranks(ranks.world_size), ranks)
 
     def run(
-        self, folder: RunFolder | None, resume: bool = False, checkpoint_every: int | None = None
+        self,
+        folder: RunFolder | None,
+        resume: bool = False,
+        checkpoint_every: int | None = None,
+        trace_step: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Train, and write the run folder as it goes.
 
@@ -183,6 +192,7 @@ class Trainer:
             folder: of the run, for the first rank; None for the others.
             resume: continue from the folder's newest checkpoint, where it has one.
             checkpoint_every: steps between checkpoints within an epoch; None for every few minutes.
+            trace_step: called after each step.
 
         Returns:
             What metrics.json holds: the best epoch's figures, speed, device, seconds; of the first rank only.
@@ -214,6 +224,12 @@ class Trainer:
         steps = len(self.sampler)
         done_steps = position.epoch * steps + position.sums.steps
         progress = Progress(self.recipe, steps, steps * self.sampler.batch_size, path, done_steps)
+
+        def after_step() -> None:
+            checkpoints.after_step(position)
+            if trace_step is not None:
+                trace_step()
+
         for epoch in range(position.epoch, self.recipe.epochs):
             figures = train_epoch(
                 self.state,
@@ -222,7 +238,7 @@ class Trainer:
                 epoch,
                 position.sums,
                 progress,
-                lambda: checkpoints.after_step(position),
+                after_step,
             )
             self.state.average_statistics()
             evaluation = None

@@ -1,11 +1,16 @@
-"""The commands, unchanged, on a simulated NPU: placement, back ends, ranks, O2, resumption, evaluation."""
+"""The commands, unchanged, on a simulated NPU: placement, back ends, ranks, O2, resumption, evaluation.
+
+Where FAKE_CANN names a folder of `tests.fake_cann.build`, they run on the real torch_npu: `make test-npu`.
+"""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,8 +18,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from tests import fake_cann, simulated_npu
 from tests.conftest import ROOT
-from tests.simulated_npu import SITE, environment
 from tests.training.veri_layout import make_veri
 
 RECIPE = """
@@ -50,11 +55,23 @@ def command(data: Path, out: Path, *more: str, recipe: str = "npu") -> list[str]
     return [sys.executable, "-m", "training.launch", *argv]
 
 
-def run(argv: list[str], cards: int) -> None:
+def machine(cards: int) -> dict[str, str]:
+    """Variables of a process on a machine with so many cards."""
+    if fake_cann.is_built():
+        return fake_cann.environment(cards)
+    return simulated_npu.environment(simulated_npu.SITE, SIMULATED_NPUS=str(cards))
+
+
+CARD = "Ascend910B3" if fake_cann.is_built() else "simulated NPU"
+
+
+def run(argv: list[str], cards: int) -> str:
     """Run a command on a machine with so many cards."""
-    env = environment(SITE, SIMULATED_NPUS=str(cards))
-    result = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=500)
+    result = subprocess.run(
+        argv, cwd=ROOT, env=machine(cards), capture_output=True, text=True, check=False, timeout=500
+    )
     assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -75,7 +92,7 @@ def test_two_npus_train_as_two_cpus_do(data: Path, tmp_path: Path) -> None:
     expected = weights(tmp_path / "cpu")
     for name, found in weights(tmp_path / "npu").items():
         torch.testing.assert_close(found, expected[name], rtol=1e-4, atol=1e-6, msg=name)
-    assert json.loads((tmp_path / "npu" / "metrics.json").read_text())["device"] == "simulated NPU"
+    assert json.loads((tmp_path / "npu" / "metrics.json").read_text())["device"] == CARD
 
 
 def test_a_killed_run_goes_on_bit_for_bit_and_its_weights_are_evaluated(data: Path, tmp_path: Path) -> None:
@@ -83,7 +100,7 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_weights_are_evaluated(data: Pa
     run(command(data, tmp_path / "whole", *options), cards=1)
     argv, out = command(data, tmp_path / "killed", *options), tmp_path / "killed"
     with subprocess.Popen(
-        argv, cwd=ROOT, env=environment(SITE), stderr=subprocess.DEVNULL, start_new_session=True
+        argv, cwd=ROOT, env=machine(1), stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 300
         while not (out / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -95,18 +112,9 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_weights_are_evaluated(data: Pa
     assert {value.dtype for value in whole.values() if value.is_floating_point()} == {torch.float32}
     # Saved from an NPU, read on a machine without.
     best = ["--data-root", str(data), "--weights", str(out / "best.safetensors"), "--json"]
+    evaluate = [sys.executable, "-m", "training.evaluate", *best]
     figures = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-m", "training.evaluate", *best, *device],
-                cwd=ROOT,
-                env=environment(SITE),
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=300,
-            ).stdout.splitlines()[-1]
-        )["mAP"]
+        json.loads(run([*evaluate, *device], cards=1).splitlines()[-1])["mAP"]
         for device in (["--npus", "1", "--workers", "1"], ["--cpus", "1"])
     ]
     assert figures[0] == figures[1]
@@ -120,5 +128,21 @@ def test_eight_npus(data: Path, tmp_path: Path) -> None:
     assert epoch["skipped"] == 0
     assert epoch["loss"] > 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert (metrics["amp"], metrics["device"]) == ("O2", "simulated NPU")
+    assert (metrics["amp"], metrics["device"]) == ("O2", CARD)
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_one_does(data: Path, tmp_path: Path) -> None:
+    wide = make_veri(data.parent / "two", train_ids=8, test_ids=2, images=3)
+    run(command(wide, tmp_path / "one", "--npus", "4"), cards=4)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    argv = command(wide, tmp_path / "two", "--npus", "2", "--nnodes", "2", "--rdzv-endpoint", endpoint)
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(run, [argv, argv], [2, 2]))
+    (one,), (two,) = epochs(tmp_path / "one"), epochs(tmp_path / "two")
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    expected = weights(tmp_path / "one")
+    for name, found in weights(tmp_path / "two").items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-4, atol=1e-6, msg=name)

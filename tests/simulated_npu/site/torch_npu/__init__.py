@@ -64,6 +64,10 @@ class Npu(_DummyBackendModule):
     def is_available(self) -> bool:
         return self.device_count() > 0
 
+    def set_device(self, device: int) -> None:
+        # Each process has one.
+        pass
+
     def get_device_name(self, device=None) -> str:
         return "simulated NPU"
 
