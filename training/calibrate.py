@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _calibrate_sameness(arguments: argparse.Namespace) -> int:
-    """Fit on all vehicles, after a fit on half of them was held to the other half."""
+    """Fit on all vehicles, after fits on four fifths of them were held to the last."""
     records = [each for part in ("query", "test") for each in read_split(arguments.data_root, part)]
     records = spread_sample(records, arguments.images)
     model, card = load_model(arguments.weights)

@@ -5,7 +5,7 @@ the share of absent ones, pictures of the query's vehicle by other cameras. `zoo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
@@ -23,11 +23,12 @@ ABSENT = 0.2
 RESULTS = 20
 """Of each search; a page shows as many."""
 
-_TRIALS = 5000
+_TRIALS = 20_000
 _TAIL = 0.5
 """Strangers expected nearer, up to which their law is fitted in the end."""
 
 _FEWEST_VEHICLES = 40
+_FOLDS = 5
 _SMALLEST = 10
 _NONE = -1
 _MOST_PICTURES = 8
@@ -90,6 +91,13 @@ class Pictures:
         """Those of some vehicles; where all may be queries."""
         kept = np.isin(self.vehicles, vehicles)
         return Pictures(self.distances[np.ix_(kept, kept)], self.vehicles[kept], self.cameras[kept])
+
+    def asked_by(self, vehicles: np.ndarray) -> "Pictures":
+        """All of them; where only those of some vehicles may be queries."""
+        is_query = np.isin(self.vehicles, vehicles)
+        order = np.argsort(~is_query, kind="stable")
+        asked = order[: np.count_nonzero(is_query)]
+        return Pictures(self.distances[np.ix_(asked, order)], self.vehicles[order], self.cameras[order])
 
 
 def make_trials(
@@ -263,6 +271,11 @@ class SamenessQuality:
     is_right: np.ndarray
     is_present: np.ndarray
 
+    @classmethod
+    def of_all(cls, parts: Sequence["SamenessQuality"]) -> "SamenessQuality":
+        """Of the trials of several calibrations together."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
     @property
     def expected_error(self) -> float:
         """The expected calibration error of the results' probabilities, of 15 bins."""
@@ -327,7 +340,7 @@ def expected_error(probabilities: np.ndarray, is_right: np.ndarray, bins: int = 
 def calibrate_sameness(
     embeddings: np.ndarray, records: Sequence[Record], card: Card, seed: int = 0
 ) -> tuple[Sameness, dict[str, float | int]]:
-    """Fit a model's calibration, and tell how a fit on half of the vehicles does on the others.
+    """Fit a model's calibration, and tell how fits on four fifths of the vehicles do on the last.
 
     Args:
         embeddings: of the records, float32 [N, D].
@@ -350,18 +363,19 @@ def calibrate_sameness(
         )
     pictures = Pictures.of(embeddings, vehicles, cameras, card.metric)
     rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(names)
-    halves = pictures.only(shuffled[::2]), pictures.only(shuffled[1::2])
-    fits = [fit_sameness(make_trials(half, rng, _TRIALS)) for half in halves]
-    rates = [
-        judge_sameness(fit, make_trials(half, rng, _TRIALS, absent=1.0)).false_match_rates
-        for fit, half in zip(fits, reversed(halves), strict=True)
-    ]
-    # A fit knows the look-alikes that it was made with. Those of the other half come nearer than it expects:
-    # as much as makes the usual promise true for them is added.
-    reached = float(np.quantile(np.concatenate(rates), FALSE_MATCH_RATE))
+    folds = np.array_split(rng.permutation(names), _FOLDS)
+    absent, usual = [], []
+    for fold in folds:
+        fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(names, fold)), rng, _TRIALS // 2))
+        asking = pictures.asked_by(fold)
+        absent.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS, absent=1.0)))
+        usual.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS)))
+    # A fit knows the look-alikes that it was made with. Those of vehicles that it has not seen come nearer
+    # than it expects: as much as makes the usual promise true for them is added.
+    rates = np.concatenate([each.false_match_rates for each in absent])
+    reached = float(np.quantile(rates, FALSE_MATCH_RATE))
     caution = float(np.log(np.log1p(-FALSE_MATCH_RATE) / np.log1p(-max(reached, 1e-9))))
-    measured = judge_sameness(fits[0], make_trials(halves[1], rng, _TRIALS)).figures() | {"caution": caution}
+    measured = SamenessQuality.of_all(usual).figures() | {"caution": caution}
     whole = fit_sameness(make_trials(pictures, rng, _TRIALS), caution)
     counts = {"vehicles": len(names), "pictures": len(records)}
     return replace(whole, weights_sha256=card.weights_sha256), {**measured, **counts}

@@ -18,13 +18,22 @@ from zoo.card import Card
 from zoo.errors import UserError
 
 
-def make_pictures(vehicles: int, seed: int) -> Pictures:
-    """Vehicles are points of a 6-dimensional normal distribution, their five pictures lie about them."""
+def draw_vehicles(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vehicles are points of a 6-dimensional normal distribution, their five pictures lie about them.
+
+    Returns:
+        embeddings, vehicles and cameras.
+    """
     rng = np.random.default_rng(seed)
     ids = np.repeat(np.arange(vehicles), 5)
     blur = rng.uniform(0.15, 0.6, (len(ids), 1))
     embeddings = rng.normal(size=(vehicles, 6))[ids] + blur * rng.normal(size=(len(ids), 6))
-    return Pictures.of(embeddings.astype(np.float32), ids, np.tile(np.arange(5), vehicles), "euclidean")
+    return embeddings.astype(np.float32), ids, np.tile(np.arange(5), vehicles)
+
+
+def make_pictures(vehicles: int, seed: int) -> Pictures:
+    """How far the pictures of such vehicles are apart."""
+    return Pictures.of(*draw_vehicles(vehicles, seed), "euclidean")
 
 
 def test_the_promise_is_kept_on_other_vehicles() -> None:
@@ -59,6 +68,32 @@ def test_expected_error_is_the_gap_of_bins() -> None:
     right = np.array([True] * 9 + [False] + [False] * 9 + [True])
     assert expected_error(said, right) == pytest.approx(0)
     assert expected_error(np.full(10, 0.9), np.zeros(10, bool)) == pytest.approx(0.9)
+
+
+def test_a_calibration_is_held_to_vehicles_that_its_fits_have_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("training.evaluation.sameness._TRIALS", 2000)
+    embeddings, ids, cameras = draw_vehicles(120, 0)
+    records = [
+        Record(Path(f"{n}.jpg"), int(v), int(c)) for n, (v, c) in enumerate(zip(ids, cameras, strict=True))
+    ]
+    card = Card("a.b", (8, 8), {"embedding": 6}, weights_sha256="a" * 64)
+    sameness, measured = calibrate_sameness(embeddings, records, card)
+    assert (measured["vehicles"], measured["pictures"], measured["searches"]) == (120, 600, 2000)
+    assert sameness.weights_sha256 == card.weights_sha256
+    trials = make_trials(make_pictures(400, 1), np.random.default_rng(2), 2000, [500], absent=0.99)
+    assert 0.004 < judge_sameness(sameness, trials).false_matches(0.01) < 0.02
+
+
+def test_only_some_vehicles_ask_and_all_are_searched() -> None:
+    pictures = make_pictures(30, 0)
+    asking = pictures.asked_by(np.array([3, 7]))
+    assert asking.distances.shape == (10, 150)
+    assert set(asking.vehicles[:10]) == {3, 7} and set(asking.vehicles) == set(range(30))
+    np.testing.assert_array_equal(np.diag(asking.distances[:, :10]) < 1e-2, True)
+    row = int(np.flatnonzero(pictures.vehicles == 3)[0])
+    np.testing.assert_allclose(np.sort(asking.distances[0]), np.sort(pictures.distances[row]))
 
 
 def test_too_few_vehicles_are_refused() -> None:
