@@ -107,7 +107,7 @@ def _is_as_stored(derived: Derived, reader: Reader, card: Card) -> bool:
             stored = Table().with_rows(rows)
             vectors = np.stack([row.embedding for row in rows])
             is_same = (
-                stored.all_keys() == [table.key(place) for place in there.tolist()]
+                [row.key for row in rows] == [table.key(place) for place in there.tolist()]
                 and all(np.array_equal(stored[name], table[name][there], equal_nan=True) for name in COLUMNS)
                 and np.array_equal(vectors, derived.vectors.rows(there))
             )

@@ -186,10 +186,8 @@ class LocalGallery(Gallery):
         """Refuse an answer where the database does not find a key that the table in memory has."""
         missing = set(keys).difference(found)
         table = state.derived.table
-        if missing and not missing.isdisjoint(known := table.all_keys()):
-            alive = (key for key, is_alive in zip(known, table["alive"].tolist(), strict=True) if is_alive)
-            if not missing.isdisjoint(alive):
-                raise sqlite3.DatabaseError("an image is not found by its key")
+        if missing and table["alive"][table.keys.among(missing)].any():
+            raise sqlite3.DatabaseError("an image is not found by its key")
 
     def count(self, filters: Filters | None = None) -> int:
         """How many images meet the filters."""

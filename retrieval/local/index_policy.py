@@ -17,6 +17,7 @@ class IndexPolicy:
         index_from: rows from which an index of a factory string is made; fewer cannot train most of them.
         snapshot_rows: rows that are in memory alone before a snapshot is written; of a large gallery, a
             twentieth of it.
+        most_unsaved: rows at which one is written however large the gallery is: their vectors take memory.
         grown: the index is built anew when the gallery has become this many times as large.
     """
 
@@ -24,6 +25,7 @@ class IndexPolicy:
     exact_up_to: int = 30_000
     index_from: int = 4096
     snapshot_rows: int = 10_000
+    most_unsaved: int = 250_000
     grown: float = 4.0
 
     def factory(self, rows: int) -> str | None:
@@ -41,7 +43,7 @@ class IndexPolicy:
 
     def is_snapshot_due(self, rows: int, unsaved: int) -> bool:
         """Whether so much is in memory alone that it should be written down."""
-        return unsaved >= max(self.snapshot_rows, rows // 20)
+        return unsaved >= max(self.snapshot_rows, min(rows // 20, self.most_unsaved))
 
 
 def check_index(spec: str) -> str:

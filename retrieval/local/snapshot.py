@@ -21,6 +21,7 @@ import numpy as np
 from retrieval.local import checksums
 from retrieval.local.approximate import ApproximateIndex, Effort
 from retrieval.local.checksums import DamagedError
+from retrieval.local.keys import Keys
 from retrieval.local.reader import State
 from retrieval.local.table import COLUMNS, Table
 from retrieval.local.vectors import Vectors
@@ -96,13 +97,11 @@ def _write(target: Path, gallery_id: str, derived: Derived) -> Derived:
     target.mkdir(exist_ok=True)
     vectors = derived.vectors.written(target / f"vectors-{name}.f32")
     vectors_name = "" if vectors.path is None else vectors.path.name
-    keys = derived.table.all_keys()
+    keys = derived.table.keys
     rows = len(keys)
     with replacing(target / f"table-{name}.npz") as temporary, open(temporary, "wb") as file:
-        encoded = [key.encode() for key in keys]
         arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
-        arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
-        arrays["lengths"] = np.array([len(key) for key in encoded], np.int32)
+        arrays["keys"], arrays["lengths"] = keys.packed, keys.lengths
         arrays["vector_checksums"] = vectors.checksums
         if derived.sums is not None:
             arrays |= {f"sums_{name}": array for name, array in derived.sums.to_arrays().items()}
@@ -115,7 +114,7 @@ def _write(target: Path, gallery_id: str, derived: Derived) -> Derived:
         "gallery_id": gallery_id,
         "rows": rows,
         "dimension": derived.vectors.dimension,
-        "last_key": keys[-1] if rows else "",
+        "last_key": keys[rows - 1] if rows else "",
         "vectors": vectors_name,
         "table": f"table-{name}.npz",
         "table_checksum": checksums.of_file(target / f"table-{name}.npz"),
@@ -163,14 +162,11 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
     try:
         _check(target / content["table"], content["table_checksum"])
         with np.load(target / content["table"], allow_pickle=False) as arrays:
-            ends = np.cumsum(arrays["lengths"], dtype=np.int64).tolist()
-            packed = arrays["keys"].tobytes()
+            keys = Keys(arrays["keys"], np.cumsum(arrays["lengths"], dtype=np.int64))
             vector_checksums = arrays["vector_checksums"]
             columns = {name: arrays[name] for name in COLUMNS}
             sums = _named(arrays, "sums_")
             means = _named(arrays, "means_")
-        starts = [0, *ends[:-1]]
-        keys = [packed[start:end].decode() for start, end in zip(starts, ends, strict=False)]
         rows = int(content["rows"])
         if any(len(column) != rows for column in (keys, vector_checksums, *columns.values())):
             return None

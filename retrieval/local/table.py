@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.local.keys import Keys, with_room
+
 UNKNOWN = -1
 """Class index of an image whose colour or type is not known."""
 
@@ -47,18 +49,19 @@ class Table:
     index. Only the newest table may be added to, by one thread at a time.
 
     Attributes:
+        keys: the rows' names.
         dead: how many of the N rows have been removed.
     """
 
     def __init__(
         self,
         columns: dict[str, np.ndarray] | None = None,
-        keys: list[str] | None = None,
+        keys: Keys | None = None,
         rows: int | None = None,
         dead: int | None = None,
     ) -> None:
-        self._keys = [] if keys is None else keys
-        self._rows = len(self._keys) if rows is None else rows
+        self.keys = Keys.of() if keys is None else keys
+        self._rows = len(self.keys) if rows is None else rows
         self._columns = columns or {name: np.zeros(0, kind) for name, (kind, _) in COLUMNS.items()}
         self.dead = int(np.count_nonzero(~self["alive"])) if dead is None else dead
 
@@ -76,33 +79,22 @@ class Table:
 
     def key(self, position: int) -> str:
         """The name of a row."""
-        return self._keys[position]
-
-    def all_keys(self) -> list[str]:
-        """The N names, a copy."""
-        return self._keys[: self._rows]
+        return self.keys[position]
 
     def with_rows(self, rows: Sequence[Row]) -> "Table":
         """This table and rows at its end, by ascending id."""
         start, count = self._rows, self._rows + len(rows)
         columns = self._columns
-        if count > len(columns["ids"]):
-            # Doubling, because a gallery that is filled grows by a batch many thousand times.
-            room = max(count, 2 * start, 1024)
-            columns = {}
-            for name, column in self._columns.items():
-                columns[name] = np.empty(room, column.dtype)
-                columns[name][:start] = column[:start]
+        for name, column in columns.items():
+            # In the dictionary that tables share, so that one column at a time is there twice.
+            columns[name] = with_room(column, start, count)
         columns["ids"][start:count] = [row.id for row in rows]
         columns["alive"][start:count] = True
         for place, name in enumerate(list(COLUMNS)[2:]):
             missing = COLUMNS[name][1]
             values = [row.values[place] for row in rows]
             columns[name][start:count] = [missing if value is None else value for value in values]
-        # What a taking in that did not end well left there goes.
-        del self._keys[start:]
-        self._keys.extend(row.key for row in rows)
-        return Table(columns, self._keys, count, self.dead)
+        return Table(columns, self.keys.with_keys([row.key for row in rows]), count, self.dead)
 
     def without(self, ids: Sequence[int]) -> "Table":
         """This table with rows marked as removed; ids that are not in it are passed over."""
@@ -112,7 +104,7 @@ class Table:
             return self
         alive = self._columns["alive"].copy()
         alive[positions] = False
-        return Table({**self._columns, "alive": alive}, self._keys, self._rows, self.dead + len(positions))
+        return Table({**self._columns, "alive": alive}, self.keys, self._rows, self.dead + len(positions))
 
     def positions(self, ids: Sequence[int]) -> np.ndarray:
         """Where these ids are, int64, ascending; ids that are not in the table are left out."""
