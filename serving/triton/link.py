@@ -9,6 +9,15 @@ from serving.triton.address import TritonAddress
 from serving.triton.client import channel_options, require_client
 from zoo.errors import UserError
 
+_LONGEST = 500
+"""Letters of what a server says that are passed on."""
+
+
+def one_line(text: str) -> str:
+    """What a server says, which may be anything, as a part of one line."""
+    text = " ".join(text.replace("\0", " ").split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} .."
+
 
 class TritonError(Exception):
     """A request that got no answer.
@@ -19,7 +28,7 @@ class TritonError(Exception):
     """
 
     def __init__(self, reason: str, transient: bool = False) -> None:
-        super().__init__(" ".join(reason.split()))
+        super().__init__(one_line(reason))
         self.transient = transient
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL
-from serving.triton.link import Link, TritonError
+from serving.triton.link import Link, TritonError, one_line
 from serving.triton.request_id import REQUEST_ID
 from serving.triton.shared_region import SharedRegion
 
@@ -276,4 +276,4 @@ def read_errors(result: Any, count: int) -> list[str]:
     texts = result.as_numpy("error")
     if np.shape(texts) != (count, 1):
         raise TritonError(f"answered error as {list(np.shape(texts))}, not {[count, 1]}; restart the server")
-    return [text.decode() for text in texts[:, 0]]
+    return [one_line(text.decode()) for text in texts[:, 0]]

@@ -70,7 +70,10 @@ COMMANDS = {
         "",
     ),
     "train": ("training.launch --data-root VERI --recipe smoke --cpus 1 --threads 1 --out O", "--overwrite"),
-    "evaluate": ("training.evaluate --data-root VERI --weights lite0_osnet.real --cpus 1 --out O", ""),
+    "evaluate": (
+        "training.evaluate --data-root VERI --weights lite0_osnet.real --save-queries O",
+        "",
+    ),
     "keys": ("retrieval.keys add me --keys O", ""),
 }
 """Commands that write to O, and what the same command needs to be run again over what it has left."""

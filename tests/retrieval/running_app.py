@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def running_app(
-    *arguments: object, stderr: IO[str] | None = None, environment: Mapping[str, str] | None = None
+    *arguments: object,
+    stderr: IO[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    preexec: Callable[[], object] | None = None,
 ) -> Iterator[str]:
     """Start the service on a free port and yield its address; end it, and insist that it ends well."""
     command = [sys.executable, "-m", "retrieval.app", "--port", "0", "--json", *map(str, arguments)]
@@ -26,6 +29,7 @@ def running_app(
         stderr=stderr,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        preexec_fn=preexec,  # noqa: PLW1509 - no thread of the tests holds a lock that this needs
     )
     assert process.stdout is not None
     try:

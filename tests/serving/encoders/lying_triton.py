@@ -74,14 +74,22 @@ def http_server(config: bytes, answer: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def grpc_server(config: bytes, answer: bytes) -> Iterator[str]:
-    """Serve these messages, whatever is in them; yield `host:port`."""
+def grpc_server(
+    config: bytes, answer: bytes, code: grpc.StatusCode | None = None, text: str = ""
+) -> Iterator[str]:
+    """Serve these messages, whatever is in them, or that status in place of an answer; yield `host:port`."""
 
-    def reply(body: bytes) -> grpc.RpcMethodHandler:
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: body)
+    def reply(body: bytes, code: grpc.StatusCode | None = None) -> grpc.RpcMethodHandler:
+        def respond(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if code is not None:
+                context.set_code(code)
+                context.set_details(text)
+            return body
+
+        return grpc.unary_unary_rpc_method_handler(respond)
 
     server = grpc.server(ThreadPoolExecutor(2))
-    methods = {"ModelConfig": reply(config), "ModelInfer": reply(answer)}
+    methods = {"ModelConfig": reply(config), "ModelInfer": reply(answer, code)}
     handler = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
