@@ -15,6 +15,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.journeys.journey import Step, journey
 from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.page import cards, panels
+from retrieval.page import journey as journey_html
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.state import QueryState, Shown
@@ -198,10 +199,10 @@ class PageEvents:
                     cameras = self._gallery.cameras()
                     total, images = self._gallery.count(filters), len(self._gallery)
                     journeys = journeys_of(self._gallery, [result.key for result in found])
-                    way = self._way(found, journeys)
+                    way = journey_html.way(self._way(found, journeys), cameras, self._gallery.writable, say)
                 html = self._results(state, feedback, filters, found, (total, images), say)
                 drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
-                drawn += panels.way(way, say)
+                drawn += way
         except UserError as error:
             html = cards.notice(say("bad.filters"), str(error), "error")
         return {"found": html, "drawn": drawn, "seen": seen, "shown": Shown(asked, tuple(found), filters)}
@@ -266,6 +267,20 @@ class PageEvents:
                 told += f'<p class="vr-hidden" role="status">{escape(say("hidden", count=hidden))}</p>'
         made_of = self._gallery.crops([result.key for result in found])
         return cards.found(told, text, found, feedback, made_of, len(found) < total, say)
+
+    def marked_link(self, event: gr.EventData, shown: Shown, feedback: Feedback, language: str) -> Answer:
+        """Draw the way anew after somebody has confirmed or cut a link; a cut can be taken back."""
+        say, key = Say(language), str(_detail(event, "key"))
+        found = list(shown.results)
+        if not found:
+            return {}
+        with self._gallery.read_transaction():
+            cameras = self._gallery.cameras()
+            journeys = journeys_of(self._gallery, [result.key for result in found])
+            drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
+            steps = journey(self._gallery, LinkStore(self._gallery.folder), found[0].key) or []
+            drawn += journey_html.way(steps, cameras, self._gallery.writable, say)
+        return {"drawn": drawn + journey_html.take_back(key, str(_detail(event, "cut") or ""), say)}
 
     def more(self, k: int) -> Answer:
         """Show more results; the slider that says how many goes along."""

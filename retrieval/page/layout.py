@@ -59,7 +59,7 @@ class Layout:
                         empty = cards.notice(say("nothing"), say("nothing.text"))
                         self.found = _html("results", ("actions", "results"), empty)
                     with gr.Tab(say("tab.track"), id="track") as self.track_tab:
-                        self.drawn = _html("drawings", ("actions",))
+                        self.drawn = _html("drawings", ("journey", "actions"))
                 with gr.Column(elem_id="search-column"):
                     self._filter_rows(say)
             with gr.Column(elem_id="look-column"):

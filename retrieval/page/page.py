@@ -95,6 +95,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
             counts="closely",
             trigger_mode="multiple",
         )
+    _answer(page, page.drawn.edit, on.marked_link, ("drawn",), **_EACH)
     _answer(page, page.found.download, on.download, ("file",)).then(None, [page.file], None, js=_FETCH)
     said = tuple(page.translate("en"))
     loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)

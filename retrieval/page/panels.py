@@ -8,9 +8,8 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from retrieval.gallery.entries import Box, Camera, Result, format_probability
+from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
-from retrieval.journeys.journey import Step
 from retrieval.page.cards import button, likeness, picture_address, swatch, where
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
@@ -180,35 +179,6 @@ def drawings(
         f"<figure><figcaption>{escape(say('map'))}</figcaption>{drawn}</figure>"
         f"<figure><figcaption>{escape(say('chart'))}</figcaption>{chart}</figure></div>"
     )
-
-
-def way(steps: Sequence[Step], say: Say) -> str:
-    """The journey of the first result: camera, time, and what joins each step to the next."""
-    if not steps:
-        return ""
-    rows = "".join(
-        f'<li><img src="{picture_address(step.images[0].key)}" alt="{escape(step.images[0].key)}" '
-        f'loading="lazy"><div>{where(step.images[0], say)}</div><p>{escape(_joined(step, say))}</p></li>'
-        for step in steps
-    )
-    title = escape(say("journey"))
-    return f'<section class="vr-journey"><h2>{title}</h2><ol>{rows}</ol></section>'
-
-
-def _joined(step: Step, say: Say) -> str:
-    """How a step is joined to the next one; empty for the last."""
-    if step.link is None:
-        return ""
-    is_confirmed = step.link.mark == "confirmed"
-    told = say("journey.confirmed") if is_confirmed else format_probability(step.link.certainty or 0)
-    parts = ["↓ " + told]
-    if step.gap is not None:
-        parts.append(say("journey.gap", seconds=f"{step.gap:,.0f}"))
-    if step.speed is not None:
-        parts.append(f"{step.metres:,.0f} m, {step.speed:.0f} km/h")
-    if step.candidates:
-        parts.append(say("journey.others", count=len(step.candidates)))
-    return " · ".join(parts)
 
 
 def comparison(

@@ -15,7 +15,7 @@ from retrieval.journeys.journey import journey
 from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.keys import add_key
 from retrieval.link import main
-from retrieval.page import panels
+from retrieval.page import journey as journey_page
 from retrieval.page.texts import Say
 from tests.retrieval.running_app import running_app
 
@@ -127,11 +127,13 @@ def test_the_page_tells_the_way(folder: Path, capsys: pytest.CaptureFixture[str]
         journeys = journeys_of(gallery, [key, name(6, 1)])
     assert steps
     assert journeys[steps[1].images[0].key] == journeys[key] == key
-    html = panels.way(steps, Say("zh"))
-    assert html.count("<li>") == len(steps)
+    html = journey_page.way(steps, [], False, Say("zh"))
+    others = sum(len(step.candidates) for step in steps)
+    assert html.count("<li>") == len(steps) + others
+    assert 'data-event="link"' not in html
     assert "10 秒后" in html
     assert "500 m, 180 km/h" in html
-    assert panels.way([], Say()) == ""
+    assert journey_page.way([], [], True, Say()) == ""
 
 
 def test_a_damaged_file_is_told_and_the_gallery_is_whole(
