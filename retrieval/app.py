@@ -57,7 +57,7 @@ def build_app(
     from retrieval.service.rest import add_rest
 
     metrics = Metrics(searcher.gallery)
-    page = build_page(AuditedSearcher(searcher, metrics, audit), examples)
+    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples)
     page.state_session_capacity = VISITS
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(

@@ -1,43 +1,60 @@
 """The page's searches, counted and logged as those over REST are."""
 
+import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
-from retrieval.query.searcher import Asked, Searcher
+from retrieval.query.sameness import verdict
+from retrieval.query.searcher import Asked, Query, QueryImage, Searcher
+from retrieval.service.answer_log import AnswerLog
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
-from serving.encoders.trace import Trace, traced
+from serving.encoders.trace import Trace, current_trace, traced
+from zoo.decoding_memory import DecoderBusyError
+from zoo.errors import UserError
+from zoo.preprocess import ImageError
 
 
 class AuditedSearcher(Searcher):
-    """A searcher whose searches leave a line in the audit log.
+    """A searcher whose searches leave a line in the audit log, and whose answers one in the log of answers.
 
-    The page's events run apart from the requests that sent them, so that the line does not tell whose key it
-    was.
+    The page's events run apart from the requests that sent them, so that no line tells whose key it was.
     """
 
-    def __init__(self, searcher: Searcher, metrics: Metrics, audit: Audit) -> None:
+    def __init__(
+        self, searcher: Searcher, metrics: Metrics, audit: Audit, log: AnswerLog | None = None
+    ) -> None:
         super().__init__(searcher.gallery, searcher.encoder, searcher.false_match_rate)
         self._metrics = metrics
         self._audit = audit
+        self._log = log or AnswerLog()
+
+    def encode(self, image: QueryImage) -> Query:
+        """Encode as `Searcher.encode` does."""
+        with self._answer("encode"):
+            return super().encode(image)
 
     def search(
         self, query: Asked | Sequence[Asked], k: int = 10, filters: Filters | None = None, **options: Any
     ) -> list[Result]:
         """Search as `Searcher.search` does."""
-        with traced(Trace(uuid.uuid4().hex)) as trace:
+        with self._answer("search") as trace:
             found = super().search(query, k, filters, **options)
+            said = verdict(self.gallery, found, self.false_match_rate)
+            if said is not None:
+                trace.verdicts.append(said)
             self._searched(filters or Filters(), found)
-        self._metrics.note(trace)
         return found
 
     def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:
         """Search by attributes alone."""
-        found = self.gallery.browse(filters, limit, without=without)
-        self._searched(filters, found)
+        with self._answer("browse"):
+            found = self.gallery.browse(filters, limit, without=without)
+            self._searched(filters, found)
         return found
 
     def note(self, filters: Filters, keys: Sequence[str], **did: str) -> None:
@@ -47,3 +64,24 @@ class AuditedSearcher(Searcher):
     def _searched(self, filters: Filters, found: Sequence[Result]) -> None:
         self.note(filters, [result.key for result in found])
         self._metrics.searches.labels("page").inc()
+
+    @contextmanager
+    def _answer(self, route: str) -> Iterator[Trace]:
+        """Let what is done inside be one answer, as a request's is; what is inside another is part of it."""
+        started, status = time.perf_counter(), 500
+        if (running := current_trace()) is not None:
+            yield running
+            return
+        with traced(Trace(uuid.uuid4().hex)) as trace:
+            try:
+                yield trace
+                status = 200
+            except (ImageError, UserError):
+                status = 400
+                raise
+            except DecoderBusyError:
+                status = 503
+                raise
+            finally:
+                self._metrics.note(trace)
+                self._log.answer("page search", status, trace, time.perf_counter() - started, route=route)

@@ -2,8 +2,11 @@
 
 import json
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
+
+from serving.encoders.trace import Trace
 
 Level = Literal["off", "error", "info", "debug"]
 LEVELS: tuple[Level, ...] = ("off", "error", "info", "debug")
@@ -48,6 +51,18 @@ class AnswerLog:
         else:
             text = " ".join(f"{name}={_plain(value)}" for name, value in line.items())
         print(text, file=self._stream, flush=True)
+
+    def answer(self, endpoint: str, status: int, trace: Trace, seconds: float, **facts: Any) -> None:
+        """Write a line of an answer with its id, its time and where that went, and its verdicts."""
+        self.write(
+            endpoint,
+            status,
+            **facts,
+            request_id=trace.id,
+            seconds=round(seconds, 4),
+            stages={name: round(value, 4) for name, value in trace.seconds.items()},
+            verdicts=dict(Counter(trace.verdicts)),
+        )
 
 
 def _plain(value: Any) -> str:

@@ -3,7 +3,6 @@
 import re
 import time
 import uuid
-from collections import Counter as Counted
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -135,14 +134,12 @@ class Measured:
                 self._metrics.seconds.labels(endpoint, method).observe(seconds)
             self._metrics.note(trace)
             caller = scope.get("state", {}).get("caller")
-            self._log.write(
+            self._log.answer(
                 endpoint,
                 status,
+                trace,
+                seconds,
                 method=method,
                 route=getattr(scope.get("route"), "path", None),
-                request_id=trace.id,
                 caller=None if caller is None else caller.name,
-                seconds=round(seconds, 4),
-                stages={name: round(value, 4) for name, value in trace.seconds.items()},
-                verdicts=dict(Counted(trace.verdicts)),
             )

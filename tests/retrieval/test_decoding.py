@@ -136,7 +136,7 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times) -> None:
         return found
 
     with running_service(own_gallery, encoder) as (_, searcher):
-        events = PageEvents(AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)))
+        events = PageEvents(AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)), [])
         whole = answer(once(file), events.encode, upload(), QueryState(), Feedback(), "en")["state"]
         shares = [BOX[0] / 640, BOX[1] / 480, BOX[2] / 640, BOX[3] / 480]
         part = answer(once(file), events.draw, event(box=shares), upload(), "en")["state"]

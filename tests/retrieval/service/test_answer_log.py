@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from retrieval.app import build_app
 from retrieval.galleries import open_gallery, open_gallery_encoder
+from retrieval.gallery.filters import Filters
 from retrieval.keys import KeyRing, add_key
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.query.searcher import Searcher
@@ -22,6 +23,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 from tests.retrieval.query.test_sameness import calibrated  # noqa: F401 - a fixture
 from tests.retrieval.service.serving_thread import served
+from zoo.preprocess import ImageError
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "deploy" / "grafana" / "vehicle-search.json"
 
@@ -99,15 +101,31 @@ def test_levels(level: str, expected: list[str]) -> None:
     assert all(line.endswith(" caller=a_b? stages=decode:0.5") for line in lines)
 
 
-def test_page_searches_have_ids_and_stages(
-    gallery_folder: Path, bundle: Path, tmp_path: Path, query: bytes
+def test_page_searches_have_lines_ids_and_stages(
+    gallery_folder: Path,
+    calibrated: Path,  # noqa: F811
+    tmp_path: Path,
+    query: bytes,
 ) -> None:
-    encoder, model = open_gallery_encoder(str(gallery_folder), str(bundle))
+    encoder, model = open_gallery_encoder(str(gallery_folder), str(calibrated))
     with open_gallery(gallery_folder, model=model) as gallery:
-        metrics, audit = Metrics(gallery), Audit(tmp_path / "audit.jsonl")
-        AuditedSearcher(Searcher(gallery, encoder), metrics, audit).search(query)
-        assert re.fullmatch(r"[0-9a-f]{32}", json.loads((tmp_path / "audit.jsonl").read_text())["request_id"])
+        metrics, audit, written = Metrics(gallery), Audit(tmp_path / "audit.jsonl"), io.StringIO()
+        log = AnswerLog("info", "json", written)
+        searcher = AuditedSearcher(Searcher(gallery, encoder), metrics, audit, log)
+        found = searcher.search(query)
         exported = metrics.exposition().decode()
+        with pytest.raises(ImageError):
+            searcher.encode(b"none")
+        searcher.browse(Filters(), 3, ())
+        search, encode, browse = map(json.loads, written.getvalue().splitlines())
+        assert [line["route"] for line in (search, encode, browse)] == ["search", "encode", "browse"]
+        assert [line["status"] for line in (search, encode, browse)] == [200, 400, 200]
+        assert set(search["stages"]) == {"decode", "encode", "search"}
+        assert sum(search["verdicts"].values()) == 1 and "verdicts" not in browse
+        assert found[0].key not in written.getvalue()
+        first, last = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
+        assert re.fullmatch(r"[0-9a-f]{32}", first["request_id"])
+        assert (first["request_id"], last["request_id"]) == (search["request_id"], browse["request_id"])
         for stage in ("decode", "encode", "search"):
             assert f'vehicle_search_stage_seconds_count{{stage="{stage}"}} 1.0' in exported
     encoder.close()
