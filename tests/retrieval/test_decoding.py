@@ -142,7 +142,7 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times) -> None:
         part = answer(once(file), events.draw, event(box=shares), upload(), "en")["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
-            asked = (state, Feedback(), Shown(), "en", 10, "none", False, EMPTY)
+            asked = (state, Feedback(), Shown(), "en", 10, "none", False, None, EMPTY)
             shown = answer(once(), events.search, *asked)["shown"]
             page = (state, shown, Feedback(), "en")
             key = shown.results[0].key
