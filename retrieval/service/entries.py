@@ -12,6 +12,7 @@ from retrieval.service.audit import Audit
 from retrieval.service.conditions import conditions
 from retrieval.service.problems import NO_SUCH_KEY
 from retrieval.service.prometheus import Metrics
+from retrieval.sources.source import SO_FAR
 
 MAX_LISTED = 1000
 
@@ -45,7 +46,9 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
         if not found:
             raise HTTPException(404, "the gallery has no image of this key")
         crops = gallery.crops([key]).get(key, ())
-        return found[0].as_json(LISTED) | {"images": [crop.as_json() for crop in crops]}
+        made_of = {"images": [crop.as_json() for crop in crops]}
+        so_far = any(each.source.endswith(SO_FAR) for each in gallery.origins([key]).values())
+        return found[0].as_json(LISTED) | made_of | {"is_whole": not so_far}
 
     @router.get("/images/{key:path}", response_class=Response, responses=NO_SUCH_KEY)
     def picture(

@@ -64,6 +64,10 @@ def find_detector(name: str) -> Path:
     return path
 
 
+class DetectorError(UserError):
+    """A detector fails on an image."""
+
+
 class Detector:
     """Finds vehicles in scenes. The forms that it understands are those of `detector_forms`.
 
@@ -157,7 +161,7 @@ class Detector:
         """Vehicles in an image, whose boxes are in its file's own pixels; a huge one is looked at halved.
 
         Raises:
-            UserError: the model fails.
+            DetectorError: the model fails.
             ImageError: the image cannot be used.
             DecoderBusyError: see `zoo.decoding_memory`.
         """
@@ -173,14 +177,16 @@ class Detector:
         """Vehicles in uint8 [H, W, 3] RGB, the most certain first; `least` in the place of `confidence`.
 
         Raises:
-            UserError: the model fails.
+            DetectorError: the model fails.
         """
         height, width = image.shape[:2]
         planes, (left, top), (across, down) = self._prepared(image)
         try:
             output: Any = self._session.run(None, {self._session.get_inputs()[0].name: planes})[0]
         except Exception as error:  # onnxruntime's own kinds of errors share no base of theirs
-            raise UserError(f"{self._name}: failed on an image ({error}); try another detector") from error
+            raise DetectorError(
+                f"{self._name}: failed on an image ({error}); try another detector"
+            ) from error
         boxes, scores, classes = self._form.read(output[0])
         wanted = (scores >= (self.confidence if least is None else least)) & np.isfinite(boxes).all(axis=1)
         if self._classes is not None:

@@ -11,7 +11,7 @@ from retrieval.gallery.entries import Box, Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import VideoFrame
 from retrieval.sources.detector import Detection, Detector
-from retrieval.sources.source import Loaded, View, digest
+from retrieval.sources.source import SO_FAR, Loaded, View, digest
 from retrieval.sources.tracker import Track, Tracker, overlaps
 from serving.encoders.image import InputImage
 
@@ -73,7 +73,8 @@ class Pass:
         for each in self.shown:
             time = None if self.facts.time is None else round(self.facts.time + each.time - best.time, 3)
             views.append(View(InputImage.from_pixels(each.pixels, self.origin), each.quality, time, each.box))
-        found = digest(b"".join(each.pixels.tobytes() for each in self.shown), self.facts)
+        state = SO_FAR.encode() if self.origin.endswith(SO_FAR) else b""
+        found = digest(b"".join(each.pixels.tobytes() for each in self.shown) + state, self.facts)
         return Loaded(views[0].image, found, None, self.label, self.score, tuple(views))
 
 
@@ -158,7 +159,7 @@ class Passes:
             collected.add(Shown(worth, frame.time, each.box, pixels), self._crops)
             if frame.time - collected.reported >= _REPORT:
                 collected.reported = frame.time
-                yield from self._passes([track], facts, frame.time)
+                yield from self._passes([track], facts, frame.time, SO_FAR)
         yield from self._passes(over, facts, frame.time)
         for track in over:
             self._collected.pop(track, None)
@@ -173,7 +174,7 @@ class Passes:
         place = ",".join(f"{side:g}" for side in track.box)
         return f"{self._name}#pass-{track.start:.3f}s/{place}"
 
-    def _passes(self, tracks: Iterable[Track], facts: Facts, now: float) -> Iterator[Pass]:
+    def _passes(self, tracks: Iterable[Track], facts: Facts, now: float, mark: str = "") -> Iterator[Pass]:
         for track in tracks:
             shown = sorted(self._collected[track].shown, key=lambda each: -each.quality)
             if track.certainty < _LEAST_CERTAINTY:
@@ -187,7 +188,7 @@ class Passes:
                 box=best.box,
                 track_id=track_id(self._root, facts.camera, key),
             )
-            origin = f"{self._root} at {best.time:.3f} s, the best of {track.hits} boxes"
+            origin = f"{self._root} at {best.time:.3f} s, the best of {track.hits} boxes{mark}"
             score = track.certainty / track.hits
             yield Pass(key, about, origin, self._root, tuple(shown), track.label, score)
 

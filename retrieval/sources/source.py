@@ -153,7 +153,10 @@ class Unusable:
         raise ImageError(self.reason)
 
 
-_PLACE = re.compile(r" at [-+\d.,e]+( s(, the best of \d+ boxes)?)?$")
+SO_FAR = " so far"
+"""What the origin of a pass ends with for as long as it goes on, and for ever where it was cut."""
+
+_PLACE = re.compile(rf" at [-+\d.,e]+( s(, the best of \d+ boxes({SO_FAR})?)?)?$")
 """What an origin says behind its file: a box in a scene, or a moment in a video."""
 
 

@@ -10,12 +10,15 @@ from typing import Any
 from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
-from retrieval.sources.detector import Detector
+from retrieval.sources.detector import Detector, DetectorError
 from retrieval.sources.passes import Passes
 from retrieval.sources.source import Picture, Source, Unusable
 from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
+
+_FAILURES = 10
+"""Frames that a detector may fail on one after the other until it is given up."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,26 @@ def _sources(films: Iterable[Film], shot: Shot, detector: Detector | None, crops
     for film in films:
         passes = Passes(film.name, film.root, detector, crops) if detector is not None and crops else None
         last: VideoFrame | None = None
+        failures = 0
         for found in film.frames:
             if isinstance(found, Fault):
                 reason = f"{film.root}: {found.reason}"
                 yield Unusable(f"{film.moment(found.time)}: {found.reason}", reason, root=film.root)
-            elif passes is None:
-                yield from _vehicles(film, found, shot, detector)
-            else:
-                last = found
-                yield from passes.add(found, film.facts(found, shot))
+                continue
+            try:
+                if passes is None:
+                    yield from _vehicles(film, found, shot, detector)
+                else:
+                    last = found
+                    yield from passes.add(found, film.facts(found, shot))
+                failures = 0
+            except DetectorError as error:
+                failures += 1
+                if failures >= _FAILURES:
+                    if passes is not None:
+                        yield from passes.finish(film.facts(found, shot), found.time)
+                    raise
+                yield Unusable(film.moment(found.time), f"{film.root}: {error}", root=film.root)
         if passes is not None and last is not None:
             yield from passes.finish(film.facts(last, shot), last.time)
 
