@@ -1,0 +1,1 @@
+"""The gallery beside other stores of vectors: `python -m benchmarks.peers`."""
