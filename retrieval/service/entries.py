@@ -42,13 +42,15 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
     @router.get("/entries/{key:path}", responses=NO_SUCH_KEY)
     def get(key: str) -> dict[str, Any]:
         """What the gallery holds of an image; of a pass, also its images, the best first."""
-        found = gallery.results([key])
-        if not found:
-            raise HTTPException(404, "the gallery has no image of this key")
-        crops = gallery.crops([key]).get(key, ())
-        made_of = {"images": [crop.as_json() for crop in crops]}
-        so_far = any(each.source.endswith(SO_FAR) for each in gallery.origins([key]).values())
-        return found[0].as_json(LISTED) | made_of | {"is_whole": not so_far}
+        with gallery.read_transaction():
+            found = gallery.results([key])
+            if not found:
+                raise HTTPException(404, "the gallery has no image of this key")
+            told = found[0].as_json(LISTED)
+            if crops := gallery.crops([key]).get(key):
+                told["images"] = [crop.as_json() for crop in crops]
+                told["is_whole"] = not gallery.origins([key])[key].source.endswith(SO_FAR)
+        return told
 
     @router.get("/images/{key:path}", response_class=Response, responses=NO_SUCH_KEY)
     def picture(
