@@ -6,9 +6,10 @@ READY := .venv/ready
 # How many processes share the tests. Each may start a Triton and a browser: about 3 GB.
 WORKERS ?= 2
 NPU := build/npu
+OLDEST := build/oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo bundle test test-slow test-gpu test-npu docs lint format clean
+.PHONY: help env demo bundle test test-slow test-gpu test-npu test-oldest docs lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,17 @@ $(NPU)/ready: tests/fake_cann/requirements.txt $(wildcard tests/fake_cann/*.cpp)
 test-npu: $(NPU)/ready ## training on the real torch_npu above a fake driver of Ascend cards
 	@FAKE_CANN=$(CURDIR)/$(NPU)/lib TORCH_DEVICE_BACKEND_AUTOLOAD=0 $(NPU)/env/bin/python -m pytest \
 	  -m "slow or not slow" tests/training/distributed/test_npu_runs.py tests/fake_cann $(ARGS)
+
+$(OLDEST)/ready: pyproject.toml deploy/ascend/constraints-2.3.1.txt
+	@"$(PYTHON)" -m venv --upgrade-deps $(OLDEST)/env
+	@$(OLDEST)/env/bin/python -m pip install --disable-pip-version-check --quiet -e '.[train,triton]' pytest pytest-timeout \
+	  hypothesis -c deploy/ascend/constraints-2.3.1.txt
+	@touch $@
+
+test-oldest: $(OLDEST)/ready ## training, evaluation and export with the oldest torch that they run with (5 GB)
+	@$(OLDEST)/env/bin/python -m pytest tests/zoo tests/training/data tests/training/distributed tests/training/evaluation \
+	  tests/training/run tests/training/test_*.py tests/serving/conversion tests/serving/test_bundle.py \
+	  tests/serving/test_export.py $(ARGS)
 
 docs: $(READY) ## the documentation as a site, in build/docs
 	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \

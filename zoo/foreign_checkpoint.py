@@ -12,6 +12,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -206,9 +207,15 @@ def _import_operations(file: IO[bytes]) -> Iterator[tuple[str, str]]:
             strings = [*strings[-1:], argument]
 
 
+def _allowed() -> AbstractContextManager[Any]:
+    """Let `weights_only` take the stand-ins; before torch 2.5 it takes plain numbers and tensors alone."""
+    allow = getattr(torch.serialization, "safe_globals", None)
+    return nullcontext() if allow is None else allow(_STAND_INS)
+
+
 def _load(path: Path, file: IO[bytes]) -> Any:
     try:
-        with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
+        with _allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from zoo.pose import POSE_DTYPES
 OPSET = 14
 """Read by all of onnxruntime, TensorRT, OpenVINO and every release of Ascend's ATC, and enough for int8 by
 channel, which needs 13."""
+
+TORCHSCRIPT: dict[str, Any] = {"dynamo": False} if torch.__version__ >= "2.5" else {}
+"""What makes `torch.onnx.export` take the TorchScript exporter; before torch 2.5 there is no choice."""
 
 
 def sample_inputs(card: Card, batch: int, seed: int = 0) -> dict[str, Tensor]:
@@ -69,7 +73,7 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True,
             model.eval(),
             sample,
             str(path),
-            dynamo=False,
+            **TORCHSCRIPT,
             training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=fold,
             opset_version=opset,

@@ -14,7 +14,7 @@ from serving.conversion.parity import BATCHES, TOLERANCE, compare
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD, Card
 from zoo.errors import UserError
 from zoo.files import replacing
-from zoo.onnx_export import OPSET
+from zoo.onnx_export import OPSET, TORCHSCRIPT
 
 
 class TrackerModel(nn.Module):
@@ -77,7 +77,7 @@ def export_tracker(model: nn.Module, card: Card, out: Path, batch: int | None = 
                 tracker,
                 (sample,),
                 str(temporary),
-                dynamo=False,
+                **TORCHSCRIPT,
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=["embedding"],

@@ -115,11 +115,10 @@ def _network_config(
     limit, instances, batching = options.rate_limit, options.instances, options.batching
     inputs = [tensors.image, *tensors.pose]
     kinds = schema.ModelInstanceGroup
-    # No kind: the server takes the GPU where there is one.
-    kind = {"auto": {}, "cpu": {"kind": kinds.KIND_CPU}, "gpu": {"kind": kinds.KIND_GPU}}[instances.device]
+    # No kind: the server takes the GPU where there is one, and no kind of its own stands for an NPU.
+    kind = {"cpu": {"kind": kinds.KIND_CPU}, "gpu": {"kind": kinds.KIND_GPU}}.get(instances.device, {})
     return schema.ModelConfig(
         name=ONNX_MODEL,
-        backend="onnxruntime",
         default_model_filename="model.onnx",
         max_batch_size=batching.max_size,
         version_policy={"latest": {"num_versions": options.keep_versions}},
@@ -134,8 +133,7 @@ def _network_config(
             }
         ],
         dynamic_batching=_dynamic_batching(options, schema, batching.max_delay_us, batching.preferred_sizes),
-        optimization=_optimization(options.runtime, options.accelerator),
-        parameters=_runtime_parameters(options.runtime),
+        **_engine(options),
         model_warmup=[_warm_up(inputs, size) for size in options.warm_up],
     )
 
@@ -221,6 +219,17 @@ def _rate_limiter(limit: RateLimit, amount: int, priority: int) -> dict[str, Any
         return {}
     resource = {"name": limit.resource, "global": True, "count": amount}
     return {"rate_limiter": {"resources": [resource], "priority": priority}}
+
+
+def _engine(options: RepositoryOptions) -> dict[str, Any]:
+    """The backend that runs the network, and its settings."""
+    if options.instances.device == "npu":
+        return {"backend": "npu_ge"}
+    return {
+        "backend": "onnxruntime",
+        "optimization": _optimization(options.runtime, options.accelerator),
+        "parameters": _runtime_parameters(options.runtime),
+    }
 
 
 def _optimization(runtime: Runtime, accelerator: Accelerator) -> dict[str, Any]:

@@ -88,13 +88,14 @@ class Instances:
     Attributes:
         network: copies of the network on each device. On a CPU one already uses every core.
         preprocess: processes that decode, each with some threads.
-        device: of the network; `auto` is the GPU where there is one.
+        device: of the network; `auto` is the GPU where there is one. `npu` is an Ascend card, by the backend
+            `npu_ge` in place of onnxruntime's; it was never run.
         gpus: numbers of the GPUs to use; none for all.
     """
 
     network: int = 1
     preprocess: int = 1
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Literal["auto", "cpu", "gpu", "npu"] = "auto"
     gpus: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -211,6 +212,8 @@ class RepositoryOptions:
             if not 1 <= size <= self.batching.max_size:
                 raise ValueError(f"warm_up: {size} is not between 1 and max_size = {self.batching.max_size}")
         name, device = self.accelerator.name, self.instances.device
+        if device == "npu" and self.runtime != Runtime():
+            raise ValueError('[runtime] has settings of onnxruntime, which does not run with device = "npu"')
         if (name in GPU_ACCELERATORS and device != "gpu") or (name in CPU_ACCELERATORS and device != "cpu"):
             wanted = "gpu" if name in GPU_ACCELERATORS else "cpu"
             raise ValueError(f'accelerator "{name}" needs [instances] device = "{wanted}", not "{device}"')

@@ -6,9 +6,17 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
+import torch.utils.backend_registration
 
 SITE = Path(__file__).parent / "site"
+
+IS_POSSIBLE = hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend")
+
+wants_simulation = pytest.mark.skipif(
+    not IS_POSSIBLE, reason=f"torch {torch.__version__} has no devices written in Python"
+)
 
 
 def packaged(folder: Path, version: str, files: dict[str, str]) -> None:

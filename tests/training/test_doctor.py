@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.simulated_npu import SITE, environment, packaged, release
+from tests.simulated_npu import SITE, environment, packaged, release, wants_simulation
 
 OPTIONS = ("--amp", "O0", "--patience", "300")
 
@@ -77,6 +77,7 @@ def test_missing_library(tmp_path: Path) -> None:
     )
 
 
+@wants_simulation
 def test_disk_full(tmp_path: Path) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here: unshare -rm fails")
@@ -90,6 +91,7 @@ def test_disk_full(tmp_path: Path) -> None:
     assert devices.startswith("fail  devices: --npus 9: only 2 of them can be seen here; give --npus 2")
 
 
+@wants_simulation
 def test_clock_skew_between_machines() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,6 +104,7 @@ def test_clock_skew_between_machines() -> None:
         assert " is 120 s ahead of the others', and they would take each other for dead; set both" in line
 
 
+@wants_simulation
 @pytest.mark.parametrize(
     ("fault", "code", "start"),
     [

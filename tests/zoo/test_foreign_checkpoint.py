@@ -60,6 +60,9 @@ def test_state_and_facts_are_read(tmp_path: Path, zipped: bool, rank1: Any) -> N
     path = tmp_path / "model_best.pth.tar"
     content = {"state_dict": STATE, "rank1": rank1, "epoch": 59, "optimizer": {"state": {}}}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    if torch.__version__ < "2.5" and isinstance(rank1, np.float64):
+        assert "nothing was executed" in refusal(path)
+        return
     found = read_foreign_checkpoint(path)
     assert list(found.state) == ["a", "b", "n"]
     assert all(torch.equal(found.state[key], STATE[key]) for key in STATE)
@@ -164,6 +167,7 @@ def test_a_compressed_archive_is_refused_before_it_unpacks(tmp_path: Path) -> No
     assert "claims to unpack to 1000" in refusal(tmp_path / "bomb.pth")
 
 
+@pytest.mark.skipif(torch.__version__ < "2.5", reason="this torch does not compare a storage with its claim")
 def test_a_storage_that_claims_more_than_is_there(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.zeros(4)}}, tmp_path / "small.pth")
     more = b"J" + struct.pack("<i", 1_000_000_000)

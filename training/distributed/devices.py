@@ -45,7 +45,8 @@ class DeviceKind:
 KINDS = {
     kind.type: kind
     for kind in (
-        DeviceKind("cpu", "gloo"),
+        # torch's fused optimisers run on CPUs from 2.4 on.
+        DeviceKind("cpu", "gloo", fused_optimizer=torch.__version__ >= "2.4"),
         DeviceKind("cuda", "nccl"),
         DeviceKind(
             "npu",

@@ -18,7 +18,7 @@ from zoo.errors import UserError, from_extra
 CPU_BUILD = "torch=={}, its CPU build (docs/npu.md tells how)"
 """The build of torch that torch_npu extends."""
 
-OLDEST = (2, 9)
+OLDEST = (2, 3)
 """Release of torch, and so of torch_npu, from which on this project runs."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.data.batches import Batch
 from training.distributed.ranks import Ranks
@@ -62,13 +62,13 @@ def train_step(state: TrainState, batch: Batch, progress: float) -> StepResult:
     gradients = amp.gradients()
     ranks.average_gradients(state.model.parameters())
     torch._foreach_mul_(gradients, 1.0 / amp.scale.value)
-    norm = nn.utils.get_total_norm(gradients)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     finite = bool(torch.isfinite(norm) & torch.isfinite(loss.detach())) and not amp.overflowed()
 
     taken = not ranks.any(not finite)
     if taken:
         if recipe.optimizer.clip_norm:
-            nn.utils.clip_grads_with_norm_(state.model.parameters(), recipe.optimizer.clip_norm, norm)
+            torch._foreach_mul_(gradients, (recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         optimizer.step()
         amp.round_weights()
         if state.average is not None:

@@ -21,6 +21,7 @@ from zoo.card import IMAGENET_MEAN, IMAGENET_STD
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
 from zoo.loading import load_model
+from zoo.onnx_export import TORCHSCRIPT
 from zoo.preprocess import prepare, resize
 
 IMAGENET = ("--order", "RGB", "--mean", *map(str, IMAGENET_MEAN), "--std", *map(str, IMAGENET_STD))
@@ -246,7 +247,7 @@ class ChannelsLast(TinyNet):
 
 
 def channels_last(path: Path) -> None:
-    torch.onnx.export(ChannelsLast(), (torch.zeros(1, 64, 48, 3),), str(path), dynamo=False)
+    torch.onnx.export(ChannelsLast(), (torch.zeros(1, 64, 48, 3),), str(path), **TORCHSCRIPT)
 
 
 def bytes_in(path: Path) -> None:

@@ -21,6 +21,8 @@ WRONG = {
     "[queue]\nclient_timeout = true": "has no effect with timeout_us = 0",
     "[priorities]\nlevels = 2": "default = 0 is not between 1 and levels = 2",
     "[instances]\ngpus = [0]": 'set device = "gpu"',
+    "[instances]\ndevice = 'npu'\n[runtime]\nthreads = 2": "settings of onnxruntime",
+    "[instances]\ndevice = 'npu'\n[accelerator]\nname = 'cuda'": 'needs [instances] device = "gpu"',
     "[runtime]\ngraph_threads = 2": "with parallel = true only",
     "[accelerator]\nname = 'warp'": "expected one of",
     "[accelerator]\nname = 'tensorrt'": 'needs [instances] device = "gpu"',
@@ -78,3 +80,17 @@ def test_options_of_cpus_reach_the_config() -> None:
     (resource,) = configs[PREPROCESS_MODEL].instance_group[0].rate_limiter.resources
     assert (resource.name, resource.count) == ("cores", 1)
     assert configs[ENTRY_MODEL].response_cache.enable
+
+
+def test_an_npu_has_a_backend_of_its_own() -> None:
+    _, card = make_model()
+    usual = build_configs(card, "0" * 64)[ONNX_MODEL]
+    network = build_configs(card, "0" * 64, RepositoryOptions(instances=Instances(device="npu")))[ONNX_MODEL]
+    assert network.backend == "npu_ge"
+    assert not network.HasField("optimization")
+    assert not network.parameters
+    assert (network.input, network.output) == (usual.input, usual.output)
+    assert (network.dynamic_batching, network.instance_group) == (
+        usual.dynamic_batching,
+        usual.instance_group,
+    )

@@ -22,6 +22,8 @@ from tests import fake_cann, simulated_npu
 from tests.conftest import ROOT
 from tests.training.veri_layout import make_veri
 
+pytestmark = [] if fake_cann.is_built() else [simulated_npu.wants_simulation]
+
 RECIPE = """
 size = [32, 32]
 epochs = 1

@@ -28,6 +28,7 @@ def batch() -> Batch:
     return Batch(image.to(torch.uint8), labels, labels, labels)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.4", reason="this torch has no fused optimiser on a CPU")
 @pytest.mark.parametrize("fused", [True, False], ids=["to a fused optimiser", "from a fused optimiser"])
 def test_the_kernel_is_the_present_devices(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
     def made_with(fused_optimizer: bool) -> TrainState:
