@@ -1,0 +1,99 @@
+"""`python -m benchmarks.camera_load`: what a frame costs from the file to the gallery, and the memory.
+
+The costs are processor seconds a frame, so that other work on the machine matters less than for frames a
+second; the bare detector, and the whole road with it, take the same frames in turns. The memory is that of an
+hour of one drawn camera, whose video is looped and whose boxes are the truth's.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.memory import resident
+from benchmarks.site_truth import TrueDetector, camera_names
+from retrieval.galleries import open_gallery
+from retrieval.gallery.entries import Facts, GalleryModel
+from retrieval.sources.decoding import VideoFrame, decode, open_video
+from retrieval.sources.detector import Detector
+from retrieval.sources.passes import Pass, Passes
+from retrieval.sources.pipeline import ingest
+from retrieval.sources.video import Shot, read_video
+from serving import open_encoder
+from serving.encoders.encoder import Encoder
+from zoo.errors import exit_on_user_error
+
+_RATE = 5.0
+
+
+def costs(video: Path, detector: Detector, encoder: Encoder, rounds: int) -> dict[str, float]:
+    """Processor seconds a frame of the bare detector, and of the whole road from the file to the gallery."""
+    model = GalleryModel(encoder.card, encoder.model_hash, "")
+    with open_video(str(video.resolve())) as container:
+        frames = [each.pixels for each in decode(container, _RATE) if isinstance(each, VideoFrame)]
+    bare, whole, passes = [], [], 0
+    for _ in range(rounds):
+        begun = time.process_time()
+        for pixels in frames:
+            detector.find(pixels)
+        bare.append((time.process_time() - begun) / len(frames))
+        begun = time.process_time()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_gallery(folder, model=model, writable=True) as kept,
+        ):
+            shot = Shot(rate=_RATE, camera=1)
+            passes = ingest(read_video(video, shot, detector, 5), kept, encoder).added
+        whole.append((time.process_time() - begun) / len(frames))
+    return {"frames": len(frames), "passes": passes, "detector": min(bare), "whole": min(whole)}
+
+
+def memory(site: Path, encoder: Encoder, seconds: float) -> list[tuple[float, int, int]]:
+    """Seconds of video, passes in the gallery and resident MiB, about ten times on the way."""
+    name = camera_names(site)[0]
+    detector = TrueDetector(site / name / "gt" / "gt.txt")
+    passes, found = Passes(name, name, detector), []  # type: ignore[arg-type]
+
+    def looped() -> Iterator[Pass]:
+        begun, facts = 0.0, Facts(camera=1, time=0.0)
+        while begun < seconds:
+            with open_video(str((site / f"{name}.mp4").resolve())) as container:
+                for detector.frame, each in enumerate(decode(container, 1000)):
+                    if isinstance(each, VideoFrame):
+                        now = begun + each.time
+                        facts = Facts(camera=1, time=now)
+                        yield from passes.add(VideoFrame(now, each.pixels), facts)
+            begun = now + 10
+            if begun >= seconds / 10 * (len(found) + 1):
+                found.append((begun, len(gallery), resident() // 2**20))
+        yield from passes.finish(facts, begun)
+
+    model = GalleryModel(encoder.card, encoder.model_hash, "")
+    with tempfile.TemporaryDirectory() as folder, open_gallery(folder, model=model, writable=True) as gallery:
+        ingest(looped(), gallery, encoder, is_live=True)
+    return found
+
+
+@exit_on_user_error
+def main() -> int:
+    """Measure, and print what was found as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--video", type=Path, required=True)
+    parser.add_argument("--detector", required=True, help="a name, or an ONNX file")
+    parser.add_argument("--site", type=Path, required=True, help="of `synthesize --videos`, for the memory")
+    parser.add_argument("--model", default="lite0_osnet.real")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of video for the memory [%(default)g]")
+    args = parser.parse_args()
+    with closing(open_encoder(args.model, threads=1)) as encoder:
+        print(json.dumps(costs(args.video, Detector(args.detector), encoder, args.rounds)), flush=True)
+        print(json.dumps({"memory": memory(args.site, encoder, args.seconds)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
