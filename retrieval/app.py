@@ -44,20 +44,24 @@ def build_app(
     audit: Audit,
     detector: Detector | None = None,
     log: AnswerLog | None = None,
+    keep_uploads: float = 24.0,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
     from fastapi import FastAPI
+    from gradio.utils import get_upload_folder
 
     from retrieval.page.audited_searcher import AuditedSearcher
     from retrieval.page.guard import UNKNOWN_FUNCTION
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
     from retrieval.page.upkeep import VISITS, kept_in_bounds
+    from retrieval.page.uploads import Uploads
     from retrieval.service.rest import add_rest
 
     metrics = Metrics(searcher.gallery)
-    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples)
+    uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
+    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples, uploads)
     page.state_session_capacity = VISITS
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(
@@ -65,7 +69,7 @@ def build_app(
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=lambda _: kept_in_bounds(page),
+        lifespan=lambda _: kept_in_bounds(page, uploads),
     )
     add_rest(app, searcher, metrics, audit, detector)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
@@ -218,6 +222,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add and remove over REST; no other process can write to the gallery meanwhile",
     )
+    parser.add_argument(
+        "--keep-uploads",
+        type=float,
+        default=24.0,
+        metavar="HOURS",
+        help="after which the page forgets a picture that was searched with (default: %(default)g)",
+    )
     add_detector(parser.add_argument_group("of whole scenes in a query"))
     add_centring(parser)
     add_false_match_rate(parser)
@@ -250,6 +261,8 @@ def main(argv: list[str] | None = None) -> int:
         )
     if args.rate < 0 or not math.isfinite(args.rate):
         raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
+    if not 0 < args.keep_uploads < math.inf:
+        raise UserError(f"--keep-uploads {args.keep_uploads:g}: hours above 0 are expected, such as 24")
     check_false_match_rate(args.false_match_rate)
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
@@ -270,7 +283,7 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                app = build_app(searcher, examples, keys, rates, audit, detector, log)
+                app = build_app(searcher, examples, keys, rates, audit, detector, log, args.keep_uploads)
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

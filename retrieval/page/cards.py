@@ -111,7 +111,7 @@ def verdict(found: Verdict | None, results: Sequence[Result], promised: float, s
     """What the search amounts to, and what is promised of it; where nothing can be told, why."""
     likeliest = max((r.probability for r in results if r.probability is not None), default=0.0)
     kind = "none" if found is None else found.replace(" ", "-")
-    text = say(f"verdict.{kind}.text", chance=format_probability(likeliest), promised=f"{promised:.3g}")
+    text = say(f"verdict.{kind}.text", chance=format_probability(likeliest), promised=f"{1 / promised:,.3g}")
     title = escape(say(f"verdict.{kind}"))
     return f'<div class="vr-verdict vr-verdict-{kind}" role="status"><b>{title}</b> {escape(text)}</div>'
 
@@ -168,7 +168,7 @@ def found(
         has_more: whether there are more.
     """
     names = {name: say("export.html") if name == "html" else name.upper() for name in FORMATS}
-    exports = "".join(
+    exports = button("", say("undo.what"), f"↶ {escape(say('undo'))}", "undo") + "".join(
         button("download", f"{say('export')}: {label}", escape(label), format=name)
         for name, label in names.items()
     )
@@ -211,4 +211,21 @@ def notice(title: str, text: str, kind: str = "empty") -> str:
     role = "alert" if kind == "error" else "status"
     return (
         f'<div class="vr-notice vr-{kind}" role="{role}"><h2>{escape(title)}</h2><p>{escape(text)}</p></div>'
+    )
+
+
+def nothing_meets(without: Sequence[tuple[str, int]], say: Say) -> str:
+    """The notice that no image meets the filters, with those to loosen.
+
+    Args:
+        without: a filter's name and how many images meet the others.
+    """
+    buttons = "".join(
+        button("edit", say("loosen", filter=say(name), count=f"{count:,}"), kind="loosen", field=name)
+        for name, count in without
+    )
+    text = say("none.loosen") if without else say("none.text")
+    return (
+        f'<div class="vr-notice vr-empty" role="status"><h2>{escape(say("none"))}</h2><p>{escape(text)}</p>'
+        f"<div>{buttons}</div></div>"
     )

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,22 @@ from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Box, Result
-from retrieval.gallery.filters import Filters
+from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.journeys.journey import Step, journey
 from retrieval.journeys.store import LinkStore, journeys_of
-from retrieval.page import cards, panels
+from retrieval.page import cards, dialog, panels
 from retrieval.page import journey as journey_html
+from retrieval.page.address import Address
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
+from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
 from retrieval.query.occlusion import ImageComparison, compare
 from retrieval.query.sameness import verdict
 from retrieval.results.downloads import FORMATS, SearchReport, make_download
+from retrieval.results.trajectory import trajectory
 from retrieval.sources.crop import crop
 from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
@@ -32,6 +36,9 @@ from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
 MAX_MARKS = 100
+DEFAULT_RESULTS = 20
+MAX_SHARED = 1000
+"""Results that an address may ask for."""
 MAX_RESULTS = 100
 """Of the slider, until more are asked for."""
 MORE = 20
@@ -49,8 +56,9 @@ class PageEvents:
     `conditions` are the filters' fields, by name.
     """
 
-    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path]) -> None:
+    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
         self._searcher = searcher
+        self._uploads = uploads
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
         self.camera_centring = searcher.gallery.camera_centring
@@ -67,53 +75,105 @@ class PageEvents:
             return {}
         return {"upload": str(self._examples[number][0])}
 
-    def encode(
-        self, upload: InputImage | None, state: QueryState, feedback: Feedback, language: str
-    ) -> Answer:
+    def encode(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
         """Encode a new query image: the state, no marks yet, and the scene."""
-        if upload is None and state.key:
-            # The field was emptied because an image of the gallery is searched with.
+        if upload is None and state.query is not None:
+            # The field was emptied because something else is searched with.
             return {}
-        return self._encode(upload, None, Say(language))
+        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
+        return fresh if upload is None else fresh | self._encode(upload, None, Say(language))
 
-    def draw(self, event: gr.EventData, upload: InputImage | None, language: str) -> Answer:
+    def draw(self, event: gr.EventData, state: QueryState, language: str) -> Answer:
         """Encode what a box chooses; its sides come as shares of the picture's."""
-        return self._encode(upload, _shares(_detail(event, "box")), Say(language))
-
-    def whole(self, upload: InputImage | None, language: str) -> Answer:
-        """Encode the whole picture again."""
-        return self._encode(upload, None, Say(language))
-
-    def _encode(self, upload: InputImage | None, shares: Box | None, say: Say) -> Answer:
-        answer: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
-        if upload is None:
-            return answer
+        shares = _shares(_detail(event, "box"))
+        image = self._image(state)
+        if image is None:
+            return self._gone(Say(language))
         try:
-            box = None if shares is None else _in_pixels(shares, upload.size)
+            box = None if shares is None else _in_pixels(shares, image.size)
+        except (DecoderBusyError, ImageError) as error:
+            return {"state": QueryState(fault=str(error))}
+        return self._encode(image, box, Say(language))
+
+    def whole(self, state: QueryState, language: str) -> Answer:
+        """Encode the whole picture again."""
+        image = self._image(state)
+        return self._gone(Say(language)) if image is None else self._encode(image, None, Say(language))
+
+    def _image(self, state: QueryState) -> InputImage | None:
+        """The whole picture that is searched with; None where it was forgotten."""
+        if state.key:
+            return InputImage(state.picture, state.key)
+        data = self._uploads.get(state.upload)
+        return None if data is None else InputImage(data, "the picture")
+
+    def _gone(self, say: Say) -> Answer:
+        return {"state": QueryState(fault=say("upload.gone", hours=f"{self._uploads.hours:g}")), "scene": ""}
+
+    def _encode(self, upload: InputImage, box: Box | None, say: Say) -> Answer:
+        try:
+            data = upload.data
             image = crop(upload, box)
             picture = display_jpeg(image.pixels)
-            state = QueryState(self._searcher.encode(image), picture, box=box)
+            query = self._searcher.encode(image)
+            scene = panels.scene(upload, box, f"{self._uploads.hours:g}", say)
         except (DecoderBusyError, ImageError, UserError) as error:
-            return answer | {"state": QueryState(fault=str(error))}
-        return answer | {"state": state, "scene": panels.scene(upload, box, say)}
+            return {"state": QueryState(fault=say.error(str(error))), "scene": ""}
+        state = QueryState(query, picture, upload=self._uploads.keep(data or b""), box=box)
+        return {"state": state, "scene": scene}
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
         return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None}
 
     def similar(self, event: gr.EventData, language: str) -> Answer:
-        """Search with an image of the gallery; the upload field is emptied."""
-        key = str(_detail(event, "key"))
+        """Search with an image of the gallery; marks stay, and the upload field is emptied."""
+        return self._recall(str(_detail(event, "key")), Say(language))
+
+    def _recall(self, key: str, say: Say) -> Answer:
         with self._gallery.read_transaction():
             query, picture = self._searcher.recall(key), self._gallery.picture(key)
         if query is None:
             return {}
         return {
             "state": QueryState(query, picture or b"", key=key),
-            "feedback": Feedback(),
-            "scene": panels.gallery_scene(key, Say(language)),
+            "scene": panels.gallery_scene(key, say),
             "upload": None,
         }
+
+    def restore(self, event: gr.EventData, language: str) -> Answer:
+        """Bring back what an address says, whatever the page shows."""
+        say = Say(language)
+        answer: Answer = {"upload": None, "state": QueryState(), "scene": "", "words": "", "understood": ""}
+        try:
+            told = Address.read(str(_detail(event, "address") or ""))
+            told.filters.check(self.card)
+        except UserError as error:
+            return answer | {"state": QueryState(fault=say.error(str(error)))}
+        found = self._searcher.understand(told.words)
+        answer |= EMPTY | contents(told.filters)
+        answer |= {
+            "words": told.words,
+            "understood": panels.understood(found, say),
+            "words_before": found.filters,
+            "feedback": told.feedback,
+            "group": told.group,
+            "rerank": told.rerank,
+            "query_camera": told.query_camera,
+        }
+        wanted = min(told.k or DEFAULT_RESULTS, MAX_SHARED)
+        answer["k"] = gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))
+        if told.key:
+            recalled = self._recall(told.key, say)
+            return answer | (recalled or {"state": QueryState(fault=say("key.gone", key=told.key))})
+        if told.upload:
+            data = self._uploads.get(told.upload)
+            return answer | (
+                self._gone(say)
+                if data is None
+                else self._encode(InputImage(data, "the picture"), told.box, say)
+            )
+        return answer
 
     def choose(self, event: gr.EventData, color: list[str], type: list[str]) -> Answer:
         """Make a predicted colour or type a filter, or no longer one."""
@@ -138,6 +198,11 @@ class PageEvents:
         """No filter at all."""
         return {"words_before": Filters(), "understood": "", "words": ""} | EMPTY
 
+    def loosen(self, event: gr.EventData) -> Answer:
+        """Take one filter away."""
+        name = str(_detail(event, "field"))
+        return {name: EMPTY[name]} if name in EMPTY else {}
+
     def forget(self) -> Answer:
         """No marks at all."""
         return {"feedback": Feedback()}
@@ -160,6 +225,7 @@ class PageEvents:
         feedback: Feedback,
         shown: Shown,
         language: str,
+        words: str,
         k: int,
         group: str,
         rerank: bool,
@@ -172,6 +238,7 @@ class PageEvents:
             state,
             feedback,
             language,
+            words,
             k,
             group,
             rerank,
@@ -182,6 +249,7 @@ class PageEvents:
         if asked == shown.asked:
             return {}
         seen, drawn, found, filters = "", "", [], Filters()
+        address: Answer = {}
         try:
             if state.query is not None:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
@@ -192,7 +260,7 @@ class PageEvents:
             if state.fault:
                 html = cards.notice(say("bad.image"), state.fault, "error")
             elif state.query is None and filters == Filters():
-                html = cards.notice(say("nothing"), say("nothing.text"))
+                html = self._nothing(words, say)
             else:
                 with self._gallery.read_transaction():
                     found = self._found(state, feedback, filters, int(k), group, rerank, query_camera)
@@ -203,9 +271,49 @@ class PageEvents:
                 html = self._results(state, feedback, filters, found, (total, images), say)
                 drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
                 drawn += way
+                if not way:
+                    drawn += panels.legs(trajectory(found, feedback.positive, journeys), say)
+            if not state.fault:
+                number = 0 if int(k) == DEFAULT_RESULTS else int(k)
+                told = Address(
+                    state.upload,
+                    state.key,
+                    state.box,
+                    words,
+                    filters,
+                    feedback,
+                    number,
+                    group,
+                    rerank,
+                    query_camera,
+                )
+                # A page that has just been opened may still be told what its address says.
+                if shown.asked or told != Address():
+                    address = {"address": panels.address(told.write(), say)}
         except UserError as error:
-            html = cards.notice(say("bad.filters"), str(error), "error")
-        return {"found": html, "drawn": drawn, "seen": seen, "shown": Shown(asked, tuple(found), filters)}
+            html = cards.notice(say("bad.filters"), say.error(str(error)), "error")
+        return address | {
+            "found": html,
+            "drawn": drawn,
+            "seen": seen,
+            "shown": Shown(asked, tuple(found), filters),
+        }
+
+    def _nothing(self, words: str, say: Say) -> str:
+        """What stands in the place of results where nothing is asked for; why, where somebody has tried."""
+        unknown = panels.not_understood(self._searcher.understand(words), say)
+        if not unknown:
+            return cards.notice(say("nothing"), say("nothing.text"))
+        text = say("words.none.text", words=", ".join(unknown), example=self._example(say))
+        return cards.notice(say("words.none"), text)
+
+    def _example(self, say: Say) -> str:
+        """Words that this gallery can answer: those of one of its images."""
+        for result in self._gallery.results(self._gallery.sample_keys(1)):
+            look = " ".join(say.label(part) for part in (result.color, result.type) if part)
+            parts = [look, "" if result.camera is None else say("camera.id", id=result.camera)]
+            return ", ".join(part for part in parts if part)
+        return ""
 
     def _found(
         self,
@@ -254,7 +362,7 @@ class PageEvents:
     ) -> str:
         """The results; `counts` are the images that meet the filters, and all of them."""
         if not found:
-            return cards.notice(say("none"), say("none.text"))
+            return cards.nothing_meets(self._without_each(filters), say)
         total, images = counts
         how = "newest" if state.query is None else "nearest" if filters == Filters() else "nearest.filtered"
         text = say(how, count=len(found), total=f"{total:,}", others=f"{images - total:,}")
@@ -282,6 +390,18 @@ class PageEvents:
             drawn += journey_html.way(steps, cameras, self._gallery.writable, say)
         return {"drawn": drawn + journey_html.take_back(key, str(_detail(event, "cut") or ""), say)}
 
+    def _without_each(self, filters: Filters) -> list[tuple[str, int]]:
+        """How many images would meet the filters without one of them; those that would help, by name."""
+        active = [each for each in FIELDS if each.name in filters.parameters()]
+        counts = [
+            (
+                each.name,
+                self._gallery.count(replace(filters, **{each.attribute: getattr(Filters(), each.attribute)})),
+            )
+            for each in active
+        ]
+        return sorted(((name, count) for name, count in counts if count), key=lambda each: -each[1])
+
     def more(self, k: int) -> Answer:
         """Show more results; the slider that says how many goes along."""
         wanted = int(k) + MORE
@@ -298,7 +418,6 @@ class PageEvents:
     def regions(
         self,
         compared: str,
-        upload: InputImage | None,
         state: QueryState,
         shown: Shown,
         feedback: Feedback,
@@ -308,7 +427,7 @@ class PageEvents:
         if compared not in [result.key for result in shown.results]:
             return {}
         found: ImageComparison | str = ""
-        query = InputImage(state.picture, "the query") if state.key else upload
+        query = self._image(state)
         other = self._gallery.picture(compared)
         if state.picture and query is not None and other:
             try:
@@ -316,7 +435,7 @@ class PageEvents:
                 result = InputImage(other, "the result")
                 found = compare(self._searcher.encoder, crop(query, state.box), result)
             except (DecoderBusyError, ImageError, UserError) as error:
-                found = str(error)
+                found = Say(language).error(str(error))
         html = self._comparison(compared, found, state, shown, feedback, language)
         return {"comparison": html}
 
@@ -335,14 +454,24 @@ class PageEvents:
             return ""
         place = keys.index(key)
         neighbours = keys[place - 1] if place else "", keys[place + 1] if place + 1 < len(keys) else ""
-        return panels.comparison(
+        result = shown.results[place]
+        return dialog.comparison(
+            state.query,
             panels.data_uri(state.picture) if state.picture else None,
-            shown.results[place],
+            result,
+            self._seen(state, feedback, result),
             found,
             neighbours,
             feedback,
             Say(language),
         )
+
+    def _seen(self, state: QueryState, feedback: Feedback, result: Result) -> Result | None:
+        """The query's own sighting, else the marked one that is nearest to a result in time."""
+        marked = [key for key in feedback.positive if key != result.key]
+        known = self._gallery.results([state.key] if state.key else marked)
+        timed = [each for each in known if each.time is not None] or known
+        return min(timed, key=lambda each: abs((each.time or 0) - (result.time or 0)), default=None)
 
     def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Answer:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
@@ -380,14 +509,14 @@ class PageEvents:
             images, cameras = len(self._gallery), len(self._gallery.cameras())
         return panels.header(self.card.name, images, cameras, say)
 
-    def scene(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
+    def scene(self, state: QueryState, language: str) -> Answer:
         """The scene in another language."""
         say = Say(language)
         html = ""
         if state.key:
             html = panels.gallery_scene(state.key, say)
-        elif upload is not None and state.query is not None:
-            html = panels.scene(upload, state.box, say)
+        elif state.query is not None and (image := self._image(state)) is not None:
+            html = panels.scene(image, state.box, f"{self._uploads.hours:g}", say)
         return {"scene": html}
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
@@ -401,6 +530,10 @@ class PageEvents:
         """What to write into a field, by its name; for times, the gallery's first and last."""
         first, last = self._gallery.time_range() or (0.0, 600.0)
         return {"after": format_time(first), "before": format_time(last), "near": "48.133,11.567,500"}
+
+    def words_example(self, say: Say) -> str:
+        """What to write into the box of plain words."""
+        return self._example(say) or say("words.example")
 
 
 def _thumbnail(path: Path) -> bytes | None:

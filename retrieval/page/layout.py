@@ -8,7 +8,7 @@ import gradio as gr
 
 from retrieval.gallery.filters import FIELDS, FilterField, Filters
 from retrieval.page import cards
-from retrieval.page.events import MAX_RESULTS, PageEvents
+from retrieval.page.events import DEFAULT_RESULTS, MAX_RESULTS, PageEvents
 from retrieval.page.query_image import QueryImage
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say
@@ -17,7 +17,6 @@ from retrieval.query.feedback import Feedback
 _IN_SIGHT = ("color", "type", "camera", "after", "before")
 """Filters that always show; the others are in a part that opens."""
 
-DEFAULT_RESULTS = 20
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -60,6 +59,7 @@ class Layout:
                         self.found = _html("results", ("actions", "results"), empty)
                     with gr.Tab(say("tab.track"), id="track") as self.track_tab:
                         self.drawn = _html("drawings", ("journey", "actions"))
+                self.address = _html("address", ("address",))
                 with gr.Column(elem_id="search-column"):
                     self._filter_rows(say)
             with gr.Column(elem_id="look-column"):
@@ -119,7 +119,7 @@ class Layout:
             "title": self.events.header(say),
             "examples": self.events.examples(say),
             "upload": gr.update(label=say("upload"), placeholder=say("drop")),
-            "words": gr.update(label=say("words"), placeholder=say("words.example")),
+            "words": gr.update(label=say("words"), placeholder=self.events.words_example(say)),
             "apply": say("words.apply"),
             "clear": say("words.clear"),
             "group": gr.update(label=say("group"), choices=_groups(say)),

@@ -13,6 +13,7 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.layout import ASSETS, Layout
+from retrieval.page.uploads import Uploads
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.service.rates import charge
 from retrieval.service.workload import REQUEST_SECONDS
@@ -42,14 +43,15 @@ _EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
 _COUNT = count(1)
 
 
-def build_page(searcher: AuditedSearcher, examples: Sequence[Path]) -> gr.Blocks:
+def build_page(searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> gr.Blocks:
     """Lay the page out.
 
     Args:
         searcher: answers.
         examples: image files to offer, in the upload folder.
+        uploads: keeps the query pictures.
     """
-    events = PageEvents(searcher, examples)
+    events = PageEvents(searcher, examples, uploads)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)
@@ -61,6 +63,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     """Say which event does what; whatever changes a search asks for one."""
     on = page.events
     encoded = ("state", "feedback", "scene")
+    read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.upload.change, on.encode, encoded)
     _answer(page, page.examples.select, on.take_example, ("upload",), **_EACH)
     _ask_after(page, page.scene.select, on.draw, encoded, **_EACH)
@@ -70,9 +73,11 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
         _ask_after(page, component.submit, on.similar, (*encoded, "upload"), **_EACH)
         _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
     _ask_after(page, page.found.clear, on.forget, ("feedback",))
+    _ask_after(page, page.found.edit, on.loosen, tuple(page.fields), **_EACH)
+    everything = (*read, *encoded, "words", "upload", "k", "group", "rerank", "query_camera")
+    _ask_after(page, page.address.submit, on.restore, everything)
     _answer(page, page.found.expand, on.more, ("k",))
     _ask_after(page, page.seen.select, on.choose, ("color", "type"), **_EACH)
-    read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.words.submit, on.read, read)
     _ask_after(page, page.apply.click, on.read, read)
     _ask_after(page, page.clear.click, on.clear_filters, (*read, "words"))
@@ -120,7 +125,7 @@ def _search(page: Layout) -> None:
         page,
         partial(gr.on, causes),
         page.events.search,
-        ("found", "drawn", "seen", "shown"),
+        ("found", "drawn", "seen", "shown", "address"),
         trigger_mode="always_last",
         concurrency_limit=4,
     )

@@ -1,21 +1,17 @@
 """The page's HTML around the results: title, scene, predictions, what words meant, comparison, trajectory."""
 
 import base64
-import io
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
-import numpy as np
-from PIL import Image
-
+from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
-from retrieval.page.cards import button, likeness, picture_address, swatch, where
+from retrieval.page.cards import button, camera, likeness, picture_address, swatch
 from retrieval.page.texts import Say
-from retrieval.query.feedback import Feedback
-from retrieval.query.occlusion import ImageComparison
 from retrieval.query.searcher import Query
 from retrieval.query.words import Understood
+from retrieval.results.trajectory import Gap, Leg, between, between_cameras
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
 from retrieval.sources.source import display_jpeg
@@ -23,9 +19,6 @@ from serving.encoders.image import InputImage
 
 _SHOWN_CLASSES = 3
 _SCENE_SIZE = 1280
-_HEAT_SIZE = 196
-# Blue and orange are told apart by the colour-blind as well.
-_ALIKE, _APART = (37, 99, 235), (234, 88, 12)
 
 
 def header(model: str, images: int, cameras: int, say: Say) -> str:
@@ -50,12 +43,13 @@ def header(model: str, images: int, cameras: int, say: Say) -> str:
     )
 
 
-def scene(image: InputImage, box: Box | None, say: Say) -> str:
+def scene(image: InputImage, box: Box | None, hours: str, say: Say) -> str:
     """The query image with a box to draw in it.
 
     Args:
         image: the whole picture.
         box: what is chosen of it.
+        hours: after which the picture is forgotten.
     """
     height, width = image.size
     chosen = ""
@@ -73,7 +67,8 @@ def scene(image: InputImage, box: Box | None, say: Say) -> str:
         f'aria-label="{escape(say("scene"))}"><img src="{data_uri(display_jpeg(image.pixels, _SCENE_SIZE))}" '
         f'alt="{escape(say("query"))}" draggable="false">'
         f'<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
-        f"<p>{escape(text)}</p><div>{larger}{whole}{button('clear', say('scene.other'))}</div></div>"
+        f'<p>{escape(text)}</p><small class="vr-forgotten">{escape(say("upload.kept", hours=hours))}</small>'
+        f"<div>{larger}{whole}{button('clear', say('scene.other'))}</div></div>"
     )
 
 
@@ -133,6 +128,18 @@ def _bars(name: str, chances: dict[str, float], chosen: Collection[str], say: Sa
     return f'<section class="vr-guess"><h2>{escape(say(name))}</h2><ul>{rows}</ul></section>'
 
 
+def address(query: str, say: Say) -> str:
+    """The address of a search, a link to share."""
+    return f'<p class="vr-address"><a href="./{escape(query)}">{escape(say("address"))}</a></p>'
+
+
+def not_understood(found: Understood, say: Say) -> list[str]:
+    """What nothing was made of; of a camera that the gallery does not have, that."""
+    numbers = {str(camera) for camera in found.unknown_cameras}
+    cameras = [say("camera.unknown", id=camera) for camera in found.unknown_cameras[:5]]
+    return [word for word in found.unknown if word not in numbers] + cameras
+
+
 def understood(found: Understood, say: Say) -> str:
     """What words were taken for, and which were not."""
     known = "".join(
@@ -140,7 +147,9 @@ def understood(found: Understood, say: Say) -> str:
         f"<b>{escape(_value(phrase.condition, phrase.meaning, say))}</b></span>"
         for phrase in found.phrases
     )
-    unknown = "".join(f'<span class="vr-chip vr-unknown">{escape(word)}</span>' for word in found.unknown)
+    unknown = "".join(
+        f'<span class="vr-chip vr-unknown">{escape(word)}</span>' for word in not_understood(found, say)
+    )
     parts = ""
     if known:
         parts += f"<span>{escape(say('words.understood'))}</span>{known}"
@@ -181,90 +190,32 @@ def drawings(
     )
 
 
-def comparison(
-    query: str | None,
-    result: Result,
-    found: ImageComparison | str | None,
-    neighbours: tuple[str, str],
-    said: Feedback,
-    say: Say,
-) -> str:
-    """Query and result side by side, in a dialog.
+def legs(joined: Sequence[Leg], say: Say) -> str:
+    """What the line joins, leg by leg: how sure both ends are, and what lies between them."""
+    rows = "".join(
+        f"<li>{_end(leg[0], say)} → {_end(leg[1], say)} <b>{escape(gap_text(between(*leg), say))}</b></li>"
+        for leg in between_cameras(joined)
+    )
+    return f'<section class="vr-legs"><h2>{escape(say("legs"))}</h2><ol>{rows}</ol></section>' if rows else ""
 
-    Args:
-        query: address of the query's picture; None where there is none.
-        result: the other one.
-        found: what makes them alike; None while it is being looked for, a sentence where it cannot be told.
-        neighbours: keys of the results before and after, empty where there is none.
-        said: what the user has marked.
-    """
-    heats = ("", "")
-    if isinstance(found, ImageComparison):
-        largest = max(float(np.abs(regions).max()) for regions in found.regions)
-        heats = (heat(found.regions[0], largest, say), heat(found.regions[1], largest, say))
-    titles = (
-        say("query"),
-        " · ".join(filter(None, (say("result", rank=result.rank), likeness(result, say)))),
-    )
-    pictures = "".join(
-        f"<figure><figcaption>{escape(title)}</figcaption>"
-        f'<div class="vr-pair-picture"><img src="{address}" alt="{escape(title)}">{overlay}</div></figure>'
-        for title, address, overlay in zip(titles, (query, picture_address(result.key)), heats, strict=True)
-        if address
-    )
-    instead = found if isinstance(found, str) else say("regions.wait") if query else ""
-    legend = (
-        f'<label><input type="checkbox" class="vr-heat-switch" checked> {escape(say("regions"))}</label>'
-        f'<span class="vr-legend vr-alike">{escape(say("alike"))}</span>'
-        f'<span class="vr-legend vr-apart">{escape(say("apart"))}</span>'
-        f"<span>{escape(say('regions.how'))}</span>"
-        if isinstance(found, ImageComparison)
-        else f'<span role="status">{escape(instead)}</span>'
-    )
-    is_marked = result.key in said.positive
-    steps = "".join(
-        button("select", say(name), content, name, key=key) if key else ""
-        for name, content, key in (("previous", "←", neighbours[0]), ("next", "→", neighbours[1]))
-    )
-    actions = (
-        button(
-            "like",
-            say("yes"),
-            f"✓ {escape(say('yes'))}",
-            "yes",
-            key=result.key,
-            verdict="yes",
-            pressed=is_marked,
+
+def _end(result: Result, say: Say) -> str:
+    parts = (camera(result, say), result.clock, likeness(result, say) or say("likeness.none"))
+    return escape(" · ".join(part for part in parts if part))
+
+
+def gap_text(gap: Gap, say: Say) -> str:
+    """Time, distance and speed between two sightings, as far as they are known."""
+    parts = []
+    if gap.seconds is not None:
+        parts.append(say("gap.time", time=format_time(abs(gap.seconds))))
+    if gap.metres is not None:
+        parts.append(say("gap.metres", metres=f"{gap.metres:,.0f}"))
+    if gap.speed is not None:
+        parts.append(
+            say("gap.impossible") if gap.is_impossible else say("gap.speed", speed=f"{gap.speed:.0f}")
         )
-        + button("like", say("no"), f"✕ {escape(say('no'))}", "no", key=result.key, verdict="no")
-        + button("submit", say("similar"), f"⌕ {escape(say('similar'))}", "similar", key=result.key)
-    )
-    return (
-        f'<dialog class="vr-dialog" aria-label="{escape(say("compare"))}" data-key="{escape(result.key)}" '
-        f'data-step="{1 if found is None else 2}"><div class="vr-dialog-head">'
-        f"<h2>{escape(say('compare'))}</h2>"
-        f'<div class="vr-where">{where(result, say)}</div>'
-        f'<button type="button" class="vr-button vr-close" aria-label="{escape(say("close"))}">✕</button>'
-        f"</div>"
-        f'<div class="vr-pair">{pictures}</div><div class="vr-legends">{legend}</div>'
-        f'<div class="vr-dialog-actions">{actions}<span>{steps}</span></div></dialog>'
-    )
-
-
-def heat(regions: np.ndarray, largest: float, say: Say) -> str:
-    """Regions as an image to lay over the picture: blue makes alike, orange sets apart."""
-    strength = np.clip(regions / (largest or 1.0), -1, 1)
-    smooth = Image.fromarray(strength.astype(np.float32)).resize(
-        (_HEAT_SIZE, _HEAT_SIZE), Image.Resampling.BICUBIC
-    )
-    values = np.clip(np.asarray(smooth), -1, 1)
-    pixels = np.empty((*values.shape, 4), np.uint8)
-    pixels[..., :3] = np.where(values[..., None] > 0, _ALIKE, _APART)
-    pixels[..., 3] = np.round(190 * np.abs(values))
-    buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(buffer, "PNG", optimize=True)
-    address = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return f'<img class="vr-heat" src="{address}" alt="{escape(say("regions"))}">'
+    return ", ".join(parts) or say("gap.unknown")
 
 
 def data_uri(jpeg: bytes) -> str:

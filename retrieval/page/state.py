@@ -17,6 +17,7 @@ class QueryState:
         picture: a small JPEG of it; empty where there is none.
         fault: why the image cannot be used.
         key: of the gallery's image; empty for an upload.
+        upload: the name that `Uploads` knows the upload by; empty for the gallery's image.
         box: which part of the upload; None for all of it.
     """
 
@@ -24,6 +25,7 @@ class QueryState:
     picture: bytes = b""
     fault: str = ""
     key: str = ""
+    upload: str = ""
     box: Box | None = None
 
 

@@ -1,6 +1,7 @@
 """What the page says, in English and Chinese: a catalogue of texts by name for each language."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,16 @@ _TEXTS: dict[str, dict[str, str]] = {
     code: json.loads((Path(__file__).parent / "assets" / f"{code}.json").read_text(encoding="utf-8"))
     for code in LANGUAGES
 }
+
+_ERRORS = {
+    "zh": [
+        (re.compile(pattern, re.DOTALL), template)
+        for pattern, template in json.loads(
+            (Path(__file__).parent / "assets" / "zh_errors.json").read_text(encoding="utf-8")
+        )
+    ]
+}
+"""What users may be told by exceptions, as patterns with their groups, and how another language says it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,13 @@ class Say:
     def __call__(self, name: str, **values: object) -> str:
         """The text of a name, with its values filled in."""
         return self._texts[name].format(**values)
+
+    def error(self, text: str) -> str:
+        """A fault that the code words in English; one that nobody has translated stays as it is."""
+        for pattern, template in _ERRORS.get(self.language, ()):
+            if found := pattern.fullmatch(text):
+                return str(template).format(*found.groups())
+        return text
 
     def label(self, name: str) -> str:
         """A class name as people read it."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from retrieval.page.uploads import Uploads
+
 VISITS = 300
 """Whose states are kept; with 100 results shown, a visit holds about 0.7 MB."""
 
@@ -27,9 +29,9 @@ _EVERY = 60.0
 
 
 @contextlib.asynccontextmanager
-async def kept_in_bounds(page: gr.Blocks) -> AsyncIterator[None]:
+async def kept_in_bounds(page: gr.Blocks, uploads: Uploads) -> AsyncIterator[None]:
     """Look after what a mounted page keeps, as long as the service runs."""
-    task = asyncio.create_task(_look_after(page))
+    task = asyncio.create_task(_look_after(page, uploads))
     try:
         yield
     finally:
@@ -38,10 +40,13 @@ async def kept_in_bounds(page: gr.Blocks) -> AsyncIterator[None]:
             await task
 
 
-async def _look_after(page: gr.Blocks) -> None:
+async def _look_after(page: gr.Blocks, uploads: Uploads) -> None:
+    # What the page says of a query picture holds for Gradio's copy of it too.
+    seconds = min(KEPT_SECONDS, 3600 * uploads.hours)
     while True:
         forget_visits(page, datetime.now())
-        await asyncio.to_thread(forget_files, page, time.time())
+        await asyncio.to_thread(forget_files, page, time.time(), seconds)
+        await asyncio.to_thread(uploads.forget)
         await asyncio.sleep(_EVERY)
 
 
@@ -56,8 +61,8 @@ def forget_visits(page: gr.Blocks, now: datetime) -> None:
                 holder.time_last_used.pop(name, None)
 
 
-def forget_files(page: gr.Blocks, now: float) -> None:
-    """Take uploads and downloads off the disk that are older than `KEPT_SECONDS` or beyond `KEPT_BYTES`."""
+def forget_files(page: gr.Blocks, now: float, seconds: float = KEPT_SECONDS) -> None:
+    """Take uploads and downloads off the disk that are older than so many seconds or beyond `KEPT_BYTES`."""
     kept = {name for block in page.blocks.values() for name in getattr(block, "keep_in_cache", ())}
     found = []
     for names in page.temp_file_sets:
@@ -70,7 +75,7 @@ def forget_files(page: gr.Blocks, now: float) -> None:
     total = 0
     for changed, size, name in sorted(set(found), reverse=True):
         total += size
-        if now - changed <= KEPT_SECONDS and total <= KEPT_BYTES:
+        if now - changed <= seconds and total <= KEPT_BYTES:
             continue
         path = Path(name)
         path.unlink(missing_ok=True)

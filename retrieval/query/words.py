@@ -54,11 +54,13 @@ class Understood:
         filters: the conditions.
         phrases: which piece became which, in the text's order.
         unknown: what nothing was made of.
+        unknown_cameras: that the words speak of and the gallery does not have.
     """
 
     filters: Filters
     phrases: tuple[Phrase, ...]
     unknown: tuple[str, ...]
+    unknown_cameras: tuple[int, ...] = ()
 
 
 def read_words(
@@ -76,7 +78,8 @@ def read_words(
     reader.read()
     phrases = tuple(phrase for _, phrase in sorted(reader.phrases, key=lambda item: item[0]))
     unknown = (*reader.left_over(), *([text[MAX_TEXT:]] if len(text) > MAX_TEXT else []))
-    return Understood(Filters.read(reader.values), phrases, unknown)
+    nowhere = tuple(dict.fromkeys(reader.unknown_cameras))
+    return Understood(Filters.read(reader.values), phrases, unknown, nowhere)
 
 
 def _normal(text: str) -> str:
@@ -93,6 +96,7 @@ class _Reader:
     values: dict[str, Any] = field(default_factory=dict)
     """Conditions by the names of `gallery.filters.FIELDS`."""
     phrases: list[tuple[int, Phrase]] = field(default_factory=list)
+    unknown_cameras: list[int] = field(default_factory=list)
 
     def read(self) -> None:
         colors, types = color_words(self.card), type_words(self.card)
@@ -155,6 +159,7 @@ class _Reader:
     def _cameras(self, found: re.Match[str], ids: list[int]) -> Phrase | None:
         known = {camera.id: camera.name for camera in self.cameras}
         if not ids or not set(ids) <= set(known):
+            self.unknown_cameras += [id for id in ids if id not in known]
             return None
         before = self.values.get("camera", ())
         if found["not"]:

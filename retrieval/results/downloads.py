@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from retrieval.gallery.entries import LOOKS, Camera, Result
 from retrieval.gallery.filters import Filters
+from retrieval.results.trajectory import Leg, between, between_cameras, trajectory
 from retrieval.results.trajectory_chart import trajectory_chart
 from retrieval.results.trajectory_map import trajectory_map
 from zoo.sameness import FALSE_MATCH_RATE, Verdict
@@ -135,6 +136,7 @@ def to_html(report: SearchReport) -> bytes:
     cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)
     drawings = trajectory_map(report.results, report.cameras, report.marked, journeys=report.journeys)
     drawings += trajectory_chart(report.results, report.marked, journeys=report.journeys)
+    legs = _legs(trajectory(report.results, report.marked, report.journeys))
     searched = "" if report.searched is None else f" of {report.searched:,} images searched"
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'
@@ -143,7 +145,7 @@ def to_html(report: SearchReport) -> bytes:
         f"<p>{len(report.results)} results{searched} · {made} · model {escape(report.model)}</p>"
         f"<ul>{conditions}</ul>"
         f"<p>{escape(_meaning(report))}</p>"
-        f"</div></header><section>{drawings}</section><ol>{cards}</ol></body></html>"
+        f"</div></header><section>{drawings}</section>{legs}<ol>{cards}</ol></body></html>"
     )
     return page.encode(errors="replace")
 
@@ -169,6 +171,26 @@ def _card(result: Result, jpeg: bytes | None) -> str:
     lines = [result.camera_name or "", result.clock, look, vehicle]
     texts = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
     return f"<li>{image}<p>{result.rank}. {score}</p><p>{texts}</p><code>{escape(result.key)}</code></li>"
+
+
+def _legs(joined: Sequence[Leg]) -> str:
+    """What the line joins, leg by leg, with what is known of the way."""
+    rows = ""
+    for start, end in between_cameras(joined):
+        gap = between(start, end)
+        known = (
+            "" if gap.seconds is None else f"{gap.seconds:,.0f} s",
+            "" if gap.metres is None else f"{gap.metres:,.0f} m",
+            "" if gap.speed is None else f"{gap.speed:.0f} km/h",
+        )
+        ends = "".join(f"<td>{each.rank}. {escape(_sighting(each))}</td>" for each in (start, end))
+        rows += f"<tr>{ends}{''.join(f'<td>{each}</td>' for each in known)}</tr>"
+    head = "<tr><th>From</th><th>To</th><th>Time</th><th>Distance</th><th>Speed</th></tr>"
+    return f"<table>{head}{rows}</table>" if rows else ""
+
+
+def _sighting(result: Result) -> str:
+    return " · ".join(filter(None, (result.camera_name, result.clock, result.likeness)))
 
 
 def _value(value: object) -> str:

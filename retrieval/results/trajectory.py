@@ -1,6 +1,8 @@
 """The way of a vehicle: which of the results a line joins, and which not."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +40,46 @@ def trajectory(
     if len(chosen) < 2:
         chosen = [result for result in timed if (result.probability or 0) >= LEAST_MATCH]
     return [leg for leg in pairwise(chosen) if _is_possible(leg)]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What lies between two sightings.
+
+    Attributes:
+        seconds: from the first to the second, negative where that was earlier; None where a time is unknown.
+        metres: along the straight line; None where a place is unknown.
+    """
+
+    seconds: float | None
+    metres: float | None
+
+    @property
+    def speed(self) -> float | None:
+        """Kilometres an hour along the straight line; None where unknown, infinite for two places at once."""
+        if self.metres is None or self.seconds is None:
+            return None
+        if not self.seconds:
+            return math.inf if self.metres else None
+        return 3.6 * self.metres / abs(self.seconds)
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether no vehicle can have driven it."""
+        return self.speed is not None and self.speed > FASTEST
+
+
+def between(first: Result, second: Result) -> Gap:
+    """What lies between two sightings."""
+    seconds = None if first.time is None or second.time is None else second.time - first.time
+    if first.place is None or second.place is None:
+        return Gap(seconds, None)
+    return Gap(seconds, float(metres_between(np.array(first.place), np.array(second.place))))
+
+
+def between_cameras(legs: Sequence[Leg]) -> list[Leg]:
+    """Those that lead from one camera to another: images of one pass say nothing of a way."""
+    return [leg for leg in legs if leg[0].camera is None or leg[0].camera != leg[1].camera]
 
 
 def _is_possible(leg: Leg) -> bool:

@@ -14,6 +14,10 @@ watch("value", () => {
   dialog.addEventListener("click", (event) => {
     const isOutside = event.target === dialog;
     const ends = event.target.closest(".vr-close, [data-event=like], [data-event=submit]");
+    if (event.target.closest(".vr-zoom, .vr-pair-picture")) {
+      const isLarge = dialog.classList.toggle("vr-zoomed");
+      dialog.querySelector(".vr-zoom").setAttribute("aria-pressed", isLarge);
+    }
     if (isOutside || ends) dialog.close();
   });
   dialog.addEventListener("keydown", (event) => {

@@ -20,4 +20,5 @@
   }
   // For whoever drives the page: from here on it listens.
   document.documentElement.classList.add("vr-ready");
+  document.dispatchEvent(new Event("vr-ready"));
 }

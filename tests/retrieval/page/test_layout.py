@@ -24,7 +24,8 @@ CUT = """() => [...document.querySelectorAll("body *")].filter((each) => {
     const says = [...each.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
     const isHiding = style.overflowX !== "visible" || style.textOverflow === "ellipsis";
     const isSeen = each.checkVisibility({ opacityProperty: true, visibilityProperty: true });
-    return isSeen && each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1 && (isHiding ? each.innerText : says) &&
+    const isCut = each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1;
+    return isSeen && isCut && (isHiding ? each.innerText : says) &&
       !each.closest("[title]") && !each.matches("input, textarea, dialog, .vr-legend");
   }).map((each) => `${each.tagName}.${each.className}: ${each.innerText.slice(0, 60)}`)"""
 

@@ -222,6 +222,62 @@ def test_marks_refine_and_keys_work(page: Page, images: Path) -> None:
     expect(page.locator("#results")).to_contain_text("No image yet", timeout=TIMEOUT)
 
 
+def test_an_address_brings_a_search_back(page: Page, context: BrowserContext, images: Path) -> None:
+    """Marks outlive a box and a search with a result; undo, reload and a shared link work."""
+    upload(page, query_file(images, 3))
+    results(page, 20)
+    liked = keys(page)[0]
+    page.locator(".vr-card .vr-yes").first.click()
+    expect(page.locator(".vr-marks .vr-thumb-yes")).to_have_count(1)
+    page.locator(".vr-frame").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**box=**")
+    expect(page.locator(".vr-marks .vr-thumb-yes")).to_have_count(1)
+    page.locator(".vr-card .vr-no").nth(3).click()
+    page.wait_for_url("**unlike=**")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(0)
+    choose(page, "color", "white")
+    page.wait_for_url("**color=white**")
+    results(page, 4)
+    address, found = page.url, keys(page)
+    page.reload()
+    expect(page.locator("#scene p")).to_contain_text("Box")
+    results(page, 4)
+    expect(page.locator(".vr-marks .vr-thumb-yes")).to_have_count(1)
+    assert (page.url, keys(page)) == (address, found)
+    shared = context.new_page()
+    visit(shared, address)
+    results(shared, 4)
+    assert keys(shared) == found
+    shared.close()
+    page.locator(".vr-card .vr-similar").nth(1).click()
+    page.wait_for_url("**?key=**")
+    expect(page.locator(".vr-marks .vr-thumb-yes")).to_have_count(1)
+    page.go_back()
+    expect(page.locator("#scene p")).to_contain_text("Box")
+    assert liked in page.url
+    expect(page.locator("#scene")).to_contain_text("forgotten after 24 hours")
+    page.goto(address.replace("upload=", "upload=0"))
+    expect(page.locator("#results [role=alert]")).to_contain_text("upload it again")
+
+
+def test_what_cannot_be_answered_says_why(page: Page) -> None:
+    fill(page, "words", "flibber at camera 99")
+    expect(page.locator(".vr-notice")).to_contain_text("Not understood: flibber, there is no camera 99 here")
+    example = page.locator("#words textarea, #words input").get_attribute("placeholder") or ""
+    fill(page, "words", example)
+    expect(page.locator(".vr-card").first).to_be_visible()
+    page.locator("#clear").click()
+    choose(page, "color", "red")
+    choose(page, "camera", "North gate")
+    results(page, 1)
+    fill(page, "after", "9:00:00")
+    expect(page.locator(".vr-notice")).to_contain_text("Without one of them")
+    page.get_by_role("button", name="Without From: 1").click()
+    results(page, 1)
+
+
 def test_marks_in_quick_succession_all_count(page: Page, images: Path) -> None:
     upload(page, query_file(images, 3))
     results(page, 20)

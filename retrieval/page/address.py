@@ -1,0 +1,108 @@
+"""The address of a search: everything that it was asked with, as the page's query string."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from retrieval.gallery.entries import Box
+from retrieval.gallery.filters import FIELDS, Filters
+from retrieval.query.feedback import Feedback
+from retrieval.sources.crop import parse_box
+from zoo.errors import UserError
+
+_MAX_LENGTH = 32_000
+_GROUPS = ("track", "vehicle")
+
+
+@dataclass(frozen=True)
+class Address:
+    """What a search was asked with; each part that is left out is as on a new page.
+
+    Attributes:
+        upload: the name that `Uploads` knows the query picture by.
+        key: of the gallery's image that is searched with.
+        box: what of the upload.
+        words: that were typed.
+        filters: the conditions.
+        feedback: the marks.
+        k: how many results; 0 where nobody has said.
+        group: `track`, `vehicle` or `none`.
+        rerank: whether the results are ordered by mutual neighbours.
+        query_camera: that the query comes from.
+    """
+
+    upload: str = ""
+    key: str = ""
+    box: Box | None = None
+    words: str = ""
+    filters: Filters = field(default_factory=Filters)
+    feedback: Feedback = field(default_factory=Feedback)
+    k: int = 0
+    group: str = "none"
+    rerank: bool = False
+    query_camera: int | None = None
+
+    def write(self) -> str:
+        """The query string with its question mark; empty for a new page."""
+        values: dict[str, Any] = {
+            "upload": self.upload,
+            "key": self.key,
+            "box": ",".join(f"{side:g}" for side in self.box or ()),
+            "words": self.words.strip(),
+            **self.filters.parameters(),
+            "like": self.feedback.positive,
+            "unlike": self.feedback.negative,
+            "k": self.k or "",
+            "group": "" if self.group == "none" else self.group,
+            "rerank": "1" if self.rerank else "",
+            "query_camera": "" if self.query_camera is None else self.query_camera,
+        }
+        said = {name: value for name, value in values.items() if value not in ("", (), [])}
+        return f"?{urlencode(said, doseq=True, quote_via=quote)}" if said else ""
+
+    @classmethod
+    def read(cls, text: str) -> "Address":
+        """Read a query string; what is not the page's own in it is passed over.
+
+        Raises:
+            UserError: a value that cannot be read.
+        """
+        if len(text) > _MAX_LENGTH:
+            raise UserError(f"the address has {len(text)} characters, more than {_MAX_LENGTH}; copy it again")
+        said = parse_qs(text.removeprefix("?"), errors="replace")
+
+        def last(name: str) -> str:
+            return said.get(name, [""])[-1]
+
+        conditions = {
+            each.name: said[each.name] if each.is_multiple else last(each.name)
+            for each in FIELDS
+            if each.name in said
+        }
+        group = last("group")
+        box = last("box")
+        return cls(
+            last("upload"),
+            last("key"),
+            parse_box(box) if box else None,
+            last("words"),
+            Filters.read(conditions),
+            Feedback(_unique(said.get("like", ())), _unique(said.get("unlike", ()))),
+            _number("k", last("k")) or 0,
+            group if group in _GROUPS else "none",
+            last("rerank") == "1",
+            _number("query_camera", last("query_camera")),
+        )
+
+
+def _unique(keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(keys))
+
+
+def _number(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise UserError(f"{name}={text} in the address is not a whole number; open the page without it")
+    return int(text)
