@@ -109,8 +109,7 @@ def _facts(query: Query | None, result: Result, seen: Result | None, say: Say) -
         other = "" if value is None else f"{say.label(value)} {say.percent(chance or 0)}"
         rows.append((say(name), mine, other))
     text = "".join(
-        f'<tr><th scope="{"row" if name else "col"}">{escape(name)}</th>'
-        f"<td>{escape(mine or '-')}</td><td>{escape(other or '-')}</td></tr>"
+        f"<tr>{_head(name)}<td>{escape(mine or '-')}</td><td>{escape(other or '-')}</td></tr>"
         for name, mine, other in rows
         if mine or other
     )
@@ -119,6 +118,10 @@ def _facts(query: Query | None, result: Result, seen: Result | None, say: Say) -
         told = say("gap.from", seen=describe_sighting(seen, say), gap=gap_text(between(seen, result), say))
         between_them = f'<p class="vr-gap">{escape(told)}</p>'
     return f'<div class="vr-facts"><table>{text}</table>{between_them}</div>'
+
+
+def _head(name: str) -> str:
+    return f'<th scope="row">{escape(name)}</th>' if name else "<td></td>"
 
 
 def describe_sighting(result: Result, say: Say) -> str:

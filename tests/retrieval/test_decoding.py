@@ -25,6 +25,7 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.filter_fields import EMPTY
 from retrieval.page.state import QueryState, Shown
+from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Searcher
 from retrieval.search import main as search
@@ -120,7 +121,7 @@ def test_over_rest(own_gallery: Path, encoder: Encoder, times: Times) -> None:
             assert (answer.status_code, times) == (200, expected), (method, path, answer.text[:200])
 
 
-def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times) -> None:
+def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path: Path) -> None:
     file = scene(3)
 
     def upload() -> InputImage:
@@ -136,22 +137,24 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times) -> None:
         return found
 
     with running_service(own_gallery, encoder) as (_, searcher):
-        events = PageEvents(AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)), [])
-        whole = answer(once(file), events.encode, upload(), QueryState(), Feedback(), "en")["state"]
+        events = PageEvents(
+            AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)), [], Uploads(tmp_path)
+        )
+        whole = answer(once(file), events.encode, upload(), QueryState(), "en")["state"]
         shares = [BOX[0] / 640, BOX[1] / 480, BOX[2] / 640, BOX[3] / 480]
-        part = answer(once(file), events.draw, event(box=shares), upload(), "en")["state"]
+        part = answer(once(file), events.draw, event(box=shares), whole, "en")["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
-            asked = (state, Feedback(), Shown(), "en", 10, "none", False, None, EMPTY)
+            asked = (state, Feedback(), Shown(), "en", "", 10, "none", False, None, EMPTY)
             shown = answer(once(), events.search, *asked)["shown"]
             page = (state, shown, Feedback(), "en")
             key = shown.results[0].key
             compared = answer(once(), events.compare, event(key=key), *page)
             assert "data:image/jpeg" in compared["comparison"]
             result = searcher.gallery.picture(key) or b""
-            regions = answer(once(file, result), events.regions, key, upload(), *page)
+            regions = answer(once(file, result), events.regions, key, *page)
             assert "vr-heat" in regions["comparison"]
-        assert "vr-box" in answer(once(file), events.scene, upload(), part, "zh")["scene"]
+        assert "vr-box" in answer(once(file), events.scene, part, "zh")["scene"]
 
 
 @pytest.mark.parametrize("size", [(96, 96), (640, 480)], ids=["shown as it is", "made small"])

@@ -68,12 +68,11 @@ element.addEventListener("keydown", (event) => {
   timer = setTimeout(() => send(box), 400);
 });
 // A large scene takes the page's whole width; it stays so for the next one.
-const page = document.documentElement;
-const tellSize = () =>
-  element.querySelector(".vr-large")?.setAttribute("aria-pressed", page.classList.contains("vr-scene-large"));
+let isLarge = false;
+const tellSize = () => element.querySelector(".vr-large")?.setAttribute("aria-pressed", isLarge);
 element.addEventListener("click", (event) => {
   if (!event.target.closest(".vr-large")) return;
-  page.classList.toggle("vr-scene-large");
+  isLarge = !isLarge;
   tellSize();
 });
 watch("value", () => {

@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.retrieval.page.browser import BROWSER_ARGUMENTS, find_chromium, missing_packages
+from tests.retrieval.page.browser import BROWSER_ARGUMENTS, TIMEOUT, find_chromium, missing_packages
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,7 @@ def browser() -> Iterator[Browser]:
     if packages := missing_packages():
         pytest.skip(f"cannot be installed here: {', '.join(packages)}")
     chromium = find_chromium()
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGUMENTS))
         yield opened

@@ -155,6 +155,13 @@ def test_phone_shows_results_at_once_and_keys_reach_them_soon(
     area = page.locator(".vr-card .vr-picture").first.bounding_box()
     assert area is not None
     assert area["y"] + area["height"] < 760
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.get_by_role("button", name="Larger").click()
+    # The picture has 96 pixels a side; its frame takes the page's width.
+    column = page.locator("#query-column").bounding_box()
+    assert column is not None
+    assert column["width"] > 1000
+    page.get_by_role("button", name="Larger").click()
     for viewport in (PHONE, DESKTOP):
         page.set_viewport_size({"width": viewport[0], "height": viewport[1]})
         page.locator(".vr-frame").focus()
