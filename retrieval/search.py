@@ -13,6 +13,7 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import without_looks
 from retrieval.query.sameness import (
     add_false_match_rate,
     can_tell,
@@ -159,6 +160,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--rankings, the one in a VeRi file name)",
     )
     parser.add_argument("--rerank", action="store_true", help="order the first results by mutual neighbours")
+    parser.add_argument(
+        "--soft",
+        action="store_true",
+        help="let --color and --type, or what the model says of the query, order results and hide none",
+    )
     parser.add_argument("--group", choices=("vehicle", "track"), help="the best image of each of these only")
     parser.add_argument(
         "--images",
@@ -191,8 +197,10 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"{path}: a folder of queries needs --rankings FILE")
     if args.rankings is not None and (not first.is_dir() or len(args.query) > 1):
         raise UserError(f"{first}: is no folder of queries, and --rankings needs just one")
-    if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group):
-        raise UserError("--rankings: whole rankings go without --like, --unlike, --rerank and --group")
+    if args.rankings is not None and (args.like or args.unlike or args.rerank or args.group or args.soft):
+        raise UserError(
+            "--rankings: whole rankings go without --like, --unlike, --rerank, --soft and --group"
+        )
     if args.images and not args.json:
         raise UserError("--images: is told as JSON only; add --json")
     check_false_match_rate(args.false_match_rate)
@@ -222,7 +230,9 @@ def main(argv: list[str] | None = None) -> int:
                 rerank=args.rerank,
                 group=args.group,
                 camera=args.query_camera,
+                soft=args.soft,
             )
+            filters = without_looks(filters) if args.soft else filters
             if args.json:
                 answer = searcher.answer(queries[0], results, filters, with_images=args.images)
                 print(json.dumps(answer, ensure_ascii=False))

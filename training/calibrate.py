@@ -52,17 +52,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 with extra_imports(__name__, build_parser):
+    import numpy as np
     import torch
 
     from training.datasets import dataset_name, read_split, read_training
     from training.distributed.devices import choose_device
     from training.evaluation.attributes import AttributeQuality
-    from training.evaluation.sameness import calibrate_sameness
+    from training.evaluation.looks import fit_looks
+    from training.evaluation.sameness import Pictures, calibrate_sameness
     from training.evaluation.temperature_scaling import (
         Fit,
         calibrated,
         extract_uncalibrated,
         fit_attributes,
+        soften,
         spread_sample,
     )
     from zoo.inference import InferenceModel
@@ -139,6 +142,17 @@ def _calibrate_sameness(arguments: argparse.Namespace) -> int:
     deployed = InferenceModel(model, card).to(device)
     found = extract_uncalibrated(deployed, card, records, arguments.batch_size, arguments.workers)
     sameness, measured = calibrate_sameness(found.embedding, records, card)
+    pictures = Pictures.of(
+        found.embedding,
+        np.array([record.vehicle_id for record in records]),
+        np.array([record.camera_id for record in records]),
+        card.metric,
+    )
+    probs = [
+        np.zeros((len(records), 0)) if told is None else soften(told, card.temperature[name])
+        for name, told in (("color", found.color_probs), ("type", found.type_probs))
+    ]
+    sameness = replace(sameness, looks=fit_looks(pictures, probs[0], probs[1]))
     for name, value in measured.items():
         print(f"{name:<18}{value:>8}" if isinstance(value, int) else f"{name:<18}{value:>8.4f}")
     path = weights_path(arguments.weights).with_suffix(".json")

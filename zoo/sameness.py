@@ -38,7 +38,7 @@ LEAST_PROBABILITY, LEAST_MATCH = 0.1, 0.5
 """Of the likeliest result: below the first nothing is taken for the vehicle; below the second it never is a
 match."""
 
-_LENGTHS = {"strangers": 6, "nearest": 5, "others": 6, "near": 2, "cohort": 2}
+_LENGTHS = {"strangers": 6, "nearest": 5, "others": 6, "near": 2, "cohort": 2, "looks": 2}
 _QUANTILES = (0.1, 0.5)
 _SHRINKAGE = 20
 """Pictures of a usual gallery that a cohort counts for more: a cohort of a few says little by itself."""
@@ -61,6 +61,8 @@ class Sameness:
         near: the least and the greatest u that were seen; beyond, log expected(d) goes on as a line.
         cohort: log(q10) and log(q50) of usual queries, where a cohort is small.
         weights_sha256: of the model that it was measured with; other weights need their own.
+        looks: what a unit of `agreement` of colours, and of types, is worth in log distance where results are
+            ordered by them too; 0 in cards from before there were such weights.
         measured: what `training.calibrate` found on vehicles that were kept out, with data set and date.
     """
 
@@ -71,6 +73,7 @@ class Sameness:
     cohort: tuple[float, float]
     weights_sha256: str = ""
     measured: dict[str, Any] | None = None
+    looks: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, card: Card) -> "Sameness | None":
@@ -83,6 +86,7 @@ class Sameness:
             return None
         try:
             values: dict[str, Any] = {each.name: card.sameness.get(each.name) for each in fields(cls)}
+            values["looks"] = values["looks"] or (0.0, 0.0)
             for name, length in _LENGTHS.items():
                 values[name] = tuple(map(float, values[name]))
                 if len(values[name]) != length or not np.isfinite(values[name]).all():
@@ -182,6 +186,19 @@ class Standing:
             *(np.full(len(log_expected), each) for each in known),
         ]
         return np.stack(columns, 1)
+
+
+def agreement(wanted: np.ndarray | float, confidence: np.ndarray | float, classes: int) -> np.ndarray:
+    """The log-likelihood ratio that two images show the same class, and not just any two.
+
+    Args:
+        wanted: the probability, of what is looked for, of the class that is an image's likeliest.
+        confidence: how likely that is; the rest of 1 is shared by the other classes.
+        classes: how many there are.
+    """
+    rest = (1 - np.asarray(confidence)) / max(1, classes - 1)
+    same = np.asarray(wanted) * confidence + (1 - np.asarray(wanted)) * rest
+    return np.asarray(np.log(np.maximum(classes * same, 1e-3)))
 
 
 def log_quantiles(cohort: np.ndarray) -> np.ndarray:

@@ -42,6 +42,12 @@ def with_probabilities(
     ]
 
 
+def worth_of_looks(gallery: Gallery) -> tuple[float, float]:
+    """What colours and types are worth in the order of results; nothing where there is no calibration."""
+    sameness = _calibration(gallery)
+    return (0.0, 0.0) if sameness is None else sameness.looks
+
+
 def can_tell(gallery: Gallery) -> bool:
     """Whether searches of a gallery have probabilities and verdicts."""
     return _calibration(gallery) is not None

@@ -12,12 +12,15 @@ from retrieval.gallery.distances import distances
 from retrieval.gallery.entries import LOOKS, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
+from retrieval.query.looks import HEAD as LOOKED_AT
+from retrieval.query.looks import by_looks, stated, without_looks
 from retrieval.query.reranking import HEAD, reranked_distances
-from retrieval.query.sameness import can_tell, verdict, with_probabilities
+from retrieval.query.sameness import can_tell, verdict, with_probabilities, worth_of_looks
 from retrieval.query.words import Understood, read_words
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from serving.encoders.trace import current_trace, stage
+from zoo.errors import UserError
 from zoo.preprocess import ImageError
 from zoo.sameness import FALSE_MATCH_RATE, LEAST_MATCH
 
@@ -151,6 +154,7 @@ class Searcher:
         group: Group | None = None,
         without: Sequence[str] = (),
         camera: int | None = None,
+        soft: bool = False,
     ) -> list[Result]:
         """Search the gallery; the answer is of one state of it.
 
@@ -164,12 +168,21 @@ class Searcher:
             without: keys that are not returned.
             camera: that the images come from, where they do not say so themselves; None for the mean of all
                 cameras. Only where the gallery centres its cameras.
+            soft: let the colours and types of the filters, or what the model says of the query where they
+                name none, order the first results and hide nothing; see `retrieval.query.looks`.
 
         Raises:
-            UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback.
+            UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback; `soft` and `rerank`
+                together.
             ImageError: an image cannot be used.
         """
         self.gallery.check_query_camera(camera)
+        if soft and rerank:
+            raise UserError("soft attributes and re-ranking both order the first results; leave one out")
+        card, wanted = self.gallery.model.card, filters or Filters()
+        if soft:
+            wanted.check(card)
+            filters = without_looks(filters)
         asked = [query] if isinstance(query, Asked) else list(query)
         queries = [each if isinstance(each, Query) else self.encode(each) for each in asked]
         said = feedback or Feedback()
@@ -184,11 +197,20 @@ class Searcher:
             )
 
             def nearest(count: int) -> list[Result]:
-                fetch = count if count <= 0 else max(count, HEAD if rerank else 0) + len(left_out)
+                head = HEAD if rerank else LOOKED_AT if soft else 0
+                fetch = count if count <= 0 else max(count, head) + len(left_out)
                 found = self.gallery.search(embedding, fetch, filters, is_centred=True)
                 found = [result for result in found if result.key not in left_out]
                 if rerank:
                     found = self._reranked(embedding, found)
+                if soft:
+                    found = by_looks(
+                        found,
+                        stated(wanted.colors, queries[0].colors),
+                        stated(wanted.types, queries[0].types),
+                        (len(card.colors), len(card.types)),
+                        worth_of_looks(self.gallery),
+                    )
                 return found[: count or None]
 
             found = nearest(k) if group is None else search_groups(nearest, k, group)

@@ -57,6 +57,8 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
             raise HTTPException(422, "like and unlike refine an image; none was sent")
         elif asked.camera is not None:
             raise HTTPException(422, "query_camera is that of an image; none was sent")
+        elif asked.soft:
+            raise HTTPException(422, "soft orders what an image finds; none was sent")
         with gallery.read_transaction():
             if query is None:
                 results = gallery.browse(filters, asked.k)
@@ -64,13 +66,13 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
                 results = searcher.search(query, asked.k, filters, **asked.refinement)
             keys = [result.key for result in results]
             pictures = {} if format == "csv" else gallery.pictures(keys)
-            cameras, searched = gallery.cameras(), gallery.count(filters)
+            cameras, searched = gallery.cameras(), gallery.count(asked.hard(filters))
         audit.record(request.state.caller.name, "export", filters, keys, format=format)
         metrics.searches.labels("image" if image else "attributes").inc()
         promised = searcher.false_match_rate if asked.false_match_rate is None else asked.false_match_rate
         report = SearchReport(
             results,
-            filters,
+            asked.hard(filters),
             picture,
             card.name,
             pictures,

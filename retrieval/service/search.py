@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Reques
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import without_looks
 from retrieval.query.searcher import Group, Searcher
 from retrieval.query.words import MAX_TEXT
 from retrieval.service.audit import Audit
@@ -28,6 +29,9 @@ _PROMISE = "share of vehicles that are not here for which the verdict may be `ma
 _IMAGES = "with each pass, tell the images that it is made of, and how near each of them is by itself"
 
 
+_SOFT = "let `color` and `type`, or what the model says of the query, order results and hide none"
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """What is asked of a search beside the image and the filters."""
@@ -39,6 +43,7 @@ class SearchOptions:
     camera: int | None
     false_match_rate: float | None = None
     images: bool = False
+    soft: bool = False
 
     @property
     def refinement(self) -> dict[str, Any]:
@@ -48,7 +53,12 @@ class SearchOptions:
             "rerank": self.rerank,
             "group": self.group,
             "camera": self.camera,
+            "soft": self.soft,
         }
+
+    def hard(self, filters: Filters) -> Filters:
+        """Those of the filters that hide what does not meet them."""
+        return without_looks(filters) if self.soft else filters
 
 
 def search_options(
@@ -71,10 +81,13 @@ def search_options(
     ] = None,
     false_match_rate: Annotated[float | None, Form(gt=0, lt=1, description=_PROMISE)] = None,
     images: Annotated[bool, Form(description=_IMAGES)] = False,
+    soft: Annotated[bool, Form(description=_SOFT)] = False,
 ) -> SearchOptions:
     """Read them from a form."""
+    if soft and rerank:
+        raise HTTPException(422, "`soft` and `rerank` both order the first results; leave one out")
     said = Feedback(tuple(like or ()), tuple(unlike or ()))
-    return SearchOptions(k, said, rerank, group, query_camera, false_match_rate, images)
+    return SearchOptions(k, said, rerank, group, query_camera, false_match_rate, images, soft)
 
 
 def add_search_routes(
@@ -128,7 +141,8 @@ def add_search_routes(
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)
         metrics.searches.labels("image").inc()
-        return searcher.answer(queries[0], results, filters, asked.false_match_rate, asked.images)
+        left = asked.hard(filters)
+        return searcher.answer(queries[0], results, left, asked.false_match_rate, asked.images)
 
     @router.get("/similar/{key:path}", responses=NO_SUCH_KEY)
     def similar(

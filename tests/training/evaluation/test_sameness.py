@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from training.datasets.records import Record
+from training.evaluation.looks import fit_looks
 from training.evaluation.sameness import (
     Pictures,
     calibrate_sameness,
@@ -100,3 +101,14 @@ def test_too_few_vehicles_are_refused() -> None:
     records = [Record(Path(f"{n}.jpg"), n // 2, n % 2) for n in range(20)]
     with pytest.raises(UserError, match=r"10 vehicles.*at least 40 vehicles"):
         calibrate_sameness(np.zeros((20, 4), np.float32), records, Card("a.b", (8, 8), {"embedding": 4}))
+
+
+def test_looks_are_worth_what_they_tell() -> None:
+    pictures = make_pictures(200, 0)
+    rng = np.random.default_rng(3)
+    paint = rng.integers(0, 8, 200)[pictures.vehicles]
+    known, guessed = np.full((1000, 8), 0.02), rng.dirichlet(np.ones(8), 1000)
+    known[np.arange(1000), paint] = 0.86
+    color, type = fit_looks(pictures, known, guessed)
+    assert color > 0.3 and type < color / 5
+    assert fit_looks(pictures, np.zeros((1000, 0)), guessed)[0] == 0
