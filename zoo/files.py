@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -44,10 +45,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def unwritable(target: Path, error: OSError) -> UserError:
     """Say that nothing was written to `target`, and why."""
+    cure = MORE_FILES if error.errno in _NO_FILES else "free some space or choose another folder"
     return UserError(
         f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
-        "Free some space or choose another folder."
+        f"{cure.capitalize()}."
     )
+
+
+MORE_FILES = "let the process have more open files (`ulimit -n 4096`)"
+"""What helps where there are too few."""
+
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+def lacks_files() -> bool:
+    """Whether no more files can be opened now, for a library that does not say why it could open none."""
+    opened: list[int] = []
+    try:
+        for _ in range(3):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in _NO_FILES
+    finally:
+        for file in opened:
+            os.close(file)
+    return False
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -25,7 +25,7 @@ from retrieval.local.locks import lock_writer
 from retrieval.local.store import FILE_NAME, Store
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.files import read_json, unwritable, write_text
+from zoo.files import MORE_FILES, lacks_files, read_json, unwritable, write_text
 
 MANIFEST = "backup.json"
 _FORMAT = 1
@@ -86,9 +86,9 @@ def back_up(gallery: Path, target: Path, advance: Advance = lambda done, total: 
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in _OF_THE_COPY:
                     raise
+                cure = MORE_FILES if lacks_files() else "free some space or choose another folder"
                 raise UserError(
-                    f"{target}: cannot be written ({error}); nothing was left behind. Free some space or "
-                    "choose another folder"
+                    f"{target}: cannot be written ({error}); nothing was left behind. {cure.capitalize()}"
                 ) from error
         found = examine(temporary, decode=False)
         if not found.is_whole:

@@ -16,6 +16,7 @@ from retrieval.local.reader import Reader
 from retrieval.local.rows import CONTENT, values_of
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.files import MORE_FILES, lacks_files
 
 FILE_NAME = "gallery.sqlite"
 
@@ -325,9 +326,10 @@ def _faults_told(path: Path) -> Iterator[None]:
         # Such as text that is no UTF-8: SQLite itself has noticed nothing, and gives no code.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _CURES:
+            cure = MORE_FILES if code == sqlite3.SQLITE_CANTOPEN and lacks_files() else _CURES[code]
             raise UserError(
                 f"{path}: {error}; a step that was under way was not kept, and everything before it is. "
-                f"{_CURES[code].capitalize()}"
+                f"{cure.capitalize()}"
             ) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise UserError(

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from retrieval.galleries import open_gallery
-from tests.retrieval.small_model import write_bundle
+from tests.adversary.conftest import Home
 
 
 def run(argv: list[str], limit: int, value: int) -> subprocess.CompletedProcess[str]:
@@ -24,19 +23,9 @@ def run(argv: list[str], limit: int, value: int) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("starved")
-    (home / "images").mkdir()
-    for number in range(1, 9):
-        Image.new("RGB", (48, 48), (20 * number, 90, 200)).save(home / "images" / f"{number}.jpg")
-    write_bundle(home / "bundle")
-    return home
-
-
-def ingest(home: Path, gallery: Path) -> list[str]:
-    images, bundle = home / "images", home / "bundle"
-    return ["retrieval.ingest", "--images", f"{images}", "--gallery", f"{gallery}", "--encoder", f"{bundle}"]
+def ingest(home: Home, gallery: Path) -> list[str]:
+    argv = ["retrieval.ingest", "--images", f"{home.images}", "--gallery", f"{gallery}"]
+    return [*argv, "--encoder", f"{home.bundle}"]
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str]) -> None:
@@ -46,7 +35,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 50_000])
-def test_a_disk_that_is_full(home: Path, tmp_path: Path, size: int) -> None:
+def test_a_disk_that_is_full(home: Home, tmp_path: Path, size: int) -> None:
     """A limit on the size of files stands for it: the first write beyond it fails."""
     command = ingest(home, tmp_path / "gallery")
     assert_one_line(run(command, resource.RLIMIT_FSIZE, size))
@@ -57,7 +46,7 @@ def test_a_disk_that_is_full(home: Path, tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("files", [16, 26])
-def test_too_few_open_files(home: Path, tmp_path: Path, files: int) -> None:
+def test_too_few_open_files(home: Home, tmp_path: Path, files: int) -> None:
     command = ingest(home, tmp_path / "gallery")
     done = run(command, resource.RLIMIT_NOFILE, files)
     if done.returncode:
@@ -65,3 +54,20 @@ def test_too_few_open_files(home: Path, tmp_path: Path, files: int) -> None:
     assert run(command, resource.RLIMIT_FSIZE, resource.RLIM_INFINITY).returncode == 0
     with open_gallery(tmp_path / "gallery") as gallery:
         assert len(gallery) == 8
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "retrieval.search --gallery GALLERY --query IMAGE",
+        pytest.param("retrieval.maintenance backup --gallery GALLERY --to O", marks=pytest.mark.slow),
+        pytest.param("retrieval.transfer --from GALLERY --to O", marks=pytest.mark.slow),
+        pytest.param("retrieval.app --gallery GALLERY --port 0", marks=pytest.mark.slow),
+    ],
+)
+def test_too_few_open_files_are_named(home: Home, tmp_path: Path, line: str) -> None:
+    """Not taken for permissions or a full disk, which the database itself cannot tell from them."""
+    places = {"GALLERY": home.gallery, "IMAGE": home.images / "1.jpg", "O": tmp_path / "out"}
+    done = run([str(places.get(word, word)) for word in line.split()], resource.RLIMIT_NOFILE, 8)
+    assert_one_line(done)
+    assert "open files" in done.stderr
