@@ -160,6 +160,20 @@ def check_page(address: str) -> None:
         raise UserError(f"{address}: the search page does not answer ({error.reason})") from error
 
 
+def site_gallery(build: Path, seconds: int) -> Path:
+    """Draw a site's videos, follow its vehicles, and join their passes to journeys; kept for next time."""
+    site, gallery = build / f"site-{seconds}", build / f"site-{seconds}-gallery"
+    if not (site / "site.json").exists():
+        run("Videos of a drawn site", "training.synthesize", "--out", site, "--videos", "--cameras", "4",
+            "--vehicles", "30", "--seconds", str(seconds), "--rate", "5", "--seed", "31", "--plain-share",
+            "0.5")  # fmt: skip
+    if not (gallery / "journeys.sqlite").exists():
+        run("Tracks, passes and a gallery of them", "benchmarks.site_gallery", "--site", site, "--gallery",
+            gallery, "--examples", f"{gallery}-queries")  # fmt: skip
+        run("Journeys", "retrieval.link", "--gallery", gallery)
+    return gallery
+
+
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the road; stay with the page open unless `--headless`."""
@@ -176,6 +190,13 @@ def main(argv: list[str] | None = None) -> int:
         "--test-ids", type=int, default=60, help="vehicles to search among (default: %(default)s)"
     )
     parser.add_argument("--size", type=int, default=256, help="longer side of a picture in pixels")
+    parser.add_argument(
+        "--site-seconds",
+        type=int,
+        default=120,
+        help="of a drawn site's videos, shown as journeys on a page of their own; 0 for none (default: "
+        "%(default)s; --headless leaves them out)",
+    )
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where what can be rebuilt goes"
     )
@@ -216,7 +237,17 @@ def main(argv: list[str] | None = None) -> int:
                 print(
                     f"Search page: {page['url']}   (after {seconds} s; Ctrl-C stops everything)", flush=True
                 )
-                with contextlib.suppress(KeyboardInterrupt):
+                with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+                    if arguments.site_seconds:
+                        site = site_gallery(build, arguments.site_seconds)
+                        journeys = stack.enter_context(
+                            service("Journeys page", "retrieval.app", "--gallery", site, "--examples",
+                                    f"{site}-queries", "--writable", "--port", "0")
+                        )  # fmt: skip
+                        print(
+                            f"Journeys of a drawn site: {journeys['url']}   (choose an example, then "
+                            "'Map and times')", flush=True,
+                        )  # fmt: skip
                     signal.pause()
                 return 0
     print(json.dumps({"served": served, "offline": offline, "seconds": seconds}))

@@ -43,7 +43,7 @@ class Road:
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
         command = [sys.executable, "deploy/demo.py", "--train", "--recipe", "smoke", "--size", "96"]
-        command += ["--train-ids", "24", "--test-ids", "12", *arguments]
+        command += ["--train-ids", "24", "--test-ids", "12", "--site-seconds", "0", *arguments]
         command += ["--build", str(self.folder / build), "--runs", str(self.folder / "runs")]
         environment = {**os.environ, MARK: self.mark, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
         # Progress bars go to a file: in a pipe that nobody reads meanwhile, they would hold the demo up.
