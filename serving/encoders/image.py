@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from serving.encoders.deadline import check_deadline
 from zoo.preprocess import MAX_BYTES, Box, Decoded, ImageError, clip_box, decode, is_huge, prepare, resize
 
 
@@ -14,6 +15,7 @@ class InputImage:
     """An image that is decoded when somebody first needs its pixels, and never again.
 
     Whoever keeps many of them keeps them `at_size`, or keeps plain bytes: decoded pixels are large.
+    Nothing is decoded beyond the `deadline` of whoever asks; a `UserError` says so.
 
     Args:
         data: the bytes of an image file.
@@ -88,6 +90,7 @@ class InputImage:
     def _whole(self) -> Decoded:
         if self._decoded is None:
             assert self.data is not None
+            check_deadline()
             self._decoded = decode(self.data, self.name)
         return self._decoded
 
@@ -102,6 +105,7 @@ class InputImage:
         if whole is None or whole.pixels.shape[:2] != whole.size:
             # Of a huge image, a part has all of its pixels.
             assert self.data is not None
+            check_deadline()
             return type(self)._of(decode(self.data, self.name, box), self.name)
         left, top, right, bottom = clip_box(box, whole.size, self.name)
         return type(self).from_pixels(np.array(whole.pixels[top:bottom, left:right]), self.name)
@@ -132,6 +136,7 @@ class InputImage:
             DecoderBusyError: see `zoo.decoding_memory`.
         """
         if self._decoded is None and self.data is not None and is_huge(self.data):
+            check_deadline()
             return type(self).from_pixels(prepare(self.data, size, self.name, antialias), self.name)
         return self
 

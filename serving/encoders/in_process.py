@@ -3,12 +3,13 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
 
 from serving.bundle import file_hash
-from serving.encoders.deadline import seconds_left
+from serving.encoders.deadline import check_deadline
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from serving.encoders.trace import stage
@@ -50,14 +51,12 @@ class ModelEncoder:
         result = Predictions.empty(self.card, len(images))
         starts = range(0, len(images), BATCH_SIZE)
         # One batch is decoded while the one before it is in the network; never more, for memory's sake.
-        ahead = [self._decoders.submit(self._prepare, image) for image in images[:BATCH_SIZE]]
+        ahead = self._ahead(images[:BATCH_SIZE])
         for start in starts:
-            if seconds_left() == 0:
-                raise UserError("no answer of the model in time; is this machine overloaded?")
+            check_deadline()
             with stage("decode"):
                 rows = [future.result() for future in ahead]
-            following = images[start + BATCH_SIZE : start + 2 * BATCH_SIZE]
-            ahead = [self._decoders.submit(self._prepare, image) for image in following]
+            ahead = self._ahead(images[start + BATCH_SIZE : start + 2 * BATCH_SIZE])
             good = []
             for index, row in enumerate(rows, start):
                 if isinstance(row, str):
@@ -75,12 +74,16 @@ class ModelEncoder:
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
-        return self._callers.submit(self.encode, images)
+        return self._callers.submit(copy_context().run, self.encode, images)
 
     def close(self) -> None:
         """Let the threads go."""
         self._callers.shutdown(cancel_futures=True)
         self._decoders.shutdown(cancel_futures=True)
+
+    def _ahead(self, images: Sequence[bytes | InputImage]) -> list[Future[np.ndarray | str]]:
+        # The deadline is of the context.
+        return [self._decoders.submit(copy_context().run, self._prepare, image) for image in images]
 
     def _prepare(self, image: bytes | InputImage) -> np.ndarray | str:
         try:

@@ -1,5 +1,7 @@
 """A service with more to do than it can: who waits, who is sent away, and what is never held up."""
 
+import json
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,11 +23,13 @@ from retrieval.query.searcher import Searcher
 from retrieval.service import access, downloads, workload
 from retrieval.service.audit import Audit
 from retrieval.service.rates import Rates
-from serving.encoders.deadline import seconds_left
+from serving.encoders import image as image_module
+from serving.encoders.deadline import deadline, seconds_left
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
 from tests.retrieval.service.serving_thread import served
+from zoo.errors import UserError
 
 KEY = "0003_c001_00003250_0.jpg"
 
@@ -137,6 +141,36 @@ def test_what_is_dear_counts_as_often_as_it_encodes(
         refused = client.post("/api/search", files={"image": query})
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > (ENCODINGS - 1) * 1000
+
+
+def test_nothing_is_decoded_beyond_the_deadline(
+    gallery_folder: Path, encoder: Encoder, query: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request of many images may take minutes of decoding."""
+    model = GalleryModel(encoder.card, encoder.model_hash)
+    folder = shutil.copytree(gallery_folder, tmp_path / "gallery")
+    decoded: list[str] = []
+    monkeypatch.setattr(image_module, "decode", lambda data, name, *box: decoded.append(name))
+    with open_gallery(str(folder), model=model, writable=True) as gallery:
+        app = build_app(Searcher(gallery, encoder), [], None, None, Audit(None))
+        with served(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+            many = {
+                "files": [("image", query)] * 3,
+                "data": {"entries": json.dumps([{"key": f"new{number}"} for number in range(3)])},
+            }
+            monkeypatch.setattr(workload, "REQUEST_SECONDS", 0.0)
+            for refused in (
+                client.put("/api/entries", **many),
+                client.put("/api/entries/new", files={"image": query}),
+                client.post("/api/search", files={"image": query}),
+            ):
+                assert refused.status_code == 503, refused.text
+                assert "no answer in time" in refused.json()["detail"]
+            assert decoded == []
+            monkeypatch.undo()
+            assert client.put("/api/entries", **many).json()["changed"] == 3
+        with deadline(0.0), pytest.raises(UserError, match="no answer in time"):
+            encoder.submit([query]).result()
 
 
 def test_an_open_stream_ends_with_its_key(
