@@ -113,7 +113,10 @@ class Search:
                 limit=fetch,
                 filter=part.expression,
                 output_fields=asked.fields,
-                search_params={"metric_type": metric_of(self.card), "params": self._effort(fetch)},
+                search_params={
+                    "metric_type": metric_of(self.card),
+                    "params": self._effort(fetch, part.expression),
+                },
             )[0]
             rows = inside([as_known(hit["entity"]) for hit in found], asked.filters)
             values = self._distances(asked, rows)
@@ -154,9 +157,16 @@ class Search:
             stored = asked.means.centred(*columns(rows), self.card.metric)
         return distances(asked.query, stored, self.card.metric)
 
-    def _effort(self, fetch: int) -> dict[str, int]:
-        """Parameters of a search; a graph has to look at more than it returns."""
-        effort = dict(INDEXES.get(self.index, ({}, {}))[1])
+    def _effort(self, fetch: int, expression: str) -> dict[str, int]:
+        """Parameters of a search.
+
+        A graph has to look at more than it returns; and of an inverted index, more lists have to be looked at
+        where an expression leaves few rows in each.
+        """
+        built, effort = (dict(each) for each in INDEXES.get(self.index, ({}, {})))
+        if "nprobe" in effort and expression:
+            lists = effort["nprobe"] * self.count("") // max(1, self.count(expression))
+            effort["nprobe"] = min(max(effort["nprobe"], lists), built["nlist"])
         for name in ("ef", "search_list"):
             if name in effort:
                 effort[name] = max(effort[name], 2 * fetch)

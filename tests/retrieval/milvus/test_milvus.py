@@ -24,7 +24,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.ingest import main as ingest
-from retrieval.milvus.connection import parse_address
+from retrieval.milvus.connection import Connection, parse_address
 from retrieval.milvus.filters import expression_of
 from retrieval.milvus.rows import UNKNOWN, schema_of
 from retrieval.search import main as search
@@ -88,6 +88,31 @@ def pair(request, tmp_path_factory) -> Iterator[tuple[Gallery, Gallery]]:
     yield galleries[0], galleries[1]
     for gallery in galleries:
         gallery.close()
+
+
+def test_more_lists_are_looked_at_where_a_filter_leaves_few_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server, 64 of an inverted index's 1,024 lists had 7 of the 10 nearest of 1% of the rows."""
+    rng = np.random.default_rng(5)
+    entries = [
+        Entry(f"{n:03}", rng.normal(size=DIMENSION).astype(np.float32), camera=n % 10) for n in range(100)
+    ]
+    asked: list[int] = []
+    call = Connection.call
+
+    def noted(self: Connection, name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "search":
+            asked.append(options["search_params"]["params"]["nprobe"])
+        return call(self, name, *arguments, **options)
+
+    monkeypatch.setattr(Connection, "call", noted)
+    spec = f"milvus:{tmp_path / 'lite.db'}"
+    with open_gallery(spec, model=model("euclidean"), writable=True, index="IVF_FLAT") as gallery:
+        gallery.add(entries)
+        for cameras in ((), (0, 1, 2, 3, 4), (3,), (3, 99)):
+            assert gallery.search(entries[3].embedding, 1, Filters(cameras=cameras))[0].key == "003"
+        assert asked == [64, 128, 640, 640]
 
 
 FILTERS = [
