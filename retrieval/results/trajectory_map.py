@@ -10,6 +10,9 @@ from retrieval.results.trajectory import trajectory
 from retrieval.results.trajectory_chart import chosen_by
 
 _WIDTH, _PAD, _HEIGHTS = 520, 40, (220, 460)
+_FOOT = 20
+"""Height below the cameras' names, for the scale."""
+
 _METRES_A_DEGREE = 111_195.0
 _BARS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
@@ -71,7 +74,7 @@ def trajectory_map(
             f'opacity="{strength:.2f}"/><text x="{x:.1f}" y="{y + 3.5:.1f}">{best.rank}</text></g>'
         )
     return (
-        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height:.0f}" role="group" '
+        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height + _FOOT:.0f}" role="group" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
 
@@ -94,7 +97,7 @@ def _scale_bar(metre: float, height: float) -> str:
     """A bar of a round length, at most a quarter of the width, and where north is."""
     length = max((bar for bar in _BARS if bar * metre <= _WIDTH / 4), default=1)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length} m"
-    y = height - 16
+    y = height + _FOOT - 8
     return (
         f'<path class="vr-scale" d="M16 {y - 5:.0f}v5h{length * metre:.1f}v-5"/>'
         f'<text class="vr-scale-text" x="16" y="{y - 9:.0f}">{text}</text>'
