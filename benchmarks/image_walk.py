@@ -75,6 +75,8 @@ class Service:
         config = self._http.get("/config").json()
         self._fields = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
         self._events = config["dependencies"]
+        # One visit, which remembers what was chosen before a box is drawn in it.
+        self._session = uuid.uuid4().hex
 
     def close(self) -> None:
         """End the service."""
@@ -106,23 +108,24 @@ class Service:
         return str(self._http.post("/gradio_api/upload", files=files).raise_for_status().json()[0])
 
     def show(self, path: str, box: Sequence[int] | None = None) -> bool:
-        """Choose an uploaded photo on the page, or draw a box in it, until the page shows the scene."""
+        """Choose an uploaded photo on the page, or draw a box in the one that was chosen last, until the page
+        shows the scene.
+        """
         cause = [self._fields["query"], "change"] if box is None else [self._fields["scene"], "select"]
         event = next(each for each in self._events if cause in each["targets"])
         file = {"path": path, "orig_name": "photo.jpg", "meta": {"_type": "gradio.FileData"}}
         values = {self._fields["query"]: file, self._fields["language"]: "en"}
         shares = None if box is None else {"box": [side / SIZE[n % 2] for n, side in enumerate(box)]}
-        session = uuid.uuid4().hex
         self._http.post(
             "/gradio_api/queue/join",
             json={
                 "data": [values.get(field) for field in event["inputs"]],
                 "fn_index": event["id"],
-                "session_hash": session,
+                "session_hash": self._session,
                 "event_data": shares,
             },
         ).raise_for_status()
-        query = {"session_hash": session}
+        query = {"session_hash": self._session}
         with self._http.stream("GET", "/gradio_api/queue/data", params=query) as messages:
             for line in messages.iter_lines():
                 if line.startswith("data:") and "process_completed" in line:

@@ -54,5 +54,8 @@ def in_fresh_process(
 
 
 def _send(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # What a copy of a process inherits is never collected: the end of a thread pool would wait for its
+    # threads, which the copy lacks.
+    gc.freeze()
     sender.send(work(*arguments))
     sender.close()

@@ -14,7 +14,7 @@ from benchmarks.gpu.steps import wait
 from training.data.batches import TrainingSet, collate, raise_failures
 from training.data.sampler import Draw
 from training.data.transforms import Augmentation
-from training.distributed.devices import loader_context
+from training.distributed.devices import begin_loading, loader_context
 
 BATCH = 32
 
@@ -46,6 +46,7 @@ def _loaded(data: TrainingSet, workers: int, device: torch.device, seconds: floa
         num_workers=workers,
         collate_fn=collate,
         multiprocessing_context=loader_context(device, workers),
+        worker_init_fn=begin_loading,
     )
     images, began = 0, 0.0
     for number, batch in enumerate(raise_failures(loader)):

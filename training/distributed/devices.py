@@ -5,6 +5,7 @@ device-agnostic calls.
 """
 
 import ctypes
+import gc
 import sys
 from dataclasses import dataclass
 from types import ModuleType
@@ -176,6 +177,14 @@ def device_name(device: torch.device) -> str:
 def loader_context(device: torch.device, workers: int) -> str | None:
     """The `multiprocessing_context` of a loader that feeds a device from so many processes."""
     return kind_of(device).loader_start if workers else None
+
+
+def begin_loading(_worker: int) -> None:
+    """The `worker_init_fn` of a loader: what a forked process inherits is never collected there.
+
+    The end of an onnxruntime session, say, would wait for its threads, which the copy of a process lacks.
+    """
+    gc.freeze()
 
 
 def overflow_flag(device: torch.device) -> npu.OverflowFlag | None:

@@ -13,7 +13,7 @@ from training.data.images import ImageStore
 from training.data.pose_maps import MapSource, PoseInputs, PoseMaps
 from training.data.transforms import Geometry, Size
 from training.datasets.records import UNKNOWN, Record, keypoints_of
-from training.distributed.devices import kind_of, loader_context
+from training.distributed.devices import begin_loading, kind_of, loader_context
 from training.distributed.ranks import Ranks
 from zoo.errors import UserError
 from zoo.inference import InferenceModel, OnnxInference
@@ -113,6 +113,7 @@ def extract(
         num_workers=workers,
         collate_fn=collate,
         multiprocessing_context=loader_context(device, workers),
+        worker_init_fn=begin_loading,
     )
     with torch.inference_mode(), tqdm(total=len(data), desc=description, unit="img", leave=False) as bar:
         for loaded in raise_failures(loader):

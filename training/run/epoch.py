@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from training.data.batches import TrainingSet, collate, raise_failures
 from training.data.sampler import Sampler, rank_draws
-from training.distributed.devices import loader_context
+from training.distributed.devices import begin_loading, loader_context
 from training.distributed.ranks import Ranks
 from training.run.progress import Progress
 from training.run.state import TrainState
@@ -77,6 +77,7 @@ def train_epoch(
         num_workers=workers,
         collate_fn=collate,
         multiprocessing_context=loader_context(ranks.device, workers),
+        worker_init_fn=begin_loading,
         # Its own chance: it would draw from that of the model, once more after each resumption.
         generator=torch.Generator(),
     )

@@ -1,10 +1,16 @@
 """Device choice on a machine that has no accelerator: what is given, and what is said of what is missing."""
 
+import gc
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from training.distributed.devices import (
     KINDS,
+    begin_loading,
     choose_device,
     choose_devices,
     device_name,
@@ -68,3 +74,38 @@ def test_an_unknown_kind_is_refused() -> None:
 
 def test_the_loader_starts_as_python_does_where_nothing_speaks_against_it() -> None:
     assert loader_context(torch.device("cpu"), workers=2) is None
+
+
+class Cycle:
+    """Garbage that only the collector takes away, and that notes in which process that was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.itself = folder, self
+
+    def __del__(self) -> None:
+        (self.folder / str(os.getpid())).touch()
+
+
+class Collecting(Dataset[int]):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        gc.collect()
+        return os.getpid()
+
+
+@pytest.mark.parametrize("begin", [begin_loading, None])
+def test_a_loading_process_leaves_what_it_inherits_alone(begin, tmp_path: Path) -> None:
+    """The end of an onnxruntime session waited for ever there for threads that a forked process lacks."""
+    gc.collect()
+    gc.disable()
+    try:
+        Cycle(tmp_path)
+        loader = DataLoader(Collecting(), num_workers=1, worker_init_fn=begin, multiprocessing_context="fork")
+        workers = {int(pid) for pids in loader for pid in pids}
+    finally:
+        gc.collect()
+        gc.enable()
+    ended = {int(file.name) for file in tmp_path.iterdir()}
+    assert ended & workers == (workers if begin is None else set())
