@@ -104,6 +104,7 @@ class Search:
         """
         k = asked.k
         fetch = min(k + 32, MAX_FETCH)
+        lists = self._lists(part.expression)
         while True:
             found = self.connection.call(
                 "search",
@@ -115,7 +116,7 @@ class Search:
                 output_fields=asked.fields,
                 search_params={
                     "metric_type": metric_of(self.card),
-                    "params": self._effort(fetch, part.expression),
+                    "params": self._effort(fetch) | lists,
                 },
             )[0]
             rows = inside([as_known(hit["entity"]) for hit in found], asked.filters)
@@ -157,20 +158,24 @@ class Search:
             stored = asked.means.centred(*columns(rows), self.card.metric)
         return distances(asked.query, stored, self.card.metric)
 
-    def _effort(self, fetch: int, expression: str) -> dict[str, int]:
-        """Parameters of a search.
-
-        A graph has to look at more than it returns; and of an inverted index, more lists have to be looked at
-        where an expression leaves few rows in each.
-        """
-        built, effort = (dict(each) for each in INDEXES.get(self.index, ({}, {})))
-        if "nprobe" in effort and expression:
-            lists = effort["nprobe"] * self.count("") // max(1, self.count(expression))
-            effort["nprobe"] = min(max(effort["nprobe"], lists), built["nlist"])
+    def _effort(self, fetch: int) -> dict[str, int]:
+        """Parameters of a search; a graph has to look at more than it returns."""
+        effort = dict(INDEXES.get(self.index, ({}, {}))[1])
         for name in ("ef", "search_list"):
             if name in effort:
                 effort[name] = max(effort[name], 2 * fetch)
         return effort
+
+    def _lists(self, expression: str) -> dict[str, int]:
+        """How many lists of an inverted index to look at: more where an expression leaves few rows in each.
+
+        Empty for other kinds of index, and where all rows are meant.
+        """
+        built, effort = INDEXES.get(self.index, ({}, {}))
+        if "nprobe" not in effort or not expression:
+            return {}
+        lists = effort["nprobe"] * self.count("") // max(1, self.count(expression))
+        return {"nprobe": min(max(effort["nprobe"], lists), built["nlist"])}
 
 
 def inside(rows: Iterable[Row], filters: Filters) -> list[Row]:
