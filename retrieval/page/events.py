@@ -91,8 +91,8 @@ class PageEvents:
             return self._gone(Say(language))
         try:
             box = None if shares is None else _in_pixels(shares, image.size)
-        except (DecoderBusyError, ImageError) as error:
-            return {"state": QueryState(fault=str(error))}
+        except (DecoderBusyError, ImageError, UserError) as error:
+            return {"state": QueryState(fault=Say(language).error(str(error)))}
         return self._encode(image, box, Say(language))
 
     def whole(self, state: QueryState, language: str) -> Answer:
