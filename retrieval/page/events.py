@@ -264,15 +264,9 @@ class PageEvents:
             else:
                 with self._gallery.read_transaction():
                     found = self._found(state, feedback, filters, int(k), group, rerank, query_camera)
-                    cameras = self._gallery.cameras()
                     total, images = self._gallery.count(filters), len(self._gallery)
-                    journeys = journeys_of(self._gallery, [result.key for result in found])
-                    way = journey_html.way(self._way(found, journeys), cameras, self._gallery.writable, say)
+                    drawn = self._drawn(found, feedback, say)
                 html = self._results(state, feedback, filters, found, (total, images), say)
-                drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
-                drawn += way
-                if not way:
-                    drawn += panels.legs(trajectory(found, feedback.positive, journeys), say)
             if not state.fault:
                 number = 0 if int(k) == DEFAULT_RESULTS else int(k)
                 told = Address(
@@ -344,7 +338,15 @@ class PageEvents:
             camera=camera if self.camera_centring else None,
         )
 
-    def _way(self, found: list[Result], journeys: dict[str, str]) -> list[Step]:
+    def _drawn(self, found: Sequence[Result], feedback: Feedback, say: Say) -> str:
+        """Map and times of results, and the journey of the first one; where it is of none, their legs."""
+        cameras = self._gallery.cameras()
+        journeys = journeys_of(self._gallery, [result.key for result in found])
+        drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
+        way = journey_html.way(self._way(found, journeys), cameras, self._gallery.writable, say)
+        return drawn + (way or panels.legs(trajectory(found, feedback.positive, journeys), say))
+
+    def _way(self, found: Sequence[Result], journeys: dict[str, str]) -> list[Step]:
         """The journey of the first result; empty where it is of none."""
         if not found or not journeys:
             return []
@@ -379,15 +381,10 @@ class PageEvents:
     def marked_link(self, event: gr.EventData, shown: Shown, feedback: Feedback, language: str) -> Answer:
         """Draw the way anew after somebody has confirmed or cut a link; a cut can be taken back."""
         say, key = Say(language), str(_detail(event, "key"))
-        found = list(shown.results)
-        if not found:
+        if not shown.results:
             return {}
         with self._gallery.read_transaction():
-            cameras = self._gallery.cameras()
-            journeys = journeys_of(self._gallery, [result.key for result in found])
-            drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
-            steps = journey(self._gallery, LinkStore(self._gallery.folder), found[0].key) or []
-            drawn += journey_html.way(steps, cameras, self._gallery.writable, say)
+            drawn = self._drawn(shown.results, feedback, say)
         return {"drawn": drawn + journey_html.take_back(key, str(_detail(event, "cut") or ""), say)}
 
     def _without_each(self, filters: Filters) -> list[tuple[str, int]]:
