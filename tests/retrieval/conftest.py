@@ -1,5 +1,6 @@
 """A small real bundle, small pictures of vehicles, and a gallery of them."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from retrieval.galleries import open_gallery
+from retrieval.gallery.entries import Camera
 from retrieval.ingest import main as ingest
 from serving.encoders.encoder import Encoder, open_encoder
 from tests.retrieval.running_app import running_app
@@ -15,6 +18,11 @@ from tests.retrieval.small_model import PALETTE, write_bundle
 
 VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}
 CAMERAS = 4
+
+
+def name(vehicle: int, camera: int) -> str:
+    """Of a picture, as VeRi names them; a gallery's key."""
+    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
 
 
 def draw_vehicle(vehicle: int, camera: int, size: int = 96) -> Image.Image:
@@ -50,8 +58,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / folder).mkdir()
         for vehicle in VEHICLES:
             for camera in cameras:
-                name = f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
-                draw_vehicle(vehicle, camera).save(root / folder / name, quality=92)
+                draw_vehicle(vehicle, camera).save(root / folder / name(vehicle, camera), quality=92)
     (root / "cameras.json").write_text(
         '[{"id": 1, "name": "North gate", "latitude": 48.1, "longitude": 11.5}, {"id": 2, "name": "桥 <b>"}]',
         encoding="utf-8",
@@ -66,6 +73,15 @@ def gallery_folder(tmp_path_factory: pytest.TempPathFactory, images: Path, bundl
     arguments = ["--images", str(images / "image_test"), "--gallery", str(folder), "--encoder", str(bundle)]
     assert ingest(arguments) == 0
     return folder
+
+
+@pytest.fixture
+def placed_folder(gallery_folder: Path, tmp_path: Path) -> Path:
+    """A copy to write to: six vehicles that come to four cameras, ten seconds and half a kilometre apart."""
+    copy = shutil.copytree(gallery_folder, tmp_path / "gallery")
+    with open_gallery(copy, writable=True) as gallery:
+        gallery.set_cameras(Camera(n, f"Gate {n}", 48.0 + 0.0045 * n, 11.5) for n in range(1, 5))
+    return copy
 
 
 @pytest.fixture(scope="session")

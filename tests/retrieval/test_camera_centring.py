@@ -16,7 +16,7 @@ from retrieval.query.reranking import HEAD, reranked_distances
 from retrieval.query.searcher import Searcher
 from retrieval.search import main as search
 from serving.encoders.encoder import Encoder
-from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.conftest import draw_vehicle, name
 from tests.retrieval.running_app import running_app
 
 NAME = "0003_c001_00003250_0.jpg"
@@ -86,7 +86,7 @@ def test_rankings_take_the_camera_from_the_name(
 def test_queries_of_several_cameras_marks_and_reranking(centred_folder: Path, encoder: Encoder) -> None:
     with open_gallery(centred_folder) as gallery:
         searcher = Searcher(gallery, encoder)
-        keys = [f"{v:04}_c{c:03}_{v * 1000 + c * 250:08}_0.jpg" for v, c in ((3, 1), (3, 4), (5, 2))]
+        keys = [name(v, c) for v, c in ((3, 1), (3, 4), (5, 2))]
         first, second = (searcher.recall(key) for key in keys[:2])
         assert first is not None
         assert second is not None

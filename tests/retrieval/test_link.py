@@ -1,7 +1,6 @@
 """`vehicle-reid link`: what it writes beside a real gallery, and who may overrule it over REST."""
 
 import json
-import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -10,27 +9,14 @@ import httpx
 import pytest
 
 from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Camera
 from retrieval.journeys.journey import journey
 from retrieval.journeys.store import LinkStore, journeys_of
 from retrieval.keys import add_key
 from retrieval.link import main
 from retrieval.page import journey as journey_page
 from retrieval.page.texts import Say
+from tests.retrieval.conftest import name
 from tests.retrieval.running_app import running_app
-
-
-def name(vehicle: int, camera: int) -> str:
-    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
-
-
-@pytest.fixture
-def folder(gallery_folder: Path, tmp_path: Path) -> Path:
-    """Six vehicles that come to four cameras, ten seconds and half a kilometre apart."""
-    copy = shutil.copytree(gallery_folder, tmp_path / "gallery")
-    with open_gallery(copy, writable=True) as gallery:
-        gallery.set_cameras(Camera(n, f"Gate {n}", 48.0 + 0.0045 * n, 11.5) for n in range(1, 5))
-    return copy
 
 
 def run(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict:
@@ -39,9 +25,11 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-def test_journeys_are_proposed_and_taken_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = (folder / "gallery.sqlite").read_bytes()
-    found = run(folder, capsys)
+def test_journeys_are_proposed_and_taken_back(
+    placed_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (placed_folder / "gallery.sqlite").read_bytes()
+    found = run(placed_folder, capsys)
     ways = [[step["key"] for step in way] for way in found["journeys"]]
     assert found["passes"] == 24
     assert all(len({key[:4] for key in way}) == 1 for way in ways)
@@ -50,17 +38,17 @@ def test_journeys_are_proposed_and_taken_back(folder: Path, capsys: pytest.Captu
     assert step["next"]["gap_seconds"] == 10
     assert step["next"]["metres"] == pytest.approx(500, abs=2)
     assert step["next"]["kilometres_an_hour"] == pytest.approx(180, abs=1)
-    store = LinkStore(folder)
+    store = LinkStore(placed_folder)
     assert [keys for (keys,) in store.way(ways[0][2])] == ways[0]
-    assert run(folder, capsys, "--undo") == {"undone": found["run"]}
+    assert run(placed_folder, capsys, "--undo") == {"undone": found["run"]}
     assert store.way(ways[0][0]) == [(ways[0][0],)]
-    assert main(["--gallery", str(folder), "--undo"]) == 2
-    assert (folder / "gallery.sqlite").read_bytes() == before
+    assert main(["--gallery", str(placed_folder), "--undo"]) == 2
+    assert (placed_folder / "gallery.sqlite").read_bytes() == before
 
 
-def test_marks_outlive_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(folder, capsys)
-    store = LinkStore(folder)
+def test_marks_outlive_runs(placed_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(placed_folder, capsys)
+    store = LinkStore(placed_folder)
     store.mark(name(1, 1), name(1, 2), "cut", "somebody")
     store.mark(name(1, 1), name(2, 2), "confirmed")
     for again in range(2):
@@ -68,35 +56,35 @@ def test_marks_outlive_runs(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         assert (name(1, 1),) not in store.way(name(1, 2))
         assert (name(2, 1),) not in store.way(name(2, 2))
         if not again:
-            run(folder, capsys)
+            run(placed_folder, capsys)
     assert store.link(name(1, 1), name(2, 2)).mark == "confirmed"
-    run(folder, capsys, "--undo")
+    run(placed_folder, capsys, "--undo")
     assert store.marked("cut") == [(name(1, 1), name(1, 2))]
     store.mark(name(1, 1), name(2, 2), None)
     assert store.marked("confirmed") == []
 
 
-def test_only_the_last_runs_are_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_last_runs_are_kept(placed_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(12):
-        last = run(folder, capsys)["run"]
-    with sqlite3.connect(folder / "journeys.sqlite") as database:
+        last = run(placed_folder, capsys)["run"]
+    with sqlite3.connect(placed_folder / "journeys.sqlite") as database:
         for table, column in (("runs", "id"), ("links", "run")):
             kept = {number for (number,) in database.execute(f"SELECT {column} FROM {table}")}
             assert kept == set(range(last - 9, last + 1))
 
 
-def test_images_of_a_track_are_one_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with open_gallery(folder, writable=True) as gallery:
+def test_images_of_a_track_are_one_pass(placed_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_gallery(placed_folder, writable=True) as gallery:
         entries = [entry for batch in gallery.entries() for entry in batch]
         tracks = [replace(entry, track_id=entry.vehicle_id) for entry in entries]
         later = [replace(entry, key=f"later/{entry.key}", time=entry.time + 1) for entry in tracks]
         gallery.add([*tracks, *later])
-    found = run(folder, capsys)
+    found = run(placed_folder, capsys)
     assert found["passes"] == 24
     step = next(step for way in found["journeys"] for step in way if step["next"])
     assert len(step["images"]) == 2
     assert step["next"]["gap_seconds"] == 9
-    assert LinkStore(folder).pass_of(f"later/{name(1, 1)}") == name(1, 1)
+    assert LinkStore(placed_folder).pass_of(f"later/{name(1, 1)}") == name(1, 1)
 
 
 @pytest.mark.parametrize(
@@ -111,19 +99,19 @@ def test_images_of_a_track_are_one_pass(folder: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_faults_are_told(
-    folder: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    placed_folder: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--gallery", str(folder), *options]) == 2
+    assert main(["--gallery", str(placed_folder), *options]) == 2
     told = capsys.readouterr().err
     assert said in told
     assert len(told.splitlines()) == 1
-    assert not (folder / "journeys.sqlite").exists()
+    assert not (placed_folder / "journeys.sqlite").exists()
 
 
-def test_the_page_tells_the_way(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    key = run(folder, capsys)["journeys"][0][0]["key"]
-    with open_gallery(folder) as gallery:
-        steps = journey(gallery, LinkStore(folder), key)
+def test_the_page_tells_the_way(placed_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = run(placed_folder, capsys)["journeys"][0][0]["key"]
+    with open_gallery(placed_folder) as gallery:
+        steps = journey(gallery, LinkStore(placed_folder), key)
         journeys = journeys_of(gallery, [key, name(6, 1)])
     assert steps
     assert journeys[steps[1].images[0].key] == journeys[key] == key
@@ -137,21 +125,21 @@ def test_the_page_tells_the_way(folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_damaged_file_is_told_and_the_gallery_is_whole(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    placed_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "journeys.sqlite").write_bytes(b"no database at all, but some text" * 100)
-    assert main(["--gallery", str(folder)]) == 2
+    (placed_folder / "journeys.sqlite").write_bytes(b"no database at all, but some text" * 100)
+    assert main(["--gallery", str(placed_folder)]) == 2
     assert "delete it and link again" in capsys.readouterr().err
-    (folder / "journeys.sqlite").unlink()
-    run(folder, capsys)
+    (placed_folder / "journeys.sqlite").unlink()
+    run(placed_folder, capsys)
 
 
-def test_rest_shows_a_way_and_takes_marks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(folder, capsys)
-    keys = folder.parent / "keys.json"
+def test_rest_shows_a_way_and_takes_marks(placed_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(placed_folder, capsys)
+    keys = placed_folder.parent / "keys.json"
     read, write = (add_key(keys, scope, scope) for scope in ("read", "write"))
-    audit = folder.parent / "audit.jsonl"
-    with running_app("--gallery", folder, "--keys", keys, "--writable", "--audit", audit) as url:
+    audit = placed_folder.parent / "audit.jsonl"
+    with running_app("--gallery", placed_folder, "--keys", keys, "--writable", "--audit", audit) as url:
 
         def ask(key: str, method: str, path: str, **form: str) -> httpx.Response:
             bearer = {"Authorization": f"Bearer {key}"}

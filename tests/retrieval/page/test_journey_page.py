@@ -1,31 +1,22 @@
 """A vehicle's way on the page: a person cuts a link, takes that back, and confirms, and all of it is kept."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from retrieval.galleries import open_gallery
-from retrieval.gallery.entries import Camera
 from retrieval.journeys.store import LinkStore
 from retrieval.keys import add_key
 from retrieval.link import main as link
+from tests.retrieval.conftest import name
 from tests.retrieval.page.browser import TIMEOUT, visit
 from tests.retrieval.running_app import running_app
 
 
-def name(vehicle: int, camera: int) -> str:
-    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
-
-
 @pytest.fixture
-def folder(gallery_folder: Path, tmp_path: Path) -> Path:
-    copy = shutil.copytree(gallery_folder, tmp_path / "gallery")
-    with open_gallery(copy, writable=True) as gallery:
-        gallery.set_cameras(Camera(n, f"Gate {n}", 48.0 + 0.0045 * n, 11.5) for n in range(1, 5))
-    assert link(["--gallery", str(copy), "--fastest", "500"]) == 0
-    return copy
+def folder(placed_folder: Path) -> Path:
+    assert link(["--gallery", str(placed_folder), "--fastest", "500"]) == 0
+    return placed_folder
 
 
 def test_a_person_has_the_last_word(browser: Browser, folder: Path, images: Path) -> None:

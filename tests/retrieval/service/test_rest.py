@@ -20,7 +20,7 @@ from retrieval.keys import add_key
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Searcher
 from serving.encoders.encoder import Encoder
-from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.conftest import draw_vehicle, name
 from tests.retrieval.running_app import running_app
 from zoo.errors import UserError
 
@@ -52,10 +52,6 @@ def service(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
         with client(read) as reader, client(write) as writer:
             yield Service(reader, writer, root / "gallery", root / "audit.jsonl")
-
-
-def name(vehicle: int, camera: int) -> str:
-    return f"{vehicle:04}_c{camera:03}_{vehicle * 1000 + camera * 250:08}_0.jpg"
 
 
 def keys(answer: httpx.Response) -> list[str]:
