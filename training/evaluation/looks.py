@@ -1,11 +1,8 @@
 """Fit what an agreement of predicted colour and type is worth in a ranking, beside the distance."""
 
-from functools import partial
-
 import numpy as np
-import torch
 
-from training.evaluation.sameness import Pictures
+from training.evaluation.sameness import Pictures, fit_odds
 from zoo.sameness import agreement
 
 _QUERIES, _NEAREST = 1000, 30
@@ -36,13 +33,7 @@ def fit_looks(
         ratios = [_ratios(probs, int(query), near) for probs in (color_probs, type_probs)]
         columns.append(np.stack([np.ones(len(near)), distance, *ratios], 1))
         same.append(pictures.vehicles[near] == pictures.vehicles[query])
-    rows = torch.from_numpy(np.concatenate(columns))
-    weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
-    optimizer.step(
-        partial(_step, optimizer, rows, torch.from_numpy(np.concatenate(same).astype(float)), weights)
-    )
-    _, distance, *looks = weights.detach().tolist()
+    _, distance, *looks = fit_odds(np.concatenate(columns), np.concatenate(same))
     color, type = (max(0.0, -each / distance) if distance < 0 else 0.0 for each in looks)
     return color, type
 
@@ -52,14 +43,3 @@ def _ratios(probs: np.ndarray, query: int, near: np.ndarray) -> np.ndarray:
     if not probs.shape[1]:
         return np.zeros(len(near))
     return agreement(probs[query, probs[near].argmax(1)], probs[near].max(1), probs.shape[1])
-
-
-def _step(
-    optimizer: torch.optim.Optimizer, rows: torch.Tensor, same: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
-    optimizer.zero_grad()
-    value = torch.nn.functional.binary_cross_entropy_with_logits(rows @ weights, same)
-    # A little weight decay, as in the calibration's fits.
-    value = value + 1e-5 * weights.square().sum()
-    value.backward()
-    return value

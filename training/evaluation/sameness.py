@@ -186,8 +186,8 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     rows = [
         each.features(each.log_expected(trial.distances)) for each, trial in zip(told, trials, strict=True)
     ]
-    nearest = _fit_odds(np.stack([row[0] for row in rows]), np.array([trial.is_same[0] for trial in trials]))
-    others = _fit_odds(
+    nearest = fit_odds(np.stack([row[0] for row in rows]), np.array([trial.is_same[0] for trial in trials]))
+    others = fit_odds(
         np.concatenate([np.append(row[1:], np.full((len(row) - 1, 1), row[0] @ nearest), 1) for row in rows]),
         np.concatenate([trial.is_same[1:] for trial in trials]),
     )
@@ -227,7 +227,16 @@ def _where_expected(strangers: float, w: np.ndarray, spread: np.ndarray, log_cou
     return low
 
 
-def _fit_odds(features: np.ndarray, right: np.ndarray) -> list[float]:
+def fit_odds(features: np.ndarray, right: np.ndarray) -> list[float]:
+    """Fit a logistic regression.
+
+    Args:
+        features: float64 [N, F], the first of them 1.
+        right: bool [N], what is to be told.
+
+    Returns:
+        a weight for each feature.
+    """
     rows, labels = torch.from_numpy(features), torch.from_numpy(right.astype(float))
 
     def loss(weights: torch.Tensor) -> torch.Tensor:
