@@ -49,10 +49,10 @@ class Uploads:
         """A picture; None where it was forgotten, or never was."""
         if not _DIGEST.fullmatch(name):
             return None
+        path = self._folder / name
         with self._lock:
-            self._forget()
             try:
-                return (self._folder / name).read_bytes()
+                return None if self._is_over(path.stat()) else path.read_bytes()
             except FileNotFoundError:
                 return None
 
@@ -68,5 +68,8 @@ class Uploads:
         )
         for path, about in newest_first:
             held += about.st_size
-            if self._clock() - about.st_mtime >= 3600 * self.hours or held > MAX_BYTES:
+            if self._is_over(about) or held > MAX_BYTES:
                 path.unlink()
+
+    def _is_over(self, about: os.stat_result) -> bool:
+        return self._clock() - about.st_mtime >= 3600 * self.hours
