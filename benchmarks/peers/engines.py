@@ -4,6 +4,7 @@ Each is used as its own documentation shows for one machine and one process, flo
 distance. `efforts` are what it offers to trade time for recall, least first.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,7 +81,7 @@ class Gallery:
         return [int(hit.key) for hit in self.gallery.search(query, k, Filters(before=limit))]
 
 
-class _InMemory:
+class _InMemory(ABC):
     """A graph in memory that is written down as a whole; nothing of it is safe before."""
 
     durability, efforts = "nothing until the whole index is saved", (32, 64, 128, 256, 512, 1024)
@@ -105,14 +106,14 @@ class _InMemory:
     def count(self) -> int:
         return len(self.values)
 
-    def _save(self, path: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _save(self, path: str) -> None: ...
 
-    def _load(self, path: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, path: str) -> None: ...
 
-    def _put_in(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _put_in(self, ids: np.ndarray, vectors: np.ndarray) -> None: ...
 
 
 class Usearch(_InMemory):
