@@ -1,4 +1,7 @@
-"""What the page's events do. They take uploads, keys of the gallery and filter values, never a path."""
+"""What the page's events do. They take keys of the gallery, marks and filter values, never a path.
+
+What changes the query is in `query_events`.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from retrieval.gallery.clock import format_time
-from retrieval.gallery.entries import Box, Result
+from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.journeys.journey import Step, journey
 from retrieval.journeys.store import LinkStore, journeys_of
@@ -20,7 +23,8 @@ from retrieval.page import journey as journey_html
 from retrieval.page.address import Address
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
-from retrieval.page.state import QueryState, Shown
+from retrieval.page.query_events import DEFAULT_RESULTS, MAX_RESULTS, QueryEvents
+from retrieval.page.state import Answer, QueryState, Shown, detail
 from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
@@ -29,24 +33,13 @@ from retrieval.query.sameness import verdict
 from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.results.trajectory import trajectory
 from retrieval.sources.crop import crop
-from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
 from zoo.decoding_memory import DecoderBusyError
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
 MAX_MARKS = 100
-DEFAULT_RESULTS = 20
-MAX_SHARED = 1000
-"""Results that an address may ask for."""
-MAX_RESULTS = 100
-"""Of the slider, until more are asked for."""
 MORE = 20
-_THUMBNAIL = 160
-"""Pixels of an example's longer side."""
-
-Answer = dict[str, Any]
-"""New values of the page's parts, by their names; what is not in it stays as it is."""
 
 
 class PageEvents:
@@ -54,131 +47,22 @@ class PageEvents:
 
     A handler's parameters are named after the parts of the page whose values it gets, `event` aside;
     `conditions` are the filters' fields, by name.
+
+    Attributes:
+        queries: those of what changes the query.
     """
 
     def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
         self._searcher = searcher
-        self._uploads = uploads
+        self.queries = QueryEvents(searcher, examples, uploads)
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
         self.camera_centring = searcher.gallery.camera_centring
-        self._examples = [(path, picture) for path in examples if (picture := _thumbnail(path)) is not None]
-
-    def examples(self, say: Say) -> str:
-        """The images to try."""
-        return panels.examples([picture for _, picture in self._examples], say)
-
-    def take_example(self, event: gr.EventData) -> Answer:
-        """Put an example into the upload field, as if it had been chosen there."""
-        number = _detail(event, "example")
-        if not isinstance(number, int) or not 0 <= number < len(self._examples):
-            return {}
-        return {"upload": str(self._examples[number][0])}
-
-    def encode(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
-        """Encode a new query image: the state, no marks yet, and the scene."""
-        if upload is None and state.query is not None:
-            # The field was emptied because something else is searched with.
-            return {}
-        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
-        return fresh if upload is None else fresh | self._encode(upload, None, Say(language))
-
-    def draw(self, event: gr.EventData, state: QueryState, language: str) -> Answer:
-        """Encode what a box chooses; its sides come as shares of the picture's."""
-        shares = _shares(_detail(event, "box"))
-        image = self._image(state)
-        if image is None:
-            return self._gone(Say(language))
-        try:
-            box = None if shares is None else _in_pixels(shares, image.size)
-        except (DecoderBusyError, ImageError, UserError) as error:
-            return {"state": QueryState(fault=Say(language).error(str(error)))}
-        return self._encode(image, box, Say(language))
-
-    def whole(self, state: QueryState, language: str) -> Answer:
-        """Encode the whole picture again."""
-        image = self._image(state)
-        return self._gone(Say(language)) if image is None else self._encode(image, None, Say(language))
-
-    def _image(self, state: QueryState) -> InputImage | None:
-        """The whole picture that is searched with; None where it was forgotten."""
-        if state.key:
-            return InputImage(state.picture, state.key)
-        data = self._uploads.get(state.upload)
-        return None if data is None else InputImage(data, "the picture")
-
-    def _gone(self, say: Say) -> Answer:
-        return {"state": QueryState(fault=say("upload.gone", hours=f"{self._uploads.hours:g}")), "scene": ""}
-
-    def _encode(self, upload: InputImage, box: Box | None, say: Say) -> Answer:
-        try:
-            data = upload.data
-            image = crop(upload, box)
-            picture = display_jpeg(image.pixels)
-            query = self._searcher.encode(image)
-            scene = panels.scene(upload, box, f"{self._uploads.hours:g}", say)
-        except (DecoderBusyError, ImageError, UserError) as error:
-            return {"state": QueryState(fault=say.error(str(error))), "scene": ""}
-        state = QueryState(query, picture, upload=self._uploads.keep(data or b""), box=box)
-        return {"state": state, "scene": scene}
-
-    def empty(self) -> Answer:
-        """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
-        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None}
-
-    def similar(self, event: gr.EventData, language: str) -> Answer:
-        """Search with an image of the gallery; marks stay, and the upload field is emptied."""
-        return self._recall(str(_detail(event, "key")), Say(language))
-
-    def _recall(self, key: str, say: Say) -> Answer:
-        with self._gallery.read_transaction():
-            query, picture = self._searcher.recall(key), self._gallery.picture(key)
-        if query is None:
-            return {}
-        return {
-            "state": QueryState(query, picture or b"", key=key),
-            "scene": panels.gallery_scene(key, say),
-            "upload": None,
-        }
-
-    def restore(self, event: gr.EventData, language: str) -> Answer:
-        """Bring back what an address says, whatever the page shows."""
-        say = Say(language)
-        answer: Answer = {"upload": None, "state": QueryState(), "scene": "", "words": "", "understood": ""}
-        try:
-            told = Address.read(str(_detail(event, "address") or ""))
-            told.filters.check(self.card)
-        except UserError as error:
-            return answer | {"state": QueryState(fault=say.error(str(error)))}
-        found = self._searcher.understand(told.words)
-        answer |= EMPTY | contents(told.filters)
-        answer |= {
-            "words": told.words,
-            "understood": panels.understood(found, say),
-            "words_before": found.filters,
-            "feedback": told.feedback,
-            "group": told.group,
-            "rerank": told.rerank,
-            "query_camera": told.query_camera,
-        }
-        wanted = min(told.k or DEFAULT_RESULTS, MAX_SHARED)
-        answer["k"] = gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))
-        if told.key:
-            recalled = self._recall(told.key, say)
-            return answer | (recalled or {"state": QueryState(fault=say("key.gone", key=told.key))})
-        if told.upload:
-            data = self._uploads.get(told.upload)
-            return answer | (
-                self._gone(say)
-                if data is None
-                else self._encode(InputImage(data, "the picture"), told.box, say)
-            )
-        return answer
 
     def choose(self, event: gr.EventData, color: list[str], type: list[str]) -> Answer:
         """Make a predicted colour or type a filter, or no longer one."""
-        value = _detail(event, "value")
-        field = "color" if _detail(event, "condition") == "color" else "type"
+        value = detail(event, "value")
+        field = "color" if detail(event, "condition") == "color" else "type"
         chosen, known = (color, self.card.colors) if field == "color" else (type, self.card.types)
         if value not in known:
             return {}
@@ -200,7 +84,7 @@ class PageEvents:
 
     def loosen(self, event: gr.EventData) -> Answer:
         """Take one filter away."""
-        name = str(_detail(event, "field"))
+        name = str(detail(event, "field"))
         return {name: EMPTY[name]} if name in EMPTY else {}
 
     def forget(self) -> Answer:
@@ -209,7 +93,7 @@ class PageEvents:
 
     def mark(self, event: gr.EventData, feedback: Feedback) -> Answer:
         """This one, not that one, or neither of it any more."""
-        key, verdict = str(_detail(event, "key")), _detail(event, "verdict")
+        key, verdict = str(detail(event, "key")), detail(event, "verdict")
         positive = tuple(each for each in feedback.positive if each != key)
         negative = tuple(each for each in feedback.negative if each != key)
         if self._gallery.results([key]) and len(positive) + len(negative) < MAX_MARKS:
@@ -380,12 +264,12 @@ class PageEvents:
 
     def marked_link(self, event: gr.EventData, shown: Shown, feedback: Feedback, language: str) -> Answer:
         """Draw the way anew after somebody has confirmed or cut a link; a cut can be taken back."""
-        say, key = Say(language), str(_detail(event, "key"))
+        say, key = Say(language), str(detail(event, "key"))
         if not shown.results:
             return {}
         with self._gallery.read_transaction():
             drawn = self._drawn(shown.results, feedback, say)
-        return {"drawn": drawn + journey_html.take_back(key, str(_detail(event, "cut") or ""), say)}
+        return {"drawn": drawn + journey_html.take_back(key, str(detail(event, "cut") or ""), say)}
 
     def _without_each(self, filters: Filters) -> list[tuple[str, int]]:
         """How many images would meet the filters without one of them; those that would help, by name."""
@@ -408,7 +292,7 @@ class PageEvents:
         self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, language: str
     ) -> Answer:
         """Show query and result side by side at once; the regions come with `regions`."""
-        key = str(_detail(event, "key"))
+        key = str(detail(event, "key"))
         html = self._comparison(key, None, state, shown, feedback, language)
         return {"comparison": html, "compared": key} if html else {}
 
@@ -424,7 +308,7 @@ class PageEvents:
         if compared not in [result.key for result in shown.results]:
             return {}
         found: ImageComparison | str = ""
-        query = self._image(state)
+        query = self.queries.image(state)
         other = self._gallery.picture(compared)
         if state.picture and query is not None and other:
             try:
@@ -472,7 +356,7 @@ class PageEvents:
 
     def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Answer:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
-        format = next((each for each in FORMATS if each == _detail(event, "format")), None)
+        format = next((each for each in FORMATS if each == detail(event, "format")), None)
         if format is None or not shown.results:
             return {}
         keys = [result.key for result in shown.results]
@@ -506,16 +390,6 @@ class PageEvents:
             images, cameras = len(self._gallery), len(self._gallery.cameras())
         return panels.header(self.card.name, images, cameras, say)
 
-    def scene(self, state: QueryState, language: str) -> Answer:
-        """The scene in another language."""
-        say = Say(language)
-        html = ""
-        if state.key:
-            html = panels.gallery_scene(state.key, say)
-        elif state.query is not None and (image := self._image(state)) is not None:
-            html = panels.scene(image, state.box, f"{self._uploads.hours:g}", say)
-        return {"scene": html}
-
     def cameras(self, say: Say) -> list[tuple[str, int]]:
         """The cameras to choose from; one without a name is called by its number."""
         return [
@@ -531,34 +405,3 @@ class PageEvents:
     def words_example(self, say: Say) -> str:
         """What to write into the box of plain words."""
         return self._example(say) or say("words.example")
-
-
-def _thumbnail(path: Path) -> bytes | None:
-    """A small picture of an example; None where its file is none."""
-    try:
-        return display_jpeg(InputImage.open(path).pixels, _THUMBNAIL)
-    except (DecoderBusyError, ImageError):
-        return None
-
-
-def _detail(event: gr.EventData, name: str) -> Any:
-    """A value that an event of `actions.js` carries."""
-    data = event._data
-    return data.get(name) if isinstance(data, dict) else None
-
-
-def _shares(value: Any) -> Box | None:
-    try:
-        left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in value)
-    except (TypeError, ValueError):
-        return None
-    return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def _in_pixels(shares: Box, size: tuple[int, int]) -> Box:
-    """A box in shares of an image's sides, in whole pixels of its (height, width)."""
-    height, width = size
-    left, top, right, bottom = (
-        float(round(share * side)) for share, side in zip(shares, (width, height, width, height), strict=True)
-    )
-    return left, top, right, bottom

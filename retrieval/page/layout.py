@@ -8,7 +8,8 @@ import gradio as gr
 
 from retrieval.gallery.filters import FIELDS, FilterField, Filters
 from retrieval.page import cards
-from retrieval.page.events import DEFAULT_RESULTS, MAX_RESULTS, PageEvents
+from retrieval.page.events import PageEvents
+from retrieval.page.query_events import DEFAULT_RESULTS, MAX_RESULTS
 from retrieval.page.query_image import QueryImage
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say
@@ -64,7 +65,7 @@ class Layout:
                     self._filter_rows(say)
             with gr.Column(elem_id="look-column"):
                 self.seen = _html("prediction", ("actions",))
-                self.examples = _html("examples", ("actions",), events.examples(say))
+                self.examples = _html("examples", ("actions",), events.queries.examples(say))
         self.comparison = _html("compare", ("actions", "compare"))
         self.file = gr.DownloadButton("", visible="hidden", elem_id="export-file")
 
@@ -117,7 +118,7 @@ class Layout:
         texts: dict[str, Any] = {
             "language": say.language,
             "title": self.events.header(say),
-            "examples": self.events.examples(say),
+            "examples": self.events.queries.examples(say),
             "upload": gr.update(label=say("upload"), placeholder=say("drop")),
             "words": gr.update(label=say("words"), placeholder=self.events.words_example(say)),
             "apply": say("words.apply"),

@@ -61,21 +61,21 @@ def build_page(searcher: AuditedSearcher, examples: Sequence[Path], uploads: Upl
 
 def _connect(page: Layout, blocks: gr.Blocks) -> None:
     """Say which event does what; whatever changes a search asks for one."""
-    on = page.events
+    on, query = page.events, page.events.queries
     encoded = ("state", "feedback", "scene")
     read = ("words_before", "understood", *page.fields)
-    _ask_after(page, page.upload.change, on.encode, encoded)
-    _answer(page, page.examples.select, on.take_example, ("upload",), **_EACH)
-    _ask_after(page, page.scene.select, on.draw, encoded, **_EACH)
-    _ask_after(page, page.scene.edit, on.whole, encoded)
-    _ask_after(page, page.scene.clear, on.empty, (*encoded, "upload"))
+    _ask_after(page, page.upload.change, query.encode, encoded)
+    _answer(page, page.examples.select, query.take_example, ("upload",), **_EACH)
+    _ask_after(page, page.scene.select, query.draw, encoded, **_EACH)
+    _ask_after(page, page.scene.edit, query.whole, encoded)
+    _ask_after(page, page.scene.clear, query.empty, (*encoded, "upload"))
     for component in (page.found, page.comparison):
-        _ask_after(page, component.submit, on.similar, (*encoded, "upload"), **_EACH)
+        _ask_after(page, component.submit, query.similar, (*encoded, "upload"), **_EACH)
         _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
     _ask_after(page, page.found.clear, on.forget, ("feedback",))
     _ask_after(page, page.found.edit, on.loosen, tuple(page.fields), **_EACH)
     everything = (*read, *encoded, "words", "upload", "k", "group", "rerank", "query_camera")
-    _ask_after(page, page.address.submit, on.restore, everything)
+    _ask_after(page, page.address.submit, query.restore, everything)
     _answer(page, page.found.expand, on.more, ("k",))
     _ask_after(page, page.seen.select, on.choose, ("color", "type"), **_EACH)
     _ask_after(page, page.words.submit, on.read, read)
@@ -106,7 +106,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)
     loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
     translated = _ask_after(page, page.language.input, page.translate, said, js=_REMEMBER)
-    _answer(page, translated.then, on.scene, ("scene",))
+    _answer(page, translated.then, query.scene, ("scene",))
     _search(page)
 
 

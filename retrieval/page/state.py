@@ -1,11 +1,16 @@
-"""What the page keeps of a visitor between two events."""
+"""What the page keeps of a visitor between two events, and what an event brings and answers."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
+import gradio as gr
+
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Query
+
+Answer = dict[str, Any]
+"""New values of the page's parts, by their names; what is not in it stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,9 @@ class Shown:
     asked: tuple[Any, ...] = ()
     results: tuple[Result, ...] = ()
     filters: Filters = field(default_factory=Filters)
+
+
+def detail(event: gr.EventData, name: str) -> Any:
+    """A value that an event of `actions.js` carries."""
+    data = event._data
+    return data.get(name) if isinstance(data, dict) else None

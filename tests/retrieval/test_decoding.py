@@ -140,9 +140,9 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path
         events = PageEvents(
             AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)), [], Uploads(tmp_path)
         )
-        whole = answer(once(file), events.encode, upload(), QueryState(), "en")["state"]
+        whole = answer(once(file), events.queries.encode, upload(), QueryState(), "en")["state"]
         shares = [BOX[0] / 640, BOX[1] / 480, BOX[2] / 640, BOX[3] / 480]
-        part = answer(once(file), events.draw, event(box=shares), whole, "en")["state"]
+        part = answer(once(file), events.queries.draw, event(box=shares), whole, "en")["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
             asked = (state, Feedback(), Shown(), "en", "", 10, "none", False, None, EMPTY)
@@ -154,7 +154,7 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path
             result = searcher.gallery.picture(key) or b""
             regions = answer(once(file, result), events.regions, key, *page)
             assert "vr-heat" in regions["comparison"]
-        assert "vr-box" in answer(once(file), events.scene, part, "zh")["scene"]
+        assert "vr-box" in answer(once(file), events.queries.scene, part, "zh")["scene"]
 
 
 @pytest.mark.parametrize("size", [(96, 96), (640, 480)], ids=["shown as it is", "made small"])

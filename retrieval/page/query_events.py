@@ -1,0 +1,187 @@
+"""What the page's events do to the image that is searched with: chosen, boxed, recalled, or brought back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from retrieval.gallery.entries import Box
+from retrieval.page import panels
+from retrieval.page.address import Address
+from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.filter_fields import EMPTY, contents
+from retrieval.page.state import Answer, QueryState, detail
+from retrieval.page.texts import Say
+from retrieval.page.uploads import Uploads
+from retrieval.query.feedback import Feedback
+from retrieval.sources.crop import crop
+from retrieval.sources.source import display_jpeg
+from serving.encoders.image import InputImage
+from zoo.decoding_memory import DecoderBusyError
+from zoo.errors import UserError
+from zoo.preprocess import ImageError
+
+DEFAULT_RESULTS = 20
+MAX_RESULTS = 100
+"""Of the slider, until more are asked for."""
+MAX_SHARED = 1000
+"""Results that an address may ask for."""
+_THUMBNAIL = 160
+"""Pixels of an example's longer side."""
+
+
+class QueryEvents:
+    """The handlers of what changes the query; see `PageEvents`."""
+
+    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
+        self._searcher = searcher
+        self._uploads = uploads
+        self._gallery = searcher.gallery
+        self._examples = [(path, picture) for path in examples if (picture := _thumbnail(path)) is not None]
+
+    def examples(self, say: Say) -> str:
+        """The images to try."""
+        return panels.examples([picture for _, picture in self._examples], say)
+
+    def take_example(self, event: gr.EventData) -> Answer:
+        """Put an example into the upload field, as if it had been chosen there."""
+        number = detail(event, "example")
+        if not isinstance(number, int) or not 0 <= number < len(self._examples):
+            return {}
+        return {"upload": str(self._examples[number][0])}
+
+    def encode(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
+        """Encode a new query image: the state, no marks yet, and the scene."""
+        if upload is None and state.query is not None:
+            # The field was emptied because something else is searched with.
+            return {}
+        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
+        return fresh if upload is None else fresh | self._encode(upload, None, Say(language))
+
+    def draw(self, event: gr.EventData, state: QueryState, language: str) -> Answer:
+        """Encode what a box chooses; its sides come as shares of the picture's."""
+        shares = _shares(detail(event, "box"))
+        image = self.image(state)
+        if image is None:
+            return self._gone(Say(language))
+        try:
+            box = None if shares is None else _in_pixels(shares, image.size)
+        except (DecoderBusyError, ImageError, UserError) as error:
+            return {"state": QueryState(fault=Say(language).error(str(error)))}
+        return self._encode(image, box, Say(language))
+
+    def whole(self, state: QueryState, language: str) -> Answer:
+        """Encode the whole picture again."""
+        image = self.image(state)
+        return self._gone(Say(language)) if image is None else self._encode(image, None, Say(language))
+
+    def image(self, state: QueryState) -> InputImage | None:
+        """The whole picture that is searched with; None where it was forgotten."""
+        if state.key:
+            return InputImage(state.picture, state.key)
+        data = self._uploads.get(state.upload)
+        return None if data is None else InputImage(data, "the picture")
+
+    def _gone(self, say: Say) -> Answer:
+        return {"state": QueryState(fault=say("upload.gone", hours=f"{self._uploads.hours:g}")), "scene": ""}
+
+    def _encode(self, upload: InputImage, box: Box | None, say: Say) -> Answer:
+        try:
+            data = upload.data
+            image = crop(upload, box)
+            picture = display_jpeg(image.pixels)
+            query = self._searcher.encode(image)
+            scene = panels.scene(upload, box, f"{self._uploads.hours:g}", say)
+        except (DecoderBusyError, ImageError, UserError) as error:
+            return {"state": QueryState(fault=say.error(str(error))), "scene": ""}
+        state = QueryState(query, picture, upload=self._uploads.keep(data or b""), box=box)
+        return {"state": state, "scene": scene}
+
+    def empty(self) -> Answer:
+        """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
+        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None}
+
+    def similar(self, event: gr.EventData, language: str) -> Answer:
+        """Search with an image of the gallery; marks stay, and the upload field is emptied."""
+        return self._recall(str(detail(event, "key")), Say(language))
+
+    def _recall(self, key: str, say: Say) -> Answer:
+        with self._gallery.read_transaction():
+            query, picture = self._searcher.recall(key), self._gallery.picture(key)
+        if query is None:
+            return {}
+        return {
+            "state": QueryState(query, picture or b"", key=key),
+            "scene": panels.gallery_scene(key, say),
+            "upload": None,
+        }
+
+    def restore(self, event: gr.EventData, language: str) -> Answer:
+        """Bring back what an address says, whatever the page shows."""
+        say = Say(language)
+        answer: Answer = {"upload": None, "state": QueryState(), "scene": "", "words": "", "understood": ""}
+        try:
+            told = Address.read(str(detail(event, "address") or ""))
+            told.filters.check(self._gallery.model.card)
+        except UserError as error:
+            return answer | {"state": QueryState(fault=say.error(str(error)))}
+        found = self._searcher.understand(told.words)
+        answer |= EMPTY | contents(told.filters)
+        answer |= {
+            "words": told.words,
+            "understood": panels.understood(found, say),
+            "words_before": found.filters,
+            "feedback": told.feedback,
+            "group": told.group,
+            "rerank": told.rerank,
+            "query_camera": told.query_camera,
+        }
+        wanted = min(told.k or DEFAULT_RESULTS, MAX_SHARED)
+        answer["k"] = gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))
+        if told.key:
+            recalled = self._recall(told.key, say)
+            return answer | (recalled or {"state": QueryState(fault=say("key.gone", key=told.key))})
+        if told.upload:
+            data = self._uploads.get(told.upload)
+            return answer | (
+                self._gone(say)
+                if data is None
+                else self._encode(InputImage(data, "the picture"), told.box, say)
+            )
+        return answer
+
+    def scene(self, state: QueryState, language: str) -> Answer:
+        """The scene in another language."""
+        say = Say(language)
+        html = ""
+        if state.key:
+            html = panels.gallery_scene(state.key, say)
+        elif state.query is not None and (image := self.image(state)) is not None:
+            html = panels.scene(image, state.box, f"{self._uploads.hours:g}", say)
+        return {"scene": html}
+
+
+def _thumbnail(path: Path) -> bytes | None:
+    """A small picture of an example; None where its file is none."""
+    try:
+        return display_jpeg(InputImage.open(path).pixels, _THUMBNAIL)
+    except (DecoderBusyError, ImageError):
+        return None
+
+
+def _shares(value: Any) -> Box | None:
+    try:
+        left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in value)
+    except (TypeError, ValueError):
+        return None
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _in_pixels(shares: Box, size: tuple[int, int]) -> Box:
+    """A box in shares of an image's sides, in whole pixels of its (height, width)."""
+    height, width = size
+    left, top, right, bottom = (
+        float(round(share * side)) for share, side in zip(shares, (width, height, width, height), strict=True)
+    )
+    return left, top, right, bottom
