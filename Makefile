@@ -35,7 +35,7 @@ bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
 
 test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part, WORKERS=n)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## the long proofs that `make test` leaves out
 	@$(PY) -m pytest -m slow $(ARGS)

@@ -20,7 +20,7 @@ from serving.encoders.encoder import Encoder, open_encoder
 from serving.encoders.predictions import Predictions
 from serving.engines import selection as engines
 from zoo.command_line import CommandParser
-from zoo.errors import UserError, exit_on_user_error
+from zoo.errors import UserError, exit_on_user_error, stop_if_starved
 from zoo.files import replacing
 from zoo.preprocess import MAX_BYTES
 
@@ -71,6 +71,7 @@ def encode_files(
                     with file.open("rb") as opened:
                         batch.append(opened.read(MAX_BYTES + 1))  # one more is refused, and no more is kept
                 except OSError as error:
+                    stop_if_starved(error)
                     result.errors[index] = f"cannot be read ({error.strerror or error})"
                     batch.append(b"")
             waiting.append((start, encoder.submit(batch)))

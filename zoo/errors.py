@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -31,6 +32,12 @@ EXTRA_OF = {
 _LONGEST = 1500
 """Characters of a line."""
 
+MORE_FILES = "let the process have more open files (`ulimit -n 4096`)"
+"""What helps where there are too few."""
+
+NO_FILES = (errno.EMFILE, errno.ENFILE)
+"""What the operating system says then."""
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the input and the cure."""
@@ -51,6 +58,9 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
         except Exception as error:
             if (message := _explanation(error)) is None:
                 raise
+            # Whatever the command made of it, nothing else helps.
+            if _lacked_files(error) and MORE_FILES[1:] not in message:
+                message += f". First {MORE_FILES}"
             print(f"error: {_in_one_line(message)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:
@@ -115,6 +125,27 @@ def _explanation(error: Exception) -> str | None:
     from zoo.preprocess import ImageError
 
     return str(error) if isinstance(error, ImageError) else None
+
+
+def _lacked_files(error: BaseException | None) -> bool:
+    """Whether it comes from a file that could not be opened because too many are."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_FILES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def stop_if_starved(error: OSError) -> None:
+    """Where a file that cannot be read is left out and told: do not take the process's lack for its fault.
+
+    Raises:
+        UserError: the process can open no more files.
+    """
+    if error.errno in NO_FILES:
+        raise UserError(
+            f"{error.filename or 'this machine'}: too many files are open; {MORE_FILES}"
+        ) from error
 
 
 def _in_one_line(message: str) -> str:

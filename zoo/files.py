@@ -1,7 +1,6 @@
 """Files that are whole or not there."""
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UserError
+from zoo.errors import MORE_FILES, NO_FILES, UserError
 
 
 @contextlib.contextmanager
@@ -45,17 +44,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def unwritable(target: Path, error: OSError) -> UserError:
     """Say that nothing was written to `target`, and why."""
-    cure = MORE_FILES if error.errno in _NO_FILES else "free some space or choose another folder"
+    cure = MORE_FILES if error.errno in NO_FILES else "free some space or choose another folder"
     return UserError(
         f"{target}: cannot be written ({error.strerror or error}); nothing was left behind. "
         f"{cure.capitalize()}."
     )
-
-
-MORE_FILES = "let the process have more open files (`ulimit -n 4096`)"
-"""What helps where there are too few."""
-
-_NO_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 def lacks_files() -> bool:
@@ -65,7 +58,7 @@ def lacks_files() -> bool:
         for _ in range(3):
             opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        return error.errno in _NO_FILES
+        return error.errno in NO_FILES
     finally:
         for file in opened:
             os.close(file)

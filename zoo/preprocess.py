@@ -276,6 +276,9 @@ def read_image(path: str | os.PathLike[str]) -> Decoded:
             raise ImageError(f"{file}: {size} bytes are more than the limit of {MAX_BYTES}; make it smaller")
         data = file.read_bytes()
     except OSError as error:
+        from zoo.errors import stop_if_starved  # the server's copy of this file stands alone
+
+        stop_if_starved(error)
         reason = error.strerror or str(error)
         raise ImageError(f"{file}: cannot be read ({reason}); check the path and its permissions") from error
     return decode(data, str(file))

@@ -24,8 +24,8 @@ from retrieval.local.gallery import LocalGallery
 from retrieval.local.locks import lock_writer
 from retrieval.local.store import FILE_NAME, Store
 from zoo.card import Card
-from zoo.errors import UserError
-from zoo.files import MORE_FILES, lacks_files, read_json, unwritable, write_text
+from zoo.errors import MORE_FILES, UserError
+from zoo.files import lacks_files, read_json, unwritable, write_text
 
 MANIFEST = "backup.json"
 _FORMAT = 1

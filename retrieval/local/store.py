@@ -15,8 +15,8 @@ from retrieval.local.locks import lock_writer
 from retrieval.local.reader import Reader
 from retrieval.local.rows import CONTENT, values_of
 from zoo.card import Card
-from zoo.errors import UserError
-from zoo.files import MORE_FILES, lacks_files
+from zoo.errors import MORE_FILES, UserError
+from zoo.files import lacks_files
 
 FILE_NAME = "gallery.sqlite"
 

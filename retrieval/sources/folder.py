@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retrieval.sources.source import SUFFIXES, ImageFile
-from zoo.errors import UserError
+from zoo.errors import UserError, stop_if_starved
 
 _THUMBNAILS = frozenset({"@eadir", "__macosx", "thumbs", "thumbnails"})
 """Folders in which viewers, file servers and archivers keep small copies, in lower case."""
@@ -69,6 +69,7 @@ def walk_images(folder: Path) -> Walk:
             seen.add(identity)
             found = sorted(os.scandir(place), key=lambda each: each.name)
         except OSError as error:
+            stop_if_starved(error)
             _pass_over(walk, f"folder that cannot be read ({error.strerror})", folder, place)
             continue
         for entry in found:

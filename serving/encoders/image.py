@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from serving.encoders.deadline import check_deadline
+from zoo.errors import stop_if_starved
 from zoo.preprocess import MAX_BYTES, Box, Decoded, ImageError, clip_box, decode, is_huge, prepare, resize
 
 
@@ -42,6 +43,7 @@ class InputImage:
             with open(path, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
+            stop_if_starved(error)
             reason = error.strerror or str(error)
             raise ImageError(
                 f"{path}: cannot be read ({reason}); check the path and its permissions"

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from training.datasets.records import Record
-from zoo.errors import UserError
+from zoo.errors import UserError, stop_if_starved
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -200,7 +200,8 @@ def _listing(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
-    except OSError:
+    except OSError as error:
+        stop_if_starved(error)
         return set()
 
 
