@@ -55,7 +55,12 @@ class Page:
         self._scratch = scratch
         self._http = httpx.Client(base_url=json.loads(line)["url"], timeout=120, trust_env=False)
         config = self._http.get("/config").json()
-        self._values = {part["id"]: part["props"].get("value") for part in config["components"]}
+        self._values = {
+            # A browser sends an empty text for a field that nobody has written into.
+            part["id"]: "" if part["type"] == "textbox" and value is None else value
+            for part in config["components"]
+            for value in [part["props"].get("value")]
+        }
         self._ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
         self._encode = self._event(config, "query", "encode")
         self._search = self._event(config, "k", "search")

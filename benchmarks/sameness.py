@@ -1,7 +1,7 @@
 """`python -m benchmarks.sameness`: whether the probabilities and verdicts of searches keep their word.
 
 Vehicles that neither training nor calibration saw are drawn where they are not there yet, and embedded as a
-search node does it. Searches among them are made up: see `training.evaluation.sameness`. What is shown is
+search node does it. Searches among them are made up: see `training.evaluation.trials`. What is shown is
 held to the truth, beside what was shown before: the score, taken for a probability.
 """
 
@@ -19,7 +19,8 @@ from serving import open_encoder
 from serving.encoders.image import InputImage
 from training.datasets import read_split
 from training.datasets.records import Record
-from training.evaluation.sameness import Pictures, Trial, expected_error, judge_sameness, make_trials
+from training.evaluation.sameness_quality import expected_error, judge_sameness
+from training.evaluation.trials import Pictures, Trial, make_trials
 from zoo.errors import UserError, exit_on_user_error
 from zoo.sameness import Sameness
 
@@ -62,6 +63,7 @@ def rows_of(
         figures |= {
             f"false_matches_at_{rate:g}": absent.false_matches(rate) for rate in (0.005, 0.01, 0.02, 0.05)
         }
+        figures["low_at_0.01"], figures["high_at_0.01"] = absent.false_match_interval()
         yield {"size": size, **figures, "score_ece": score_error(trials, metric, length)}
 
 

@@ -59,7 +59,7 @@ with extra_imports(__name__, build_parser):
     from training.distributed.devices import choose_device
     from training.evaluation.attributes import AttributeQuality
     from training.evaluation.looks import fit_looks
-    from training.evaluation.sameness import Pictures, calibrate_sameness
+    from training.evaluation.sameness import calibrate_sameness
     from training.evaluation.temperature_scaling import (
         Fit,
         calibrated,
@@ -68,6 +68,7 @@ with extra_imports(__name__, build_parser):
         soften,
         spread_sample,
     )
+    from training.evaluation.trials import Pictures
     from zoo.inference import InferenceModel
     from zoo.loading import load_model
     from zoo.registry import weights_path

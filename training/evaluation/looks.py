@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from training.evaluation.sameness import Pictures, fit_odds
+from training.evaluation.sameness import fit_odds
+from training.evaluation.trials import Pictures
 from zoo.sameness import agreement
 
 _QUERIES, _NEAREST = 1000, 30

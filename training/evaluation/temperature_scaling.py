@@ -7,6 +7,7 @@ by the likelihood of the labels. No prediction changes, for the order of a row's
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from training.evaluation.extract import EvaluationSet, Extracted, extract
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
+
+Sample = TypeVar("Sample")
 
 ATTRIBUTES: tuple[Attribute, ...] = ("color", "type")
 LIMITS = (0.05, 20.0)
@@ -114,7 +117,7 @@ def calibrated(card: Card, fits: dict[str, Fit]) -> Card:
     return dataclasses.replace(card, temperature={**card.temperature, **fitted})
 
 
-def spread_sample(records: Sequence[Record], limit: int) -> list[Record]:
+def spread_sample(records: Sequence[Sample], limit: int) -> list[Sample]:
     """At most `limit` records, evenly from the first vehicle to the last, in order."""
     if len(records) <= limit:
         return list(records)

@@ -128,8 +128,10 @@ def distance_chart(edges: np.ndarray, same: np.ndarray, different: np.ndarray, t
     return svg("Distribution of distances between images of the same and of different vehicles.", body)
 
 
-def reliability_chart(confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray) -> str:
-    """Accuracy against confidence; a dot's area tells how many predictions it stands for."""
+def reliability_chart(
+    confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray, what: str = "images"
+) -> str:
+    """Accuracy against confidence; a dot's area tells how many predictions, of `what`, it stands for."""
     axes = Axes(0, 100, 0, 100)
     ticks = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
     body = axes.frame(ticks, ticks, "probability told, %", "right, %")
@@ -140,7 +142,7 @@ def reliability_chart(confidence: np.ndarray, accuracy: np.ndarray, count: np.nd
     for i in filled:
         x, y = axes.x(100 * confidence[i]), axes.y(100 * accuracy[i])
         radius = 3 + 9 * np.sqrt(count[i] / count.max())
-        words = f"told {100 * confidence[i]:.1f} %, right {100 * accuracy[i]:.1f} % of {count[i]} images"
+        words = f"told {100 * confidence[i]:.1f} %, right {100 * accuracy[i]:.1f} % of {count[i]} {what}"
         body += (
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{words}</title></circle>'
         )

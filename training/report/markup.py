@@ -26,12 +26,16 @@ def figure(drawing: str, title: str, caption: str) -> str:
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[object]], summary: str = "As a table") -> str:
     """The numbers behind a drawing, folded away."""
+    return f"<details><summary>{text(summary)}</summary>{table(head, rows, summary)}</details>"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], label: str) -> str:
+    """Rows of text under their heads; `label` is for those who hear the page."""
     top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return (
-        f"<details><summary>{text(summary)}</summary>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(summary)}"><table class="plain">'
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(label)}"><table class="plain">'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

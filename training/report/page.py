@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.evaluation.promises import judge_promises
 from training.evaluation.protocol import Embedded, Evaluation
 from training.report.analysis import analyse
 from training.report.attribute_section import attributes_section
 from training.report.markup import section, text
 from training.report.ranking_sections import cameras_section, groups_section, ranking_section, summary
 from training.report.saliency import Regions
+from training.report.sameness_section import sameness_section
 from training.report.strips import Strips, make_strips
 from zoo.card import Card
 from zoo.files import write_text
+from zoo.sameness import Sameness
 
 STYLE_SHEET = Path(__file__).parent / "page.css"
 
@@ -42,6 +45,8 @@ def write_report(
         UserError: an image cannot be used, or the file not be written.
     """
     analysis = analyse(found)
+    sameness = Sameness.of(subject.card)
+    promises = None if sameness is None else judge_promises(sameness, found)
     strips = make_strips(found, evaluation, regions, subject.card)
     sections = [
         summary(evaluation),
@@ -49,6 +54,7 @@ def write_report(
         groups_section(found, evaluation),
         cameras_section(analysis),
         attributes_section(evaluation, subject.card),
+        sameness_section(promises, subject.card, subject.dataset),
         _strips(strips),
     ]
     title = f"{subject.card.name} on {subject.dataset}"
@@ -58,6 +64,7 @@ def write_report(
         "groups": "What is hard",
         "cameras": "Cameras",
         "attributes": "Colour and type",
+        "sameness": "Sure or not",
         "strips": "Queries",
     }
     write_text(

@@ -7,14 +7,9 @@ import pytest
 
 from training.datasets.records import Record
 from training.evaluation.looks import fit_looks
-from training.evaluation.sameness import (
-    Pictures,
-    calibrate_sameness,
-    expected_error,
-    fit_sameness,
-    judge_sameness,
-    make_trials,
-)
+from training.evaluation.sameness import calibrate_sameness, fit_sameness
+from training.evaluation.sameness_quality import expected_error, judge_sameness
+from training.evaluation.trials import Pictures, make_trials
 from zoo.card import Card
 from zoo.errors import UserError
 

@@ -23,7 +23,7 @@ from zoo.weights import save_weights
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 REPLACED = "\N{REPLACEMENT CHARACTER}"
-SECTIONS = ("figures", "ranking", "groups", "cameras", "attributes", "strips")
+SECTIONS = ("figures", "ranking", "groups", "cameras", "attributes", "sameness", "strips")
 
 
 def can_browse() -> bool:

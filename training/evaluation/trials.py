@@ -1,0 +1,156 @@
+"""Searches whose answer is known, made up of labelled embeddings.
+
+Each has a query, a gallery of some size of other vehicles, and, but for the share of absent ones, pictures of
+the query's vehicle by other cameras.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.evaluation.distances import Embeddings
+from zoo.sameness import COHORT
+
+ABSENT = 0.2
+"""Share of the queries whose vehicle the gallery does not have."""
+
+RESULTS = 20
+"""Of each search; a page shows as many."""
+
+_SMALLEST = 10
+_NONE = -1
+_MOST_PICTURES = 8
+"""Of one vehicle in a gallery."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A search whose answer is known.
+
+    Attributes:
+        count: images searched.
+        cohort: distances [M] to a sample of them.
+        is_present: whether one of them shows the query's vehicle.
+        distances: of the nearest, ascending, [K].
+        is_same: whether they show it, bool [K].
+        stranger: the distance of the nearest that does not.
+        vehicles: the query's, and the one that the nearest image shows.
+    """
+
+    count: int
+    cohort: np.ndarray
+    is_present: bool
+    distances: np.ndarray
+    is_same: np.ndarray
+    stranger: float
+    vehicles: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Labelled pictures, and how far the first Q, which may be queries, are from all N.
+
+    Attributes:
+        distances: float32 [Q, N].
+        vehicles, cameras: int64 [N].
+    """
+
+    distances: np.ndarray
+    vehicles: np.ndarray
+    cameras: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        embeddings: np.ndarray,
+        vehicles: np.ndarray,
+        cameras: np.ndarray,
+        metric: str,
+        queries: int | None = None,
+    ) -> "Pictures":
+        """Compare the first `queries`, or all, with all of embeddings [N, D]."""
+        compared = Embeddings(embeddings, metric)
+        rows = compared.rows(slice(0, len(compared)))
+        squares = np.einsum("nd,nd->n", rows, rows)
+        asked = slice(0, queries)
+        apart = np.maximum(squares[asked, None] + squares - 2 * rows[asked] @ rows.T, 0)
+        distances = apart / 2 if metric == "cosine" else np.sqrt(apart)
+        return cls(distances.astype(np.float32), vehicles, cameras)
+
+    def only(self, vehicles: np.ndarray) -> "Pictures":
+        """Those of some vehicles; where all may be queries."""
+        kept = np.isin(self.vehicles, vehicles)
+        return Pictures(self.distances[np.ix_(kept, kept)], self.vehicles[kept], self.cameras[kept])
+
+    def asked_by(self, vehicles: np.ndarray) -> "Pictures":
+        """All of them; where only those of some vehicles may be queries."""
+        is_query = np.isin(self.vehicles, vehicles)
+        order = np.argsort(~is_query, kind="stable")
+        asked = order[: np.count_nonzero(is_query)]
+        return Pictures(self.distances[np.ix_(asked, order)], self.vehicles[order], self.cameras[order])
+
+
+def make_trials(
+    pictures: Pictures,
+    rng: np.random.Generator,
+    count: int,
+    sizes: Sequence[int] = (),
+    absent: float = ABSENT,
+) -> list[Trial]:
+    """Make searches up.
+
+    Args:
+        pictures: of vehicles that training never saw.
+        rng: chooses queries and galleries.
+        count: trials wanted.
+        sizes: of the galleries; empty for all from 10 images on, evenly in their logarithm.
+        absent: share of the queries whose vehicle is left out of the gallery.
+    """
+    of = _by_vehicle(pictures.vehicles)
+    place = {int(pictures.vehicles[row[0]]): number for number, row in enumerate(of)}
+    largest = len(pictures.vehicles) - of.shape[1]
+    smallest = min(_SMALLEST, largest)
+    trials: list[Trial] = []
+    while len(trials) < count:
+        query = int(rng.integers(len(pictures.distances)))
+        vehicle = place[int(pictures.vehicles[query])]
+        own = of[vehicle][of[vehicle] != _NONE]
+        own = own[pictures.cameras[own] != pictures.cameras[query]]
+        is_present = bool(rng.random() >= absent)
+        if is_present and not len(own):
+            continue
+        size = (
+            int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
+        )
+        most = int(rng.integers(1, _MOST_PICTURES + 1))
+        own = rng.permutation(own)[:most] if is_present else own[:0]
+        others = np.delete(rng.permutation(of, axis=1), vehicle, axis=0)
+        others = rng.permutation(others)[:, :most].ravel()
+        gallery = np.append(own, others[others != _NONE][: size - len(own)])
+        apart = pictures.distances[query, gallery]
+        nearest = gallery[int(apart.argmin())]
+        pair = int(pictures.vehicles[query]), int(pictures.vehicles[nearest])
+        trials.append(_trial(apart, len(own), pair))
+    return trials
+
+
+def _by_vehicle(vehicles: np.ndarray) -> np.ndarray:
+    """The rows of each vehicle's pictures, int64 [V, P], filled up with `_NONE`."""
+    rows = [np.flatnonzero(vehicles == name) for name in np.unique(vehicles)]
+    table = np.full((len(rows), max(map(len, rows))), _NONE, np.int64)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = row
+    return table
+
+
+def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int]) -> Trial:
+    """Of distances to a gallery whose first `own` images show the query's vehicle."""
+    is_same = np.arange(len(distances)) < own
+    order = np.argsort(distances, kind="stable")[:RESULTS]
+    sample = distances[np.linspace(0, len(distances) - 1, min(COHORT, len(distances))).astype(int)]
+    others = distances[own:]
+    nearest = float(others.min()) if len(others) else float("inf")
+    return Trial(
+        len(distances), sample, own > 0, distances[order].astype(float), is_same[order], nearest, vehicles
+    )
