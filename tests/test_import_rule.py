@@ -79,8 +79,9 @@ ROOMS = {
         "query": {"gallery", "sources"},
         "results": {"gallery"},
         "journeys": {"gallery"},
-        "service": {"query", "results", "journeys", "sources", "gallery", "keys"},
-        "page": {"service", "results", "journeys", "query", "sources", "gallery"},
+        "cases": {"query", "results", "journeys", "gallery"},
+        "service": {"query", "results", "cases", "journeys", "sources", "gallery", "keys"},
+        "page": {"service", "results", "cases", "journeys", "query", "sources", "gallery"},
     },
 }
 """What a room may import of its own package, beside itself: rooms and leaves by name, `.` for all of the

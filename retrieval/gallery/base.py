@@ -21,6 +21,9 @@ from zoo.errors import UserError
 LINKS_FILE = "journeys.sqlite"
 """In a gallery's folder, the links between passes: what was proposed, and what people say of it."""
 
+CASES_FOLDER = "cases"
+"""In a gallery's folder, the saved searches, a file each."""
+
 
 class UnknownKeyError(UserError):
     """The gallery has no image of a key."""

@@ -1,8 +1,8 @@
 """A copy of a gallery that is whole and of one moment, and the way back.
 
 A backup is a folder with the database, as SQLite's online backup copies it while others write, the links
-between passes likewise, and `backup.json`, which says what they have to be. Derived files are not in it:
-restoring makes them anew.
+between passes likewise, the cases, and `backup.json`, which says what they have to be. Derived files are not
+in it: restoring makes them anew.
 """
 
 import ctypes
@@ -14,11 +14,11 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from retrieval.gallery.base import LINKS_FILE
+from retrieval.gallery.base import CASES_FOLDER, LINKS_FILE
 from retrieval.local.examination import examine
 from retrieval.local.gallery import LocalGallery
 from retrieval.local.locks import lock_writer
@@ -54,6 +54,7 @@ class Backup:
         model, model_hash: whose embeddings they have.
         bytes, sha256: of the database.
         links_sha256: of the links between passes, which people have confirmed and cut; empty without any.
+        cases: the SHA-256 of each file of the cases, by its name.
     """
 
     format: int
@@ -64,6 +65,7 @@ class Backup:
     bytes: int
     sha256: str
     links_sha256: str = ""
+    cases: dict[str, str] = field(default_factory=dict)
 
 
 def back_up(gallery: Path, target: Path, advance: Advance = lambda done, total: None) -> Backup:
@@ -107,6 +109,7 @@ def back_up(gallery: Path, target: Path, advance: Advance = lambda done, total: 
             (temporary / FILE_NAME).stat().st_size,
             _hash_of(temporary / FILE_NAME),
             _copy_links(gallery, temporary),
+            _copy_cases(gallery, temporary),
         )
         write_text(temporary / MANIFEST, json.dumps(asdict(backup), indent=2) + "\n")
         _sync(temporary / FILE_NAME)
@@ -144,6 +147,11 @@ def restore(
         _copy(source / FILE_NAME, temporary / FILE_NAME, backup.sha256, advance)
         if backup.links_sha256:
             _copy(source / LINKS_FILE, temporary / LINKS_FILE, backup.links_sha256)
+        if backup.cases:
+            (temporary / CASES_FOLDER).mkdir()
+        for listed, sha256 in backup.cases.items():
+            name = PurePath(listed).name
+            _copy(source / CASES_FOLDER / name, temporary / CASES_FOLDER / name, sha256)
         # Opening compares what it reads with the checksums and makes what is derived.
         LocalGallery.open_folder(temporary, None, writable=True, index=None, policy=None).close()
     return kept if is_there else None
@@ -181,6 +189,22 @@ def _copy_links(gallery: Path, target: Path) -> str:
         ) from error
     _sync(target / LINKS_FILE)
     return _hash_of(target / LINKS_FILE)
+
+
+def _copy_cases(gallery: Path, target: Path) -> dict[str, str]:
+    """Copy the cases, each of which is replaced whole by who changes it; return their SHA-256 by name."""
+    found: dict[str, str] = {}
+    for path in sorted((gallery / CASES_FOLDER).glob("*.json")):
+        copy = target / CASES_FOLDER / path.name
+        copy.parent.mkdir(exist_ok=True)
+        try:
+            shutil.copyfile(path, copy)
+        except FileNotFoundError:
+            # Deleted meanwhile.
+            continue
+        _sync(copy)
+        found[path.name] = _hash_of(copy)
+    return found
 
 
 def _copy(source: Path, target: Path, sha256: str, advance: Advance = lambda done, total: None) -> None:

@@ -30,6 +30,7 @@ class Address:
         group: `track`, `vehicle` or `none`.
         rerank: whether the results are ordered by mutual neighbours.
         query_camera: that the query comes from.
+        case: the id of the case that the search is of; alone, all that the case says.
     """
 
     upload: str = ""
@@ -42,10 +43,12 @@ class Address:
     group: str = "none"
     rerank: bool = False
     query_camera: int | None = None
+    case: str = ""
 
     def write(self) -> str:
         """The query string with its question mark; empty for a new page."""
         values: dict[str, Any] = {
+            "case": self.case,
             "upload": self.upload,
             "key": self.key,
             "box": ",".join(f"{side:g}" for side in self.box or ()),
@@ -93,6 +96,7 @@ class Address:
             group if group in _GROUPS else "none",
             last("rerank") == "1",
             _number("query_camera", last("query_camera")),
+            last("case"),
         )
 
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from zoo.preprocess import ImageError
 class AuditedSearcher(Searcher):
     """A searcher whose searches leave a line in the audit log, and whose answers one in the log of answers.
 
-    The page's events run apart from the requests that sent them, so that no line tells whose key it was.
+    A line of the audit log tells whose key it was, and what was searched with: `told`.
     """
 
     def __init__(
@@ -39,30 +39,38 @@ class AuditedSearcher(Searcher):
             return super().encode(image)
 
     def search(
-        self, query: Asked | Sequence[Asked], k: int = 10, filters: Filters | None = None, **options: Any
+        self,
+        query: Asked | Sequence[Asked],
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        told: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> list[Result]:
-        """Search as `Searcher.search` does."""
+        """Search as `Searcher.search` does; `told` goes into the audit log."""
         with self._answer("search") as trace:
             found = super().search(query, k, filters, **options)
             said = verdict(self.gallery, found, self.false_match_rate)
             if said is not None:
                 trace.verdicts.append(said)
-            self._searched(filters or Filters(), found)
+            self._searched(filters or Filters(), found, told or {})
         return found
 
-    def browse(self, filters: Filters, limit: int, without: Collection[str]) -> list[Result]:
+    def browse(
+        self, filters: Filters, limit: int, without: Collection[str], told: Mapping[str, Any]
+    ) -> list[Result]:
         """Search by attributes alone."""
         with self._answer("browse"):
             found = self.gallery.browse(filters, limit, without=without)
-            self._searched(filters, found)
+            self._searched(filters, found, told)
         return found
 
-    def note(self, filters: Filters, keys: Sequence[str], **did: str) -> None:
-        """Log what else is done with results: compared, or taken along as a file."""
-        self._audit.record(None, "page", filters, keys, **did)
+    def note(self, filters: Filters, keys: Sequence[str], caller: str | None, **did: Any) -> None:
+        """Log what is done with results: found, compared, kept as a case, or taken along as a file."""
+        self._audit.record(caller, "page", filters, keys, **did)
 
-    def _searched(self, filters: Filters, found: Sequence[Result]) -> None:
-        self.note(filters, [result.key for result in found])
+    def _searched(self, filters: Filters, found: Sequence[Result], told: Mapping[str, Any]) -> None:
+        self.note(filters, [result.key for result in found], **{"caller": None, **told})
         self._metrics.searches.labels("page").inc()
 
     @contextmanager

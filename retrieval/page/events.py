@@ -4,7 +4,7 @@ What changes the query is in `query_events`.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -22,16 +22,18 @@ from retrieval.page import cards, dialog, panels
 from retrieval.page import journey as journey_html
 from retrieval.page.address import Address
 from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.case_events import CaseEvents
 from retrieval.page.filter_fields import EMPTY, contents, from_fields
 from retrieval.page.query_events import DEFAULT_RESULTS, MAX_RESULTS, QueryEvents
-from retrieval.page.state import Answer, QueryState, Shown, detail
+from retrieval.page.state import Answer, QueryState, Shown, asked_with, detail
 from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
-from retrieval.query.feedback import Feedback
+from retrieval.query.feedback import Feedback, still_there
 from retrieval.query.occlusion import ImageComparison, compare
 from retrieval.query.sameness import verdict
 from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.results.trajectory import trajectory
+from retrieval.service.access import Caller
 from retrieval.sources.crop import crop
 from serving.encoders.image import InputImage
 from zoo.decoding_memory import DecoderBusyError
@@ -50,11 +52,13 @@ class PageEvents:
 
     Attributes:
         queries: those of what changes the query.
+        cases: those of cases.
     """
 
     def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
         self._searcher = searcher
         self.queries = QueryEvents(searcher, examples, uploads)
+        self.cases = CaseEvents(searcher, self.queries)
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
         self.camera_centring = searcher.gallery.camera_centring
@@ -68,13 +72,13 @@ class PageEvents:
             return {}
         return {field: [name for name in chosen if name != value] if value in chosen else [*chosen, value]}
 
-    def read(self, words: str, words_before: Filters, language: str) -> Answer:
+    def read(self, words: str, words_before: Filters, say: Say) -> Answer:
         """Make plain words filters.
 
         A field that these words do not speak of stays as it is, unless the last ones had set it.
         """
         found = self._searcher.understand(words)
-        said = {"words_before": found.filters, "understood": panels.understood(found, Say(language))}
+        said = {"words_before": found.filters, "understood": panels.understood(found, say)}
         forgotten = {name: EMPTY[name] for name in contents(words_before)}
         return said | forgotten | contents(found.filters)
 
@@ -108,7 +112,9 @@ class PageEvents:
         state: QueryState,
         feedback: Feedback,
         shown: Shown,
-        language: str,
+        case: str,
+        caller: Caller,
+        say: Say,
         words: str,
         k: int,
         group: str,
@@ -117,11 +123,11 @@ class PageEvents:
         conditions: dict[str, Any],
     ) -> Answer:
         """Search with what is there: results, drawings, predictions, and the state of what is shown."""
-        say = Say(language)
         asked = (
             state,
             feedback,
-            language,
+            case,
+            say,
             words,
             k,
             group,
@@ -133,6 +139,7 @@ class PageEvents:
         if asked == shown.asked:
             return {}
         seen, drawn, found, filters = "", "", [], Filters()
+        is_answer = False
         address: Answer = {}
         try:
             if state.query is not None:
@@ -146,11 +153,15 @@ class PageEvents:
             elif state.query is None and filters == Filters():
                 html = self._nothing(words, say)
             else:
+                told_of = asked_with(state, words, caller)
                 with self._gallery.read_transaction():
-                    found = self._found(state, feedback, filters, int(k), group, rerank, query_camera)
+                    found = self._found(
+                        state, feedback, filters, int(k), group, rerank, query_camera, told_of
+                    )
                     total, images = self._gallery.count(filters), len(self._gallery)
                     drawn = self._drawn(found, feedback, say)
                 html = self._results(state, feedback, filters, found, (total, images), say)
+                is_answer = True
             if not state.fault:
                 number = 0 if int(k) == DEFAULT_RESULTS else int(k)
                 told = Address(
@@ -164,6 +175,7 @@ class PageEvents:
                     group,
                     rerank,
                     query_camera,
+                    case,
                 )
                 # A page that has just been opened may still be told what its address says.
                 if shown.asked or told != Address():
@@ -174,7 +186,7 @@ class PageEvents:
             "found": html,
             "drawn": drawn,
             "seen": seen,
-            "shown": Shown(asked, tuple(found), filters),
+            "shown": Shown(asked, tuple(found), filters, is_answer),
         }
 
     def _nothing(self, words: str, say: Say) -> str:
@@ -202,20 +214,16 @@ class PageEvents:
         group: str,
         rerank: bool,
         camera: int | None,
+        told: Mapping[str, Any],
     ) -> list[Result]:
         if state.query is None:
-            return self._searcher.browse(filters, k, feedback.negative)
-        marked = (*feedback.positive, *feedback.negative)
-        # A marked image may have left the gallery meanwhile.
-        there = {result.key for result in self._gallery.results(marked)}
+            return self._searcher.browse(filters, k, feedback.negative, told)
         return self._searcher.search(
             state.query,
             k,
             filters,
-            feedback=Feedback(
-                tuple(key for key in feedback.positive if key in there),
-                tuple(key for key in feedback.negative if key in there),
-            ),
+            told=told,
+            feedback=still_there(self._gallery, feedback),
             rerank=rerank,
             group=group if group in ("track", "vehicle") else None,
             without=(state.key,) if state.key else (),
@@ -262,9 +270,9 @@ class PageEvents:
         made_of = self._gallery.crops([result.key for result in found])
         return cards.found(told, text, found, feedback, made_of, len(found) < total, say)
 
-    def marked_link(self, event: gr.EventData, shown: Shown, feedback: Feedback, language: str) -> Answer:
+    def marked_link(self, event: gr.EventData, shown: Shown, feedback: Feedback, say: Say) -> Answer:
         """Draw the way anew after somebody has confirmed or cut a link; a cut can be taken back."""
-        say, key = Say(language), str(detail(event, "key"))
+        key = str(detail(event, "key"))
         if not shown.results:
             return {}
         with self._gallery.read_transaction():
@@ -289,11 +297,11 @@ class PageEvents:
         return {"k": gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))}
 
     def compare(
-        self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, language: str
+        self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, say: Say
     ) -> Answer:
         """Show query and result side by side at once; the regions come with `regions`."""
         key = str(detail(event, "key"))
-        html = self._comparison(key, None, state, shown, feedback, language)
+        html = self._comparison(key, None, state, shown, feedback, say)
         return {"comparison": html, "compared": key} if html else {}
 
     def regions(
@@ -302,7 +310,8 @@ class PageEvents:
         state: QueryState,
         shown: Shown,
         feedback: Feedback,
-        language: str,
+        caller: Caller,
+        say: Say,
     ) -> Answer:
         """The same with the regions that make the two alike, which takes dozens of encodings."""
         if compared not in [result.key for result in shown.results]:
@@ -312,12 +321,14 @@ class PageEvents:
         other = self._gallery.picture(compared)
         if state.picture and query is not None and other:
             try:
-                self._searcher.note(shown.filters, [compared], action="compare")
+                self._searcher.note(
+                    shown.filters, [compared], action="compare", **asked_with(state, "", caller)
+                )
                 result = InputImage(other, "the result")
                 found = compare(self._searcher.encoder, crop(query, state.box), result)
             except (DecoderBusyError, ImageError, UserError) as error:
-                found = Say(language).error(str(error))
-        html = self._comparison(compared, found, state, shown, feedback, language)
+                found = say.error(str(error))
+        html = self._comparison(compared, found, state, shown, feedback, say)
         return {"comparison": html}
 
     def _comparison(
@@ -327,7 +338,7 @@ class PageEvents:
         state: QueryState,
         shown: Shown,
         feedback: Feedback,
-        language: str,
+        say: Say,
     ) -> str:
         """The dialog of one of the results; empty where it is none of them any more."""
         keys = [result.key for result in shown.results]
@@ -344,7 +355,7 @@ class PageEvents:
             found,
             neighbours,
             feedback,
-            Say(language),
+            say,
         )
 
     def _seen(self, state: QueryState, feedback: Feedback, result: Result) -> Result | None:
@@ -354,13 +365,17 @@ class PageEvents:
         timed = [each for each in known if each.time is not None] or known
         return min(timed, key=lambda each: abs((each.time or 0) - (result.time or 0)), default=None)
 
-    def download(self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback) -> Answer:
+    def download(
+        self, event: gr.EventData, state: QueryState, shown: Shown, feedback: Feedback, caller: Caller
+    ) -> Answer:
         """Write the results that are shown into a file of the upload folder, for the browser to fetch."""
         format = next((each for each in FORMATS if each == detail(event, "format")), None)
         if format is None or not shown.results:
             return {}
         keys = [result.key for result in shown.results]
-        self._searcher.note(shown.filters, keys, action="export", format=format)
+        self._searcher.note(
+            shown.filters, keys, action="export", format=format, **asked_with(state, "", caller)
+        )
         with self._gallery.read_transaction():
             pictures, cameras = self._gallery.pictures(keys), self._gallery.cameras()
             searched = self._gallery.count(shown.filters)

@@ -31,6 +31,8 @@ class Layout:
         self.shown = gr.State(Shown())
         self.words_before = gr.State(Filters())
         self.compared = gr.State("")
+        self.case = gr.State("")
+        """The id of the case that the search is of."""
         self.asked = gr.State(0)
         """Changes whenever a search is asked for."""
         self.closely = gr.State(0)
@@ -60,6 +62,11 @@ class Layout:
                         self.found = _html("results", ("actions", "results"), empty)
                     with gr.Tab(say("tab.track"), id="track") as self.track_tab:
                         self.drawn = _html("drawings", ("journey", "actions"))
+                    with gr.Tab(
+                        say("tab.cases", count=0), id="cases", visible=events.cases.are_kept
+                    ) as self.cases_tab:
+                        self.case_form = _html("case-form", ("case", "actions"))
+                        self.cases = _html("cases", ("actions",))
                 self.address = _html("address", ("address",))
                 with gr.Column(elem_id="search-column"):
                     self._filter_rows(say)

@@ -13,6 +13,7 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.layout import ASSETS, Layout
+from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.service.rates import charge
@@ -62,7 +63,7 @@ def build_page(searcher: AuditedSearcher, examples: Sequence[Path], uploads: Upl
 def _connect(page: Layout, blocks: gr.Blocks) -> None:
     """Say which event does what; whatever changes a search asks for one."""
     on, query = page.events, page.events.queries
-    encoded = ("state", "feedback", "scene")
+    encoded = ("state", "feedback", "scene", "case")
     read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.upload.change, query.encode, encoded)
     _answer(page, page.examples.select, query.take_example, ("upload",), **_EACH)
@@ -102,18 +103,33 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
         )
     _answer(page, page.drawn.edit, on.marked_link, ("drawn",), **_EACH)
     _answer(page, page.found.download, on.download, ("file",)).then(None, [page.file], None, js=_FETCH)
+    _answer(page, page.case_form.apply, on.cases.save, ("case", "cases", "cases_tab"), **_EACH)
+    _answer(page, page.case_form.clear, on.cases.leave, ("case",))
+    _answer(page, page.case.change, on.cases.form, ("case_form",), trigger_mode="always_last")
+    _ask_after(page, page.cases.select, on.cases.open, everything, **_EACH)
+    for event, handler in ((page.cases.edit, on.cases.close), (page.cases.delete, on.cases.delete)):
+        _answer(page, event, handler, ("case", "cases", "cases_tab"), **_EACH)
     said = tuple(page.translate("en"))
     loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)
     loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
     translated = _ask_after(page, page.language.input, page.translate, said, js=_REMEMBER)
     _answer(page, translated.then, query.scene, ("scene",))
+    for told in (loaded, translated):
+        _answer(page, told.then, on.cases.shown, ("case_form", "cases", "cases_tab"))
     _search(page)
 
 
 def _search(page: Layout) -> None:
     """The one search of all causes: one follows another, so that what was asked last is shown last."""
     # A number that is typed beside a slider is not released.
-    causes = [page.asked.change, page.group.input, page.rerank.input, page.query_camera.input, page.k.change]
+    causes = [
+        page.asked.change,
+        page.case.change,
+        page.group.input,
+        page.rerank.input,
+        page.query_camera.input,
+        page.k.change,
+    ]
     for component in page.fields.values():
         if isinstance(component, gr.Slider):
             causes.append(component.release)
@@ -157,15 +173,18 @@ def _answer(
     Args:
         page: where the parts are.
         event: a component's.
-        handler: gets the values of those parts that its parameters name, and answers by name.
+        handler: gets the values of those parts that its parameters name, and answers by name; `say` is the
+            page's language, `caller` who asks, `event` what happened.
         gives: names of the parts that it may answer with.
         cost: encodings that it takes, where they are many.
         counts: a part that gets a number of its own, whose change starts what follows.
         options: of the event.
     """
-    names = [name for name in signature(handler).parameters if name != "event"]
+    wanted = signature(handler).parameters
+    names = [name for name in wanted if name not in ("event", "say", "caller")]
     fields = page.fields if "conditions" in names else {}
     parts = {name: page.part(name) for name in names if name != "conditions"}
+    spoken = {page.language} if "say" in wanted else set()
 
     def answer(values: dict[Any, Any], request: gr.Request) -> Any:
         return answer_with(values, request)
@@ -177,6 +196,10 @@ def _answer(
         if cost > 1:
             charge(request, cost)
         given |= {name: values[part] for name, part in parts.items()}
+        if spoken:
+            given["say"] = Say(values[page.language])
+        if "caller" in wanted:
+            given["caller"] = request.state.caller
         if fields:
             given["conditions"] = {name: values[field] for name, field in fields.items()}
         with deadline(REQUEST_SECONDS):
@@ -185,12 +208,12 @@ def _answer(
             answers = answers | {counts: next(_COUNT)}
         return {page.part(name): value for name, value in answers.items()} or gr.skip()
 
-    wired = answer_event if "event" in signature(handler).parameters else answer
+    wired = answer_event if "event" in wanted else answer
     # Gradio names the event after its function.
     wired.__name__ = handler.__name__
     return event(
         wired,
-        {*parts.values(), *fields.values()},
+        {*parts.values(), *fields.values(), *spoken},
         [page.part(name) for name in (*gives, *([counts] if counts else []))],
         **_QUIET,
         **options,

@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from retrieval.cases.case import Case
+from retrieval.cases.store import CaseStore
 from retrieval.gallery.entries import Box
 from retrieval.page import panels
 from retrieval.page.address import Address
@@ -32,12 +34,17 @@ _THUMBNAIL = 160
 
 
 class QueryEvents:
-    """The handlers of what changes the query; see `PageEvents`."""
+    """The handlers of what changes the query; see `PageEvents`.
+
+    Attributes:
+        cases: of the gallery, whose searches can be brought back.
+    """
 
     def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
         self._searcher = searcher
         self._uploads = uploads
         self._gallery = searcher.gallery
+        self.cases = CaseStore(searcher.gallery.folder)
         self._examples = [(path, picture) for path in examples if (picture := _thumbnail(path)) is not None]
 
     def examples(self, say: Say) -> str:
@@ -51,30 +58,30 @@ class QueryEvents:
             return {}
         return {"upload": str(self._examples[number][0])}
 
-    def encode(self, upload: InputImage | None, state: QueryState, language: str) -> Answer:
+    def encode(self, upload: InputImage | None, state: QueryState, say: Say) -> Answer:
         """Encode a new query image: the state, no marks yet, and the scene."""
         if upload is None and state.query is not None:
             # The field was emptied because something else is searched with.
             return {}
-        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": ""}
-        return fresh if upload is None else fresh | self._encode(upload, None, Say(language))
+        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": "", "case": ""}
+        return fresh if upload is None else fresh | self._encode(upload, None, say)
 
-    def draw(self, event: gr.EventData, state: QueryState, language: str) -> Answer:
+    def draw(self, event: gr.EventData, state: QueryState, say: Say) -> Answer:
         """Encode what a box chooses; its sides come as shares of the picture's."""
         shares = _shares(detail(event, "box"))
         image = self.image(state)
         if image is None:
-            return self._gone(Say(language))
+            return self._gone(say)
         try:
             box = None if shares is None else _in_pixels(shares, image.size)
         except (DecoderBusyError, ImageError, UserError) as error:
-            return {"state": QueryState(fault=Say(language).error(str(error)))}
-        return self._encode(image, box, Say(language))
+            return {"state": QueryState(fault=say.error(str(error)))}
+        return self._encode(image, box, say)
 
-    def whole(self, state: QueryState, language: str) -> Answer:
+    def whole(self, state: QueryState, say: Say) -> Answer:
         """Encode the whole picture again."""
         image = self.image(state)
-        return self._gone(Say(language)) if image is None else self._encode(image, None, Say(language))
+        return self._gone(say) if image is None else self._encode(image, None, say)
 
     def image(self, state: QueryState) -> InputImage | None:
         """The whole picture that is searched with; None where it was forgotten."""
@@ -100,11 +107,11 @@ class QueryEvents:
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
-        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None}
+        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None, "case": ""}
 
-    def similar(self, event: gr.EventData, language: str) -> Answer:
+    def similar(self, event: gr.EventData, say: Say) -> Answer:
         """Search with an image of the gallery; marks stay, and the upload field is emptied."""
-        return self._recall(str(detail(event, "key")), Say(language))
+        return self._recall(str(detail(event, "key")), say)
 
     def _recall(self, key: str, say: Say) -> Answer:
         with self._gallery.read_transaction():
@@ -117,15 +124,21 @@ class QueryEvents:
             "upload": None,
         }
 
-    def restore(self, event: gr.EventData, language: str) -> Answer:
+    def restore(self, event: gr.EventData, say: Say) -> Answer:
         """Bring back what an address says, whatever the page shows."""
-        say = Say(language)
+        return self.bring_back(str(detail(event, "address") or ""), say)
+
+    def bring_back(self, address: str, say: Say) -> Answer:
+        """Bring back what an address says; one of a case alone, what the case says."""
         answer: Answer = {"upload": None, "state": QueryState(), "scene": "", "words": "", "understood": ""}
         try:
-            told = Address.read(str(detail(event, "address") or ""))
+            told = Address.read(address)
+            if told.case:
+                told = self._address_of(self.cases.get(told.case), told)
             told.filters.check(self._gallery.model.card)
         except UserError as error:
-            return answer | {"state": QueryState(fault=say.error(str(error)))}
+            return answer | {"state": QueryState(fault=say.error(str(error))), "case": ""}
+        answer["case"] = told.case
         found = self._searcher.understand(told.words)
         answer |= EMPTY | contents(told.filters)
         answer |= {
@@ -151,9 +164,28 @@ class QueryEvents:
             )
         return answer
 
-    def scene(self, state: QueryState, language: str) -> Answer:
+    def _address_of(self, case: Case, told: Address) -> Address:
+        """The address of a case's search, or the one that goes on from it; its files become uploads."""
+        kept = [self._uploads.keep(image.data) if image.data else "" for image in case.images]
+        if told != Address(case=case.id):
+            return told
+        search = case.search
+        return Address(
+            kept[0] if kept else "",
+            case.images[0].key if case.images else "",
+            case.images[0].box if case.images else None,
+            search.words,
+            search.filters,
+            search.feedback,
+            search.k,
+            search.group,
+            search.rerank,
+            search.query_camera,
+            case.id,
+        )
+
+    def scene(self, state: QueryState, say: Say) -> Answer:
         """The scene in another language."""
-        say = Say(language)
         html = ""
         if state.key:
             html = panels.gallery_scene(state.key, say)

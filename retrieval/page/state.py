@@ -8,6 +8,7 @@ import gradio as gr
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Query
+from retrieval.service.access import Caller
 
 Answer = dict[str, Any]
 """New values of the page's parts, by their names; what is not in it stays as it is."""
@@ -36,11 +37,30 @@ class QueryState:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows, and for what: the same again is not searched for twice."""
+    """What the page shows, and for what: the same again is not searched for twice.
+
+    Attributes:
+        asked: everything that the search depends on.
+        results: in order.
+        filters: that were searched with.
+        is_answer: whether the results answer a search; none may be the answer, too.
+    """
 
     asked: tuple[Any, ...] = ()
     results: tuple[Result, ...] = ()
     filters: Filters = field(default_factory=Filters)
+    is_answer: bool = False
+
+
+def asked_with(state: QueryState, words: str, caller: Caller) -> dict[str, Any]:
+    """Who searches, and with what, for the audit log; never the image itself."""
+    return {
+        "caller": caller.name,
+        "key": state.key,
+        "query_sha256": state.upload,
+        "box": state.box,
+        "words": words.strip(),
+    }
 
 
 def detail(event: gr.EventData, name: str) -> Any:

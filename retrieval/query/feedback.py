@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.gallery.base import Gallery
 from retrieval.gallery.ranking import unit_length
 
 # How far a query goes towards the mean of the right ones, and away from that of the wrong ones (Rocchio's
@@ -17,6 +18,15 @@ class Feedback:
 
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+
+
+def still_there(gallery: Gallery, said: Feedback) -> Feedback:
+    """The marks without those of images that have left the gallery."""
+    there = {result.key for result in gallery.results((*said.positive, *said.negative))}
+    return Feedback(
+        tuple(key for key in said.positive if key in there),
+        tuple(key for key in said.negative if key in there),
+    )
 
 
 def fuse(embeddings: np.ndarray) -> np.ndarray:

@@ -188,13 +188,7 @@ class Searcher:
         said = feedback or Feedback()
         left_out = {*said.negative, *without}
         with stage("search"), self.gallery.read_transaction():
-            cameras = [camera if each.camera is None else each.camera for each in queries]
-            embedding = refine(
-                fuse(self.gallery.centred(np.stack([each.embedding for each in queries]), cameras)),
-                self.gallery.centred_embeddings(said.positive),
-                self.gallery.centred_embeddings(said.negative),
-                self.gallery.model.card.metric,
-            )
+            embedding = self.embedding(queries, said, camera)
 
             def nearest(count: int) -> list[Result]:
                 head = HEAD if rerank else LOOKED_AT if soft else 0
@@ -216,6 +210,21 @@ class Searcher:
             found = nearest(k) if group is None else search_groups(nearest, k, group)
             found = with_probabilities(self.gallery, embedding, found, filters)
         return [replace(result, rank=rank) for rank, result in enumerate(found, 1)]
+
+    def embedding(self, queries: Sequence[Query], said: Feedback, camera: int | None = None) -> np.ndarray:
+        """What is compared with the gallery's images, float32 [D]: queries fused, and moved by the marks.
+
+        Raises:
+            UnknownKeyError: a mark of an image that the gallery does not have.
+        """
+        cameras = [camera if each.camera is None else each.camera for each in queries]
+        with self.gallery.read_transaction():
+            return refine(
+                fuse(self.gallery.centred(np.stack([each.embedding for each in queries]), cameras)),
+                self.gallery.centred_embeddings(said.positive),
+                self.gallery.centred_embeddings(said.negative),
+                self.gallery.model.card.metric,
+            )
 
     def _reranked(self, embedding: np.ndarray, found: list[Result]) -> list[Result]:
         head, rest = found[:HEAD], found[HEAD:]

@@ -60,6 +60,11 @@ class SearchReport:
         false_match_rate: promised of it.
         searched: how many images met the filters; None where nobody counted.
         journeys: the journey of each result by key, for the drawings.
+        title: what the page to print is called.
+        facts: what else is to be told of the search, by name.
+        notes: what somebody wrote of it.
+        rejected: keys that the user has marked as another vehicle.
+        other_queries: JPEGs of the other images that were searched with.
     """
 
     results: Sequence[Result]
@@ -73,6 +78,11 @@ class SearchReport:
     false_match_rate: float = FALSE_MATCH_RATE
     searched: int | None = None
     journeys: Mapping[str, str] = field(default_factory=dict)
+    title: str = "Vehicle search"
+    facts: Sequence[tuple[str, str]] = ()
+    notes: str = ""
+    rejected: tuple[str, ...] = ()
+    other_queries: Sequence[bytes] = ()
 
 
 def make_download(report: SearchReport, format: Format) -> bytes:
@@ -132,20 +142,29 @@ def to_html(report: SearchReport) -> bytes:
         f"<li><b>{escape(name)}</b> {escape(_value(value))}</li>"
         for name, value in report.filters.parameters().items()
     )
-    query = f'<figure class="query"><img src="{_data_uri(report.query)}" alt="Query"></figure>'
-    cards = "".join(_card(result, report.pictures.get(result.key)) for result in report.results)
+    queries = "".join(
+        f'<figure class="query"><img src="{_data_uri(jpeg)}" alt="Query"></figure>'
+        for jpeg in (report.query, *report.other_queries)
+        if jpeg
+    )
+    title = escape(report.title)
+    cards = "".join(
+        _card(result, report.pictures.get(result.key), result.key in report.marked)
+        for result in report.results
+    )
     drawings = trajectory_map(report.results, report.cameras, report.marked, journeys=report.journeys)
     drawings += trajectory_chart(report.results, report.marked, journeys=report.journeys)
     legs = _legs(trajectory(report.results, report.marked, report.journeys))
     searched = "" if report.searched is None else f" of {report.searched:,} images searched"
     page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Vehicle search</title>'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE_SHEET.read_text(encoding='utf-8')}</style></head><body>"
-        f"<header>{query if report.query else ''}<div><h1>Vehicle search</h1>"
+        f"<header>{queries}<div><h1>{title}</h1>"
         f"<p>{len(report.results)} results{searched} · {made} · model {escape(report.model)}</p>"
         f"<ul>{conditions}</ul>"
         f"<p>{escape(_meaning(report))}</p>"
-        f"</div></header><section>{drawings}</section>{legs}<ol>{cards}</ol></body></html>"
+        f"</div></header>{_facts(report)}<section>{drawings}</section>{legs}<ol>{cards}</ol>"
+        f"{_rejected(report)}</body></html>"
     )
     return page.encode(errors="replace")
 
@@ -163,14 +182,38 @@ def _meaning(report: SearchReport) -> str:
     )
 
 
-def _card(result: Result, jpeg: bytes | None) -> str:
-    image = f'<img src="{_data_uri(jpeg)}" alt="">' if jpeg else ""
+def _facts(report: SearchReport) -> str:
+    """What else is told of the search, and what somebody wrote of it."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in report.facts
+    )
+    notes = f'<div class="notes">{escape(report.notes)}</div>' if report.notes else ""
+    return (f"<table>{rows}</table>" if rows else "") + notes
+
+
+def _rejected(report: SearchReport) -> str:
+    """The images that the user has marked as another vehicle, which are among no results."""
+    cards = "".join(
+        f"<li>{_picture(report.pictures.get(key))}<code>{escape(key)}</code></li>" for key in report.rejected
+    )
+    return f"<h2>Marked as another vehicle</h2><ol>{cards}</ol>" if cards else ""
+
+
+def _picture(jpeg: bytes | None) -> str:
+    return f'<img src="{_data_uri(jpeg)}" alt="">' if jpeg else ""
+
+
+def _card(result: Result, jpeg: bytes | None, is_marked: bool) -> str:
     score = f"<b>{escape(result.likeness)}</b>" if result.likeness else ""
+    mark = "<b>✓ marked as this vehicle</b>" if is_marked else ""
     vehicle = "" if result.vehicle_id is None else f"vehicle {result.vehicle_id}"
     look = " ".join(part for part in (result.color, result.type) if part)
     lines = [result.camera_name or "", result.clock, look, vehicle]
     texts = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
-    return f"<li>{image}<p>{result.rank}. {score}</p><p>{texts}</p><code>{escape(result.key)}</code></li>"
+    return (
+        f"<li>{_picture(jpeg)}<p>{result.rank}. {score}{mark}</p><p>{texts}</p>"
+        f"<code>{escape(result.key)}</code></li>"
+    )
 
 
 def _legs(joined: Sequence[Leg]) -> str:

@@ -29,6 +29,7 @@ EVERYWHERE = problems(
 )
 NO_FIELDS = problems({422: "a field, where none is taken"})
 NO_SUCH_KEY = problems({404: "no image of this key"})
+NO_SUCH_CASE = problems({404: "no case of this id"})
 NO_KEY_AT_ALL = problems({404: "a key with a line break, which no image can have"})
 UNUSABLE_IMAGE = problems(
     {400: "an image that cannot be used, or a form that cannot be read", 413: "too large"}

@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from retrieval.gallery.base import QueryCameraError, UnknownKeyError
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
+from retrieval.service.cases import add_case_changes, add_case_routes
 from retrieval.service.changes import add_change_routes, may_write
 from retrieval.service.compare import add_compare_route
 from retrieval.service.conditions import refuse_unknown_fields
@@ -54,6 +55,8 @@ def add_rest(
     add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
     add_journey_routes(router, searcher, audit, may_write(searcher.gallery))
+    add_case_routes(router, searcher, audit)
+    add_case_changes(router, searcher, audit)
     add_change_routes(router, searcher, metrics)
     app.include_router(router)
 

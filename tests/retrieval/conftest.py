@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,8 @@ from retrieval.ingest import main as ingest
 from serving.encoders.encoder import Encoder, open_encoder
 from tests.retrieval.running_app import running_app
 from tests.retrieval.small_model import PALETTE, write_bundle
+from tests.zoo.test_sameness import CALIBRATION
+from zoo.card import Card
 
 VEHICLES = {1: "red", 2: "blue", 3: "white", 4: "black", 5: "green", 6: "yellow"}
 CAMERAS = 4
@@ -41,6 +44,17 @@ def draw_vehicle(vehicle: int, camera: int, size: int = 96) -> Image.Image:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("model") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def calibrated(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the filled gallery, calibrated after that was filled: the model's hash is the same."""
+    folder = tmp_path_factory.mktemp("calibrated") / "bundle"
+    shutil.copytree(bundle, folder)
+    card = Card.read(folder / "card.json")
+    made = replace(CALIBRATION, weights_sha256=card.weights_sha256)
+    card.replace(sameness=made.as_json()).write(folder / "card.json")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,12 @@ from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.filter_fields import EMPTY
 from retrieval.page.state import QueryState, Shown
+from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
 from retrieval.query.searcher import Searcher
 from retrieval.search import main as search
+from retrieval.service.access import LOCAL
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 from serving.bundle import Bundle
@@ -140,21 +142,21 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path
         events = PageEvents(
             AuditedSearcher(searcher, Metrics(searcher.gallery), Audit(None)), [], Uploads(tmp_path)
         )
-        whole = answer(once(file), events.queries.encode, upload(), QueryState(), "en")["state"]
+        whole = answer(once(file), events.queries.encode, upload(), QueryState(), Say("en"))["state"]
         shares = [BOX[0] / 640, BOX[1] / 480, BOX[2] / 640, BOX[3] / 480]
-        part = answer(once(file), events.queries.draw, event(box=shares), whole, "en")["state"]
+        part = answer(once(file), events.queries.draw, event(box=shares), whole, Say("en"))["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
-            asked = (state, Feedback(), Shown(), "en", "", 10, "none", False, None, EMPTY)
+            asked = (state, Feedback(), Shown(), "", LOCAL, Say("en"), "", 10, "none", False, None, EMPTY)
             shown = answer(once(), events.search, *asked)["shown"]
-            page = (state, shown, Feedback(), "en")
+            page = (state, shown, Feedback())
             key = shown.results[0].key
-            compared = answer(once(), events.compare, event(key=key), *page)
+            compared = answer(once(), events.compare, event(key=key), *page, Say("en"))
             assert "data:image/jpeg" in compared["comparison"]
             result = searcher.gallery.picture(key) or b""
-            regions = answer(once(file, result), events.regions, key, *page)
+            regions = answer(once(file, result), events.regions, key, *page, LOCAL, Say("en"))
             assert "vr-heat" in regions["comparison"]
-        assert "vr-box" in answer(once(file), events.queries.scene, part, "zh")["scene"]
+        assert "vr-box" in answer(once(file), events.queries.scene, part, Say("zh"))["scene"]
 
 
 @pytest.mark.parametrize("size", [(96, 96), (640, 480)], ids=["shown as it is", "made small"])

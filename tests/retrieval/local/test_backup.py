@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.cases.case import Case, new_id
+from retrieval.cases.store import CaseStore
 from retrieval.galleries import open_gallery
-from retrieval.gallery.base import LINKS_FILE
+from retrieval.gallery.base import CASES_FOLDER, LINKS_FILE
 from retrieval.gallery.entries import Entry
 from retrieval.journeys.store import LinkStore
 from retrieval.local import backup as backups
@@ -67,6 +69,21 @@ def test_a_backup_of_a_gallery_that_is_written_to(tmp_path: Path) -> None:
         assert np.array_equal(restored.embeddings(keys), original.embeddings(keys))
         assert restored.pictures(keys) == original.pictures(keys)
     assert examine(tmp_path / "r").is_whole
+
+
+def test_cases_come_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, copy, restored = tmp_path / "g", tmp_path / "copy", tmp_path / "r"
+    fill(folder, 10)
+    store = CaseStore(folder)
+    kept, gone = (store.put(Case(new_id(), name), "ann") for name in ("red van", "bus"))
+    assert run("backup", "--gallery", folder, "--to", copy) == 0
+    store.delete(gone.id)
+    assert run("restore", "--from", copy, "--gallery", restored) == 0
+    assert {case.name for case in CaseStore(restored).list()[0]} == {"red van", "bus"}
+    (copy / CASES_FOLDER / f"{kept.id}.json").write_text("{}")
+    assert run("restore", "--from", copy, "--gallery", tmp_path / "again") == 2
+    assert "is not what was written" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
 
 
 def test_what_people_said_of_links_comes_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

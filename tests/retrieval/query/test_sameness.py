@@ -1,9 +1,7 @@
 """Verdicts and probabilities of searches, by command, REST and downloads; and where there are none."""
 
 import json
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,21 +15,8 @@ from retrieval.query.searcher import Searcher
 from retrieval.search import main
 from tests.retrieval.conftest import CAMERAS, VEHICLES
 from tests.retrieval.running_app import running_app
-from tests.zoo.test_sameness import CALIBRATION
-from zoo.card import Card
 
 IMAGES = CAMERAS * len(VEHICLES)
-
-
-@pytest.fixture(scope="session")
-def calibrated(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the filled gallery, calibrated after that was filled: the model's hash is the same."""
-    folder = tmp_path_factory.mktemp("calibrated") / "bundle"
-    shutil.copytree(bundle, folder)
-    card = Card.read(folder / "card.json")
-    made = replace(CALIBRATION, weights_sha256=card.weights_sha256)
-    card.replace(sameness=made.as_json()).write(folder / "card.json")
-    return folder
 
 
 @pytest.fixture

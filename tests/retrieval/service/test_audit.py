@@ -11,7 +11,9 @@ from retrieval.galleries import open_gallery
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.state import QueryState, asked_with
 from retrieval.query.searcher import Searcher
+from retrieval.service.access import Caller
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
 from serving.encoders.encoder import Encoder
@@ -74,10 +76,14 @@ def test_searches_of_the_page_leave_a_line(tmp_path: Path, gallery_folder: Path,
         searcher = AuditedSearcher(Searcher(gallery, encoder), metrics, Audit(path))
         query = searcher.recall(gallery.sample_keys(1)[0])
         assert query is not None
-        hits = searcher.search(query, 2, Filters(cameras=(3,)))
+        state = QueryState(query, upload="ab" * 32, box=(1, 2, 30, 40))
+        told = asked_with(state, " red car ", Caller("desk", "read"))
+        hits = searcher.search(query, 2, Filters(cameras=(3,)), told=told)
         assert metrics.exposition().count(b'searches_total{source="page"} 1.0') == 1
     (line,) = lines(path)
     assert (line["endpoint"], line["filters"]) == ("page", {"cameras": [3]})
+    asked = {name: line[name] for name in ("key_name", "query_sha256", "box", "words")}
+    assert asked == {"key_name": "desk", "query_sha256": "ab" * 32, "box": [1, 2, 30, 40], "words": "red car"}
     assert line["results"] == [hit.key for hit in hits]
 
 

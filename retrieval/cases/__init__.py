@@ -1,0 +1,1 @@
+"""Cases: named, saved searches of a gallery with marks and notes, watched and exported."""

@@ -1,0 +1,149 @@
+"""What the page's events do to cases: save the search that is shown as one, open, close and delete them."""
+
+from typing import Any
+
+import gradio as gr
+
+from retrieval.cases.case import Case, CaseImage, SavedSearch, new_id
+from retrieval.cases.saving import findings_of
+from retrieval.cases.store import CaseStore, UnknownCaseError
+from retrieval.page import cases as html
+from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.query_events import QueryEvents
+from retrieval.page.state import Answer, QueryState, Shown, detail
+from retrieval.page.texts import Say
+from retrieval.query.feedback import Feedback
+from retrieval.service.access import Caller
+from zoo.errors import UserError
+
+
+class CaseEvents:
+    """The handlers of cases; see `PageEvents`.
+
+    Attributes:
+        are_kept: whether the gallery is one whose cases can be kept.
+    """
+
+    def __init__(self, searcher: AuditedSearcher, queries: QueryEvents) -> None:
+        self._searcher = searcher
+        self._queries = queries
+        self.store = queries.cases
+        self.are_kept = CaseStore.is_kept(searcher.gallery.folder)
+
+    def form(self, case: str, say: Say) -> Answer:
+        """The fields of the open case."""
+        return {"case_form": html.form(self._opened(case), say)} if self.are_kept else {}
+
+    def shown(self, case: str, say: Say) -> Answer:
+        """Form and list, as when the page is opened."""
+        return self.form(case, say) | self.listed(case, say)
+
+    def listed(self, case: str, say: Say, told: str = "") -> Answer:
+        """The list, and how many cases are open."""
+        if not self.are_kept:
+            return {}
+        found, damaged = self.store.list()
+        return {
+            "cases": html.listed(found, damaged, case, told, say),
+            "cases_tab": gr.update(label=say("tab.cases", count=sum(not each.is_closed for each in found))),
+        }
+
+    def save(
+        self,
+        event: gr.EventData,
+        caller: Caller,
+        case: str,
+        state: QueryState,
+        feedback: Feedback,
+        shown: Shown,
+        words: str,
+        k: int,
+        group: str,
+        rerank: bool,
+        query_camera: int | None,
+        say: Say,
+    ) -> Answer:
+        """Keep the search that is shown, in the open case or as a new one."""
+        if not shown.is_answer:
+            return self.listed(case, say, say("case.nothing"))
+        search = SavedSearch(words, shown.filters, feedback, int(k), group, rerank, query_camera)
+
+        def kept() -> str:
+            queries = [] if state.query is None else [state.query]
+            embedding, findings = findings_of(self._searcher, queries, search, shown.results)
+            old = self._opened(case) if detail(event, "how") != "new" else None
+            made = Case(
+                new_id() if old is None else old.id,
+                str(detail(event, "name") or ""),
+                self._images(state),
+                embedding,
+                search,
+                findings,
+                notes=str(detail(event, "notes") or ""),
+                is_closed=old is not None and old.is_closed,
+            )
+            self._searcher.note(
+                shown.filters, [each.key for each in shown.results], caller.name, action="case", case=made.id
+            )
+            return self.store.put(made, caller.name).id
+
+        return self._done(caller, case, say, kept)
+
+    def _images(self, state: QueryState) -> tuple[CaseImage, ...]:
+        """What is searched with, as a case keeps it.
+
+        Raises:
+            UserError: the upload was forgotten meanwhile.
+        """
+        if state.query is None:
+            return ()
+        if state.key:
+            return (CaseImage(state.key, picture=state.picture),)
+        image = self._queries.image(state)
+        if image is None or image.data is None:
+            raise UserError("the picture was forgotten meanwhile; upload it again")
+        return (CaseImage("", image.data, state.box, state.picture),)
+
+    def open(self, event: gr.EventData, say: Say) -> Answer:
+        """Bring a case's search back."""
+        return self._queries.bring_back(f"?case={detail(event, 'case')}", say)
+
+    def leave(self) -> Answer:
+        """Go on with the search, but not with its case."""
+        return {"case": ""}
+
+    def close(self, event: gr.EventData, caller: Caller, case: str, say: Say) -> Answer:
+        """Close a case, or open it again."""
+        id = str(detail(event, "case"))
+
+        def changed() -> str:
+            self.store.change(id, caller.name, is_closed=not self.store.get(id).is_closed)
+            return case
+
+        return self._done(caller, case, say, changed)
+
+    def delete(self, event: gr.EventData, caller: Caller, case: str, say: Say) -> Answer:
+        """Take a case away."""
+        id = str(detail(event, "case"))
+
+        def gone() -> str:
+            self.store.delete(id)
+            return "" if id == case else case
+
+        return self._done(caller, case, say, gone)
+
+    def _done(self, caller: Caller, case: str, say: Say, act: Any) -> Answer:
+        """Do what changes a case, where this key may, and tell what came of it."""
+        if caller.scope != "write":
+            return self.listed(case, say, say("case.read.only"))
+        try:
+            opened = act()
+        except UserError as error:
+            return self.listed(case, say, say.error(str(error)))
+        return {"case": opened} | self.listed(opened, say, say("case.done"))
+
+    def _opened(self, case: str) -> Case | None:
+        try:
+            return self.store.get(case) if case else None
+        except UnknownCaseError:
+            return None
