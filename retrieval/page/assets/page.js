@@ -14,6 +14,23 @@
       if (first && event.key === "ArrowRight") first.focus();
     }
   });
+  // One stop for all tabs, as in every tab list: arrows go from one to the next.
+  const list = document.querySelector("#tabs [role=tablist]");
+  const tabs = () => [...list.querySelectorAll("[role=tab]")];
+  const rove = () => tabs().forEach((tab) => (tab.tabIndex = tab.ariaSelected === "true" ? 0 : -1));
+  if (list) {
+    new MutationObserver(rove).observe(list, { subtree: true, childList: true, attributeFilter: ["aria-selected"] });
+    rove();
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const all = tabs();
+      const next = step && all[(all.indexOf(event.target) + step + all.length) % all.length];
+      if (!next) return;
+      event.preventDefault();
+      next.click();
+      next.focus();
+    });
+  }
   if (innerWidth <= 720) {
     const fold = document.querySelector("#filters > button.label-wrap.open");
     if (fold) fold.click();
