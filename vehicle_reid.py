@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
+from types import TracebackType
 
 COMMANDS = {
     "train": ("training.launch", "train a model by a recipe, on one device or many"),
@@ -51,6 +52,7 @@ def main() -> int:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
         module, _ = COMMANDS[name]
+        sys.excepthook = _explain_or_print
         sys.argv = [f"vehicle-reid {name}", *arguments]
         return int(importlib.import_module(module).main())
     if name in ("-h", "--help", "help"):
@@ -134,7 +136,25 @@ def _refuse_hidden_packages() -> None:
         )
 
 
+def _explain_or_print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """In the place of `sys.excepthook`: for what fails before `main`, as a command's libraries are loaded."""
+    try:
+        from zoo.errors import explain
+
+        line = explain(error)
+    except (ImportError, MemoryError, OSError):
+        line = "error: this process has too few open files, or too little memory: see `ulimit -a`"
+    if line is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(line, file=sys.stderr)
+        # The only way for a hook to set the exit code.
+        raise SystemExit(2)
+
+
 _refuse_hidden_packages()
+if sys.argv[:1] == ["-m"]:
+    sys.excepthook = _explain_or_print
 
 if __name__ == "__main__":
     sys.exit(main())

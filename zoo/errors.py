@@ -38,6 +38,25 @@ MORE_FILES = "let the process have more open files (`ulimit -n 4096`)"
 NO_FILES = (errno.EMFILE, errno.ENFILE)
 """What the operating system says then."""
 
+_NO_FILES = ("too many open files", "failed to init uv loop")
+"""What libraries say then."""
+
+MORE_MEMORY = "let the process have more memory (`ulimit -v`, the container's limit), or less to do at once"
+"""What helps where there is too little."""
+
+_NO_MEMORY = (
+    "cannot allocate memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "failed to map segment",
+    "insufficient memory",
+    "bad_alloc",
+    "bad allocation",
+    "can't start new thread",
+    "error return without exception set",  # Python itself, where it cannot even make the exception
+)
+"""Words by which libraries, and the loader of libraries, tell of it in errors of many types."""
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the input and the cure."""
@@ -56,12 +75,9 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
         try:
             return main(*args, **kwargs)
         except Exception as error:
-            if (message := _explanation(error)) is None:
+            if (line := explain(error)) is None:
                 raise
-            # Whatever the command made of it, nothing else helps.
-            if _lacked_files(error) and MORE_FILES[1:] not in message:
-                message += f". First {MORE_FILES}"
-            print(f"error: {_in_one_line(message)}", file=sys.stderr)
+            print(line, file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:
             _let_go(error)
@@ -93,10 +109,10 @@ def extra_imports(
     handler = signal.signal(signal.SIGINT, _leave)
     try:
         yield
-    except ModuleNotFoundError as error:
-        if (message := _missing_extra(error)) is None:
+    except Exception as error:
+        if (line := explain(error)) is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(line, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -105,35 +121,59 @@ def extra_imports(
         signal.signal(signal.SIGINT, handler)
 
 
+def explain(error: BaseException) -> str | None:
+    """The line `error: ...` for what a user can mend; None for any other fault."""
+    message, lack = _explanation(error), _lack(error)
+    if lack is not None:
+        reason, cure = lack
+        if message is None:
+            message = f"{reason}; {cure}"
+        elif cure[1:] not in message:
+            # Whatever the command made of it, nothing else helps.
+            message += f". First {cure}"
+    return None if message is None else f"error: {_in_one_line(message)}"
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     os.write(2, b"interrupted\n")
     os._exit(130)
 
 
-def _explanation(error: Exception) -> str | None:
+def _explanation(error: BaseException) -> str | None:
     """What to tell the user; None for an error that is not theirs to mend."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return _missing_extra(error)
+    if isinstance(error, ImportError) and "cannot open shared object file" in str(error):
+        return f"{error}; install the system's package that has this library"
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
         error = error.__context__  # how pathlib tells of a link that leads to itself
     if isinstance(error, OSError) and error.strerror:
         what = error.filename or "this machine"
         return f"{what}: {error.strerror.lower()}; mend the path or free what is used up"
     # Here alone, because it brings NumPy: a command should be quick to say --help, and to end on Ctrl-C.
+    from zoo.decoding_memory import DecoderBusyError
     from zoo.preprocess import ImageError
 
-    return str(error) if isinstance(error, ImageError) else None
+    return str(error) if isinstance(error, ImageError | DecoderBusyError) else None
 
 
-def _lacked_files(error: BaseException | None) -> bool:
-    """Whether it comes from a file that could not be opened because too many are."""
+def _lack(error: BaseException | None) -> tuple[str, str] | None:
+    """What was too little somewhere on the way to an error, and what helps; None for nothing."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_FILES:
-            return True
+        text = str(error).lower()
+        is_words = any(words in text for words in _NO_FILES)
+        if is_words or (isinstance(error, OSError) and error.errno in NO_FILES):
+            return "too many files are open", MORE_FILES
+        # A user's own words may hold such words.
+        is_words = not isinstance(error, UserError) and any(words in text for words in _NO_MEMORY)
+        if is_words or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            name = type(error).__name__
+            detail = " ".join(str(error).split())[:200]
+            return f"this machine has no more memory for it ({name}{detail and ': '}{detail})", MORE_MEMORY
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def stop_if_starved(error: OSError) -> None:

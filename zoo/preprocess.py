@@ -158,6 +158,9 @@ def _loaded(
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "the image") from error
+    except MemoryError as error:
+        # A lack of this machine's, not a fault of the image.
+        raise DecoderBusyError(f"{name}: there is no memory to decode it; send it again later") from error
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error and more on damaged bytes;
         # no list of them is complete, and none of them may end a server.

@@ -70,6 +70,11 @@ def add_rest(
     def overloaded(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(RETRY_AFTER)})
 
+    @app.exception_handler(MemoryError)
+    def starved(request: Request, error: Exception) -> JSONResponse:
+        detail = "the service has no memory for it now; send it again after the seconds of Retry-After"
+        return JSONResponse({"detail": detail}, 503, {"Retry-After": str(RETRY_AFTER)})
+
     @app.exception_handler(QueryCameraError)
     @app.exception_handler(UnknownKeyError)
     def unusable_field(request: Request, error: Exception) -> JSONResponse:

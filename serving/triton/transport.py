@@ -18,7 +18,7 @@ from serving.triton.request_id import REQUEST_ID
 from serving.triton.shared_region import SharedRegion
 
 _LAST_ANSWERS = 5.0
-"""Seconds that closing waits for answers that nobody wants any more."""
+"""Seconds for answers that nobody waits for any more: those of closed streams, and of regions let go."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,10 @@ class SharedMemoryTransport:
         return region
 
     async def _drop(self, region: SharedRegion) -> None:
-        with contextlib.suppress(*self._link.errors):
-            await self._link.client.unregister_system_shared_memory(region.name)
+        # A server that does not answer must not keep whoever has just given up on it.
+        with contextlib.suppress(*self._link.errors, TimeoutError):
+            async with asyncio.timeout(_LAST_ANSWERS):
+                await self._link.client.unregister_system_shared_memory(region.name)
         region.close()
 
 

@@ -24,14 +24,14 @@ def trials(request: pytest.FixtureRequest) -> Trials:
     """Sources of chance, one a trial: so many as asked for, or in the slow run as many as time allows."""
     seed = request.config.getoption("--adversary-seed")
     minutes = request.config.getoption("--adversary-minutes")
-    names = {
-        item.originalname
+    drawing = [
+        item
         for item in request.session.items
-        if "trials" in getattr(item, "fixturenames", ()) and item.get_closest_marker("slow")
-    }
+        if getattr(item, "callspec", None) and item.callspec.params.get("trials") == "many"
+    ]
 
     def drawn(few: int) -> Iterator[random.Random]:
-        end = time.monotonic() + 60 * minutes / max(1, len(names))
+        end = time.monotonic() + 60 * minutes / max(1, len(drawing))
         number = 0
         while number < few or (request.param == "many" and time.monotonic() < end):
             # What pytest shows of a test that fails.

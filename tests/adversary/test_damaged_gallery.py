@@ -1,7 +1,9 @@
 """Random damage to every file of a gallery: an answer is the truth, or a refusal in one line, never else."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,18 @@ def answers(gallery: Gallery) -> list[Any]:
             assert "\n" not in str(error)
             given.append(None)
     return given
+
+
+def test_a_page_of_another_table_is_no_picture(whole: Path, tmp_path: Path) -> None:
+    """Its rows are shorter, and so seem to be from before there were checksums."""
+    folder = shutil.copytree(whole, tmp_path / "copy")
+    with closing(sqlite3.connect(folder / "gallery.sqlite")) as database:
+        database.execute("UPDATE pictures SET jpeg = '0007', checksum = NULL WHERE id = 5")
+        database.commit()
+    with open_gallery(folder, policy=POLICY) as gallery:
+        for asked in (lambda: gallery.pictures(["0004"]), lambda: list(gallery.entries())):
+            with pytest.raises(UserError, match="is not as it was written"):
+                asked()
 
 
 def test_an_answer_is_the_truth_or_a_refusal(whole: Path, tmp_path: Path, trials: Trials) -> None:

@@ -1,4 +1,4 @@
-"""Commands that the machine gives too little: a full disk, too few open files. One line, nothing half."""
+"""Commands that the machine gives too little: disk, open files, memory. One line, nothing half."""
 
 import resource
 import subprocess
@@ -9,6 +9,9 @@ import pytest
 
 from retrieval.galleries import open_gallery
 from tests.adversary.conftest import Home
+from tests.training.veri_layout import make_veri
+from zoo.decoding_memory import DecoderBusyError
+from zoo.preprocess import read_image
 
 
 def run(argv: list[str], limit: int, value: int) -> subprocess.CompletedProcess[str]:
@@ -18,7 +21,7 @@ def run(argv: list[str], limit: int, value: int) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         preexec_fn=lambda: resource.setrlimit(limit, (value, value)),
     )
 
@@ -86,3 +89,76 @@ def test_too_few_open_files_are_named(home: Home, tmp_path: Path, line: str) -> 
         assert "ulimit -n" in done.stderr.splitlines()[-1]
         refused += 1
     assert refused and done.returncode == 0
+
+
+HEAVY = {
+    "export": "serving.export --weights osnet_ain.synthetic --out O",
+    "evaluate": "training.evaluate --data-root VERI --weights lite0_osnet.real --cpus 1 --save-queries O",
+    "train": "training.launch --data-root VERI --recipe smoke --cpus 1 --threads 1 --out O",
+    "train on two": "training.launch --data-root VERI --recipe smoke --cpus 2 --threads 1 --out O",
+}
+"""Commands that load torch, and take seconds for it."""
+
+STARVING = {
+    "files": (resource.RLIMIT_NOFILE, (4, 6, 8, 10, 16, 24), "ulimit -n"),
+    "disk": (resource.RLIMIT_FSIZE, (0, 1000, 50_000), ""),
+    "memory": (resource.RLIMIT_AS, (10**9, 2 * 10**9, 3 * 10**9), "ulimit -v"),
+}
+"""Limits, and the cure that is named. Some of them are enough for some commands."""
+
+
+@pytest.fixture(scope="module")
+def veri(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_veri(tmp_path_factory.mktemp("starved") / "veri")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("lack", STARVING)
+@pytest.mark.parametrize("name", HEAVY)
+def test_heavy_commands(veri: Path, tmp_path: Path, name: str, lack: str) -> None:
+    limit, values, cure = STARVING[lack]
+    for value in values:
+        out = tmp_path / f"out{value}"
+        places = {"VERI": veri, "O": out}
+        argv = [str(places.get(word, word)) for word in HEAVY[name].split()]
+        done = run(argv, limit, value)
+        if done.returncode:
+            assert_one_line(done)
+            assert cure in done.stderr.splitlines()[-1]
+            # With enough, the same command does it over what it has left.
+            again = ["--overwrite"] if "launch" in argv[0] and out.exists() else []
+            done = run([*argv, *again], limit, resource.RLIM_INFINITY)
+            assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "cure"),
+    [
+        ("MemoryError()", "ulimit -v"),
+        ("ImportError('libx.so: failed to map segment from shared object')", "ulimit -v"),
+        ("ImportError('libx.so: cannot open shared object file: Too many open files')", "ulimit -n"),
+        ("ImportError('libGL.so.1: cannot open shared object file: No such file or directory')", "install"),
+        ("RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried')", "ulimit -v"),
+        ("OSError(12, 'Cannot allocate memory')", "ulimit -v"),
+        ("ValueError('a mistake of ours')", None),
+    ],
+)  # fmt: skip
+def test_libraries_that_cannot_be_loaded(raised: str, cure: str | None) -> None:
+    """Before a command's `main` runs there is nobody but the hook to tell it."""
+    code = f"import sys; sys.argv = ['-m']; import zoo; raise {raised}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if cure is None:
+        assert done.returncode == 1 and "Traceback" in done.stderr
+    else:
+        assert_one_line(done)
+        assert cure in done.stderr
+
+
+def test_no_memory_is_no_fault_of_the_picture(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lacking)
+    with pytest.raises(DecoderBusyError, match=r"1.jpg: there is no memory"):
+        read_image(home.images / "1.jpg")
