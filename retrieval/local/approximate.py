@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from retrieval.gallery.distances import Metric
 from retrieval.gallery.ranking import unit_length
 from retrieval.local import exact_search
+from retrieval.local.candidates import Candidates
 from retrieval.local.vectors import StoredVectors
 from zoo.camera_means import NO_CAMERA, CameraMeans
 from zoo.errors import UserError
@@ -22,18 +24,25 @@ WANTED_RECALL = 0.998
 
 TRAINING_ROWS_A_LIST = 48
 FIRST_FETCH = 128
+_FEWEST_LISTS = 8
+_WIDER = 4
+"""So many times as many lists are looked at while that brings nearer rows, or they hold few."""
+_FEWEST_ROWS = 400
 
 DRIFT = 0.02
 """A camera's mean has moved away from the index's where the squared distance of the two is more than this
 share of the pictures' variance: an error that candidates can still be told apart with."""
 
 _SPLIT = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFRaBitQ, faiss.IndexIVFPQ)
-"""Kinds that take vectors whose lists are known."""
+"""Kinds that take vectors whose lists are known, and search in lists that they are given."""
+
+
+Proposed = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much of the index a search without filters looks at, found by measuring recall on the gallery.
+    """How much of the index a search for a few of all rows looks at, found by measuring its recall.
 
     Attributes:
         probes: inverted lists, or an HNSW graph's efSearch; 0 for everything, or an index without either.
@@ -190,43 +199,71 @@ class ApproximateIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find near vectors among those that the index holds.
 
-        More and more candidates are looked at until the k-th best is nearer than the last candidate by more
-        than the quantisation's errors, as the candidates' true distances show them, explain.
+        For a few neighbours of all rows the calibrated number of lists is looked at. More neighbours reach
+        further, and what a mask allows may lie anywhere in relation to the query, and thinly: more and more
+        lists are looked at, the nearest first, until four times as many hold nothing nearer and some hundreds
+        of the allowed rows are behind.
 
         Args:
-            mask: bool [N], what may be returned; None for all. What is chosen may lie anywhere in relation to
-                the query, so all lists are looked at.
+            mask: bool [N], what may be returned; None for all.
 
         Returns:
             positions int64 and distances float64, in no order; fewer than k only where the index found fewer.
         """
-        parameters, selector = self._parameters(k, mask)
+        found = Candidates(vectors, query, k, metric)
         allowed = len(self) if mask is None else int(np.count_nonzero(mask[: len(self)]))
-        fetch = min(max(FIRST_FETCH, 3 * k), allowed)
-        known, values = np.zeros(0, np.int64), np.zeros(0)
-        while True:
-            estimates, found = self._index.search(query[None], fetch, params=parameters)
-            valid = found[0] >= 0
-            positions, estimate = found[0][valid], estimates[0][valid].astype(np.float64)
-            # A larger fetch brings the smaller one's candidates again, whose distances are known.
-            fresh = np.setdiff1d(positions, known, assume_unique=True)
-            known = np.concatenate([known, fresh])
-            values = np.concatenate([values, exact_search.at(vectors, query, fresh, metric)])
-            if len(positions) < fetch or fetch >= allowed or len(known) < k:
-                break
-            order = np.argsort(known)
-            place = order[np.searchsorted(known, positions, sorter=order)]
-            true = np.square(values[place]) if metric == "euclidean" else 2 * values[place]
-            spread = float(np.std(true - estimate))
-            kth = float(np.partition(values, k - 1)[k - 1])
-            kth = kth**2 if metric == "euclidean" else 2 * kth
-            if estimate[-1] - kth >= 3 * spread:
-                break
-            fetch = min(4 * fetch, allowed)
-            if fetch > 2**14:
-                break
+        parameters, selector = self._parameters(k, mask)
+        if (mask is not None or k > 2 * CALIBRATED_K) and type(self._inner) in _SPLIT:
+            self._widen(found, query, k, allowed, parameters)
+        else:
+            self._propose(found, k, allowed, lambda n: self._index.search(query[None], n, params=parameters))
         del selector
-        return known, values
+        return found.positions, found.values
+
+    def _widen(self, found: Candidates, query: np.ndarray, k: int, allowed: int, parameters: Any) -> None:
+        """Look at more and more inverted lists; `allowed` rows lie in all of them."""
+        inner: Any = self._inner
+        asked = query[None] if self._centre is None else self._centre.apply(query[None])
+        distances, lists = inner.quantizer.search(asked, self._lists)
+        first, last = 0, max(_FEWEST_LISTS, self.effort.probes // _WIDER)
+        while first < self._lists:
+            part = np.s_[:, first : min(last, self._lists)]
+            nearest = partial(self._in_lists, asked, lists[part].copy(), distances[part].copy(), parameters)
+            before = found.kth()
+            self._propose(found, k, allowed, nearest)
+            if found.kth() == before < np.inf and allowed * last >= _FEWEST_ROWS * self._lists:
+                break
+            first, last = last, _WIDER * last
+
+    def _propose(self, found: Candidates, k: int, allowed: int, nearest: Callable[[int], Proposed]) -> None:
+        """Compare what `nearest` proposes, the more of it the less clear it is that no other is nearer."""
+        fetch = min(max(FIRST_FETCH, 3 * k), allowed)
+        while fetch:
+            estimates, positions = (row[0] for row in nearest(fetch))
+            valid = positions >= 0
+            is_settled = found.read(positions[valid], estimates[valid].astype(np.float64))
+            is_all = fetch == allowed or np.count_nonzero(valid) < fetch
+            if is_settled or is_all or 4 * fetch > 2**14:
+                return
+            fetch = min(4 * fetch, allowed)
+
+    def _in_lists(
+        self, query: np.ndarray, lists: np.ndarray, distances: np.ndarray, parameters: Any, fetch: int
+    ) -> Proposed:
+        """The nearest in some lists: squared distances float32 [1, fetch] and positions int64 [1, fetch].
+
+        Args:
+            query: as the inner index has it, float32 [1, D].
+            lists: int64 [1, L], and the query's squared `distances` to their centres, float32 [1, L].
+            parameters: of the search; nothing else uses them.
+            fetch: how many.
+        """
+        inner: Any = self._inner
+        parameters.nprobe = lists.shape[1]
+        values, positions = np.empty((1, fetch), np.float32), np.empty((1, fetch), np.int64)
+        asked, chosen, far, *found = map(faiss.swig_ptr, (query, lists, distances, values, positions))
+        inner.search_preassigned_c(1, asked, fetch, chosen, far, *found, False, parameters)
+        return values, positions
 
     def drifted_cameras(self, means: CameraMeans) -> list[int]:
         """The cameras whose mean has moved too far for the index to find their images: see `DRIFT`."""

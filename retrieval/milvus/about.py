@@ -59,12 +59,12 @@ class About:
 
     def last_change(self) -> str:
         """What `note_change` last wrote: another text after every change."""
-        rows = self._connection.call("get", self._collection, ids=[_CHANGE], output_fields=["value"])
+        rows = self._connection.recent("get", self._collection, ids=[_CHANGE], output_fields=["value"])
         return str(rows[0]["value"]) if rows else ""
 
     def cameras(self) -> list[Camera]:
         """Every camera, by id."""
-        rows = self._connection.call(
+        rows = self._connection.recent(
             "query",
             self._collection,
             filter=f'id like "{_CAMERA}%"',

@@ -60,7 +60,7 @@ class StatisticsReader:
             return found
 
     def _state(self) -> tuple[str, int]:
-        rows = self._connection.call("query", self._images, filter="", output_fields=["count(*)"])
+        rows = self._connection.recent("query", self._images, filter="", output_fields=["count(*)"])
         return self._about.last_change(), int(rows[0]["count(*)"])
 
     def _scan(self) -> CameraStatistics:

@@ -2,8 +2,10 @@
 
 import importlib.util
 import logging
+import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ TOKEN = "MILVUS_TOKEN"
 """The environment's variable with `USER:PASSWORD` or an API key: others can read command lines."""
 
 _SECONDS = 30.0
+_REMEMBERED = 60.0
+"""Seconds after a write of this process in which its searches ask for it; later ones see it anyway."""
 _BATCH = 1000
 
 
@@ -80,6 +84,7 @@ class Connection:
             else {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
         )
         self._name = name
+        self._written = -math.inf
         self._failure: type[Exception] = MilvusException
         try:
             self._client = MilvusClient(uri=address.uri, timeout=_SECONDS, **options)
@@ -100,9 +105,23 @@ class Connection:
             UserError: Milvus fails.
         """
         try:
-            return getattr(self._client, method)(*arguments, **options)
+            answer = getattr(self._client, method)(*arguments, **options)
         except self._failure as error:
             raise self._told(error) from error
+        if method in ("upsert", "delete"):
+            self._written = time.monotonic()
+        return answer
+
+    def recent(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """`call` for what a search reads: it sees all that this process wrote, and what others wrote.
+
+        Of others' writes the last may be missing: some 200 ms of them, and never more than the few seconds
+        that the server allows (5 unless it was told otherwise). To see those, too, a search would wait for
+        Milvus' next tick, many times as long as it takes itself.
+        """
+        has_written = time.monotonic() - self._written < _REMEMBERED
+        level = "Session" if has_written else "Bounded"
+        return self.call(method, *arguments, consistency_level=level, **options)
 
     def scan(self, collection: str, expression: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
         """All rows of images that meet an expression, in batches.

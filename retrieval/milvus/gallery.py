@@ -136,10 +136,11 @@ class MilvusGallery(Gallery):
     def read_transaction(self) -> Iterator[None]:
         """Answer from one state, as far as Milvus can.
 
-        Its collections have the consistency level Strong: a request sees all that was acknowledged before it,
-        and so is of one state, but the next request may be of a later one. So a search reads all that its
-        results need in one request, and the embeddings of its results, and the cameras, are kept for whatever
-        is asked next in the same transaction. What else is asked may be newer, or have gone.
+        Each request is of one state, but the next may be of a later one. A search's requests may lack what
+        others wrote in the last moment, see `Connection.recent`; all others see all that was acknowledged. So
+        a search reads all that its results need in one request, and the embeddings of its results, and the
+        cameras, are kept for whatever is asked next in the same transaction. What else is asked may be newer,
+        or have gone.
         """
         if self._seen is not None:
             yield

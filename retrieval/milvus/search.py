@@ -94,6 +94,10 @@ class Search:
         rows = self.connection.call("query", self.images, filter=expression, output_fields=["count(*)"])
         return int(rows[0]["count(*)"])
 
+    def _count_recent(self, expression: str) -> int:
+        rows = self.connection.recent("query", self.images, filter=expression, output_fields=["count(*)"])
+        return int(rows[0]["count(*)"])
+
     def _proposed(self, asked: Asked, part: Part, known: np.ndarray) -> tuple[list[Row], np.ndarray] | None:
         """Rows of a part with all that are among the k nearest, in no order; None where Milvus finds too few.
 
@@ -106,7 +110,7 @@ class Search:
         fetch = min(k + 32, MAX_FETCH)
         lists = self._lists(part.expression)
         while True:
-            found = self.connection.call(
+            found = self.connection.recent(
                 "search",
                 self.images,
                 data=[part.point.tolist()],
@@ -121,7 +125,7 @@ class Search:
             )[0]
             rows = inside([as_known(hit["entity"]) for hit in found], asked.filters)
             values = self._distances(asked, rows)
-            if len(found) < fetch and (len(rows) >= k or self.count(part.expression) == len(found)):
+            if len(found) < fetch and (len(rows) >= k or self._count_recent(part.expression) == len(found)):
                 return rows, values
             together = np.append(known, values)
             if len(found) == fetch and len(together) >= k:
@@ -174,7 +178,7 @@ class Search:
         built, effort = INDEXES.get(self.index, ({}, {}))
         if "nprobe" not in effort or not expression:
             return {}
-        lists = effort["nprobe"] * self.count("") // max(1, self.count(expression))
+        lists = effort["nprobe"] * self._count_recent("") // max(1, self._count_recent(expression))
         return {"nprobe": min(max(effort["nprobe"], lists), built["nlist"])}
 
 
