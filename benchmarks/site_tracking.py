@@ -1,31 +1,26 @@
 """`python -m benchmarks.site_tracking`: from a drawn site's videos to tracks, passes, searches and journeys.
 
 The detector is the truth: its boxes are `gt.txt`'s, as far as half of a vehicle shows. So what is measured is
-all that comes after a detector: tracking, the choice of crops, the pooled vector, and the links.
+all that comes after a detector: tracking, the choice of crops, the pooled vector, and the links. With
+`--detector` the whole road is measured again with a real one.
 """
 
 import argparse
 import sys
-from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.site_truth import TrueDetector, camera_names, within_cameras
+from benchmarks.site_passes import Seen, TrueBox, frames_of, journeys_of, read_passes
+from benchmarks.site_truth import within_cameras
 from benchmarks.tracking_metrics import Frame, hota, idf1
-from retrieval.gallery.entries import Facts
 from retrieval.journeys.linking import LinkOptions, link
-from retrieval.journeys.passes import Passes as Rows
-from retrieval.sources.crop import crop
-from retrieval.sources.decoding import VideoFrame
-from retrieval.sources.passes import Pass, Passes
+from retrieval.journeys.passes import Passes as Linkable
+from retrieval.sources.detector import Detector
 from retrieval.sources.pipeline import pooled
-from retrieval.sources.tracker import Tracker
 from serving import open_encoder
 from serving.encoders.encoder import Encoder
-from serving.encoders.image import InputImage
 from zoo.errors import exit_on_user_error
 from zoo.files import write_text
 from zoo.line_chart import line_chart
@@ -33,73 +28,6 @@ from zoo.line_chart import line_chart
 _CERTAINTIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BEGIN, _END = "<!-- site tracking: begin -->", "<!-- site tracking: end -->"
 _PAGE, _PLOT = Path("docs/video.md"), Path("docs/images/journeys-certainty.svg")
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A pass, whose it is, its boxes, and its embeddings: of each kept crop, and of one box a second."""
-
-    found: Pass
-    vehicle: int
-    boxes: list[tuple[int, int]]
-    crops: np.ndarray
-    weights: np.ndarray
-    color: np.ndarray
-    type: np.ndarray
-    every: np.ndarray
-
-
-def read_passes(site: Path, encoder: Encoder) -> tuple[list[Seen], list[tuple[int, int, int]]]:
-    """The passes of all cameras in order of time; and camera, frame and vehicle of every box."""
-    import av
-
-    seen, boxes = [], []
-    for camera, name in enumerate(camera_names(site), 1):
-        detector = TrueDetector(site / name / "gt" / "gt.txt")
-        passes, tracker = Passes(name, name, detector), Tracker(detector.confidence)  # type: ignore[arg-type]
-        told: dict[str, Pass] = {}
-        mine: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        every: dict[str, list[InputImage]] = defaultdict(list)
-        facts, time = Facts(camera=camera, time=0.0), 0.0
-        with av.open(str(site / f"{name}.mp4")) as container:
-            rate = float(container.streams.video[0].average_rate)
-            for detector.frame, shown in enumerate(container.decode(video=0)):
-                time, pixels = float(shown.time), shown.to_ndarray(format="rgb24")
-                facts = Facts(camera=camera, time=time)
-                told |= {each.key: each for each in passes.add(VideoFrame(time, pixels), facts)}
-                found, scene = detector.find(), InputImage.from_pixels(pixels)
-                owners, _ = tracker.update(time, found)
-                for each, owner in zip(found, owners, strict=True):
-                    vehicle = detector.vehicles[detector.frame, each.box]
-                    boxes.append((camera, detector.frame, vehicle))
-                    if owner is None:
-                        continue
-                    key = passes.key_of(owner)
-                    mine[key].append((detector.frame, vehicle))
-                    if detector.frame % round(rate) == 0:
-                        size = encoder.card.input_size
-                        every[key].append(crop(scene, each.box).at_size(size, encoder.card.antialias))
-        told |= {each.key: each for each in passes.finish(facts, time)}
-        seen += [_seen(each, mine[key], every[key], rate, detector, encoder) for key, each in told.items()]
-        print(f"{site.name}/{name}: {len(told)} passes", file=sys.stderr)
-    return sorted(seen, key=lambda each: each.found.facts.time or 0), boxes
-
-
-def _seen(
-    found: Pass,
-    boxes: list[tuple[int, int]],
-    every: list[InputImage],
-    rate: float,
-    detector: TrueDetector,
-    encoder: Encoder,
-) -> Seen:
-    views = found.load().views
-    said = encoder.encode([*(view.image for view in views), *every])
-    assert found.facts.box is not None
-    vehicle = detector.vehicles[round((found.facts.time or 0) * rate), found.facts.box]
-    weights, kept = np.array([view.weight for view in views]), slice(len(views))
-    looks = (pooled(part[kept], weights) for part in (said.color_probs, said.type_probs))
-    return Seen(found, vehicle, boxes, said.embedding[kept], weights, *looks, said.embedding[len(views) :])
 
 
 def mean_average_precision(seen: list[Seen], vectors: list[np.ndarray]) -> float:
@@ -113,19 +41,19 @@ def mean_average_precision(seen: list[Seen], vectors: list[np.ndarray]) -> float
     for number, each in enumerate(seen):
         there = camera[owners] != camera[number]
         order = np.argsort(-(gallery[there] @ each.crops[0]), kind="stable")
-        right = (vehicle[owners[there]] == vehicle[number])[order]
+        right = ((vehicle[owners[there]] == vehicle[number]) & (vehicle[number] > 0))[order]
         if right.any():
             places = np.flatnonzero(right) + 1
             scores.append(float((np.arange(1, len(places) + 1) / places).mean()))
     return float(np.mean(scores))
 
 
-def table_of(seen: list[Seen], is_pooled: bool) -> Rows:
+def table_of(seen: list[Seen], is_pooled: bool) -> Linkable:
     """What `link` takes."""
     facts = [each.found.facts for each in seen]
     times = np.array([fact.time for fact in facts])
     vectors = [pooled(each.crops, each.weights) if is_pooled else each.crops[0] for each in seen]
-    return Rows(
+    return Linkable(
         tuple((str(number),) for number in range(len(seen))),
         np.array([fact.camera for fact in facts]),
         times,
@@ -137,44 +65,35 @@ def table_of(seen: list[Seen], is_pooled: bool) -> Rows:
     )
 
 
-def across_cameras(seen: list[Seen], boxes: list[tuple[int, int, int]], ways: list[list[int]]) -> list[Frame]:
-    """Frames with vehicles for truth and journeys for what was found; a box of no pass is not found."""
-    identity = np.arange(len(seen))
-    for way in ways:
-        identity[way] = way[0]
-    found: dict[tuple[int, int, int], int] = {}
-    for number, each in enumerate(seen):
-        camera = each.found.facts.camera or 0
-        found |= {(camera, frame, vehicle): int(identity[number]) for frame, vehicle in each.boxes}
-    frames: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
-    for box in boxes:
-        frames[box[:2]].append(box)
-    made = []
-    for here in frames.values():
-        rows = [(place, found[box]) for place, box in enumerate(here) if box in found]
-        overlap = np.zeros((len(here), len(rows)))
-        overlap[[place for place, _ in rows], range(len(rows))] = 1
-        made.append(Frame(np.array([b[2] for b in here]), np.array([i for _, i in rows], np.int64), overlap))
-    return made
+Line = list[tuple[float, float]]
 
 
-def measure(site: Path, encoder: Encoder) -> tuple[list[str], dict[str, list[tuple[float, float]]]]:
+class Rows:
+    """The rows of a site in the table, printed as they come."""
+
+    def __init__(self, site: Path) -> None:
+        self.rows: list[str] = []
+        self._site = site
+
+    def add(self, what: str, value: str) -> None:
+        self.rows.append(f"| {self._site.name} | {what} | {value} |")
+        print(self.rows[-1], flush=True)
+
+    def add_frames(self, what: str, frames: list[Frame], more: str) -> None:
+        self.add(what, f"HOTA {100 * hota(frames).hota:.1f}, IDF1 {100 * idf1(frames):.1f}; {more}")
+
+
+def measure(site: Path, encoder: Encoder, real: Detector | None) -> tuple[list[str], dict[str, Line]]:
     """The rows of the table of a site, and IDF1 across cameras by the certainty that a link needs."""
-    rows = []
-
-    def row(what: str, value: str) -> None:
-        rows.append(f"| {site.name} | {what} | {value} |")
-        print(rows[-1], flush=True)
-
+    rows = Rows(site)
     for what, faults in (
         ("the truth's boxes", {}),
         ("a fifth of them missed, sides off by 5%", {"missed": 0.2, "off": 0.05}),
         ("the same, and looks that never err", {"missed": 0.2, "off": 0.05, "apart": 10_000.0}),
     ):
         frames, passages, tracks = within_cameras(site, **faults)
-        value = f"HOTA {100 * hota(frames).hota:.1f}, IDF1 {100 * idf1(frames):.1f}"
-        row(f"within cameras, {what}", f"{value}; {passages} passages, {tracks} tracks")
-    seen, boxes = read_passes(site, encoder)
+        rows.add_frames(f"within cameras, {what}", frames, f"{passages} passages, {tracks} tracks")
+    seen, truth = read_passes(site, encoder, None)
     of_pass = [pooled(each.crops, each.weights)[None] for each in seen]
     every = [each.every if len(each.every) else each.crops[:1] for each in seen]
     for what, vectors in (
@@ -185,25 +104,37 @@ def measure(site: Path, encoder: Encoder) -> tuple[list[str], dict[str, list[tup
         ("by pass, the mean of one image a second", [each.mean(axis=0, keepdims=True) for each in every]),
     ):
         score = 100 * mean_average_precision(seen, vectors)
-        row(f"search {what}", f"mAP {score:.1f}; {sum(map(len, vectors))} vectors")
-    metric, lines = encoder.card.metric, {}
+        rows.add(f"search {what}", f"mAP {score:.1f}; {sum(map(len, vectors))} vectors")
+    lines = across_cameras(rows, "across cameras", seen, truth, encoder)
+    if real is not None:
+        seen, truth = read_passes(site, encoder, real)
+        within = frames_of(seen, truth, np.arange(len(seen)), is_within=True)
+        passages = len({each.passage for each in truth})
+        rows.add_frames("a real detector, within cameras", within, f"{passages} passages, {len(seen)} passes")
+        across_cameras(rows, "a real detector, across cameras", seen, truth, encoder)
+    return rows.rows, lines
+
+
+def across_cameras(
+    rows: Rows, title: str, seen: list[Seen], truth: list[TrueBox], encoder: Encoder
+) -> dict[str, Line]:
+    """Link the passes, with and without what is to be gained by."""
+    lines: dict[str, Line] = {}
     for is_pooled in (True, False):
         for travel in (True, False):
             what = f"{'a pass' if is_pooled else 'the best crop'}, {'' if travel else 'no '}travel times"
             lines[what] = []
             for certainty in _CERTAINTIES:
-                linked = link(
-                    table_of(seen, is_pooled), metric, LinkOptions(certainty=certainty, uses_travel=travel)
-                )
-                frames = across_cameras(seen, boxes, linked.journeys(len(seen)))
+                options = LinkOptions(certainty=certainty, uses_travel=travel)
+                linked = link(table_of(seen, is_pooled), encoder.card.metric, options)
+                frames = frames_of(seen, truth, journeys_of(len(seen), linked.journeys(len(seen))))
                 lines[what].append((certainty, idf1(frames)))
                 if certainty == LinkOptions().certainty:
-                    value = f"HOTA {100 * hota(frames).hota:.1f}, IDF1 {100 * idf1(frames):.1f}"
-                    row(f"across cameras, {what}", f"{value}; {linked.is_chosen.sum()} links")
-    return rows, lines
+                    rows.add_frames(f"{title}, {what}", frames, f"{linked.is_chosen.sum()} links")
+    return lines
 
 
-def write_page(rows: list[str], lines: list[dict[str, list[tuple[float, float]]]]) -> None:
+def write_page(rows: list[str], lines: list[dict[str, Line]]) -> None:
     """Put the table and the plot, the mean of the sites, into the documentation."""
     before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -232,10 +163,13 @@ def main() -> int:
         help="of `synthesize --videos`; repeated",
     )
     parser.add_argument("--model", default="lite0_osnet.real")
+    parser.add_argument("--detector", help="measure again with this one: an ONNX file, or a name of the zoo")
+    parser.add_argument("--confidence", type=float, default=0.4, help="of the detector (default 0.4)")
     parser.add_argument("--page", action="store_true", help=f"write table and plot to {_PAGE} and {_PLOT}")
     args = parser.parse_args()
+    real = Detector(args.detector, confidence=args.confidence) if args.detector else None
     with closing(open_encoder(args.model, threads=1)) as encoder:
-        found = [measure(site, encoder) for site in args.site]
+        found = [measure(site, encoder, real) for site in args.site]
     if args.page:
         write_page([row for rows, _ in found for row in rows], [lines for _, lines in found])
     return 0

@@ -10,11 +10,12 @@ import numpy as np
 
 from benchmarks.tracking_metrics import Frame
 from retrieval.gallery.entries import Box
-from retrieval.sources.detector import Detection
-from retrieval.sources.tracker import Track, Tracker
+from retrieval.sources.detector import Detection, Detector
+from retrieval.sources.tracker import Track, Tracker, overlaps
 
 _LEAST_VISIBLE = 0.5
 _LEAST_SIDE = 32
+_LEAST_OVERLAP = 0.5
 
 
 class TrueDetector:
@@ -52,6 +53,34 @@ class TrueDetector:
     def find(self, pixels: np.ndarray | None = None, least: float = 0.0) -> list[Detection]:
         """The boxes of the frame whose number is set."""
         return self._boxes[self.frame]
+
+    def shown(self) -> list[tuple[int, Box]]:
+        """What the truth says of that frame: vehicles and their boxes."""
+        return [(self.vehicles[self.frame, each.box], each.box) for each in self._boxes[self.frame]]
+
+
+class JudgedDetector(TrueDetector):
+    """A real detector, whose boxes belong to the vehicles of the truth that they overlap by half.
+
+    A box that belongs to none has vehicle 0. `find` without pixels gives what it gave before.
+    """
+
+    def __init__(self, path: Path, detector: Detector) -> None:
+        super().__init__(path)
+        self.confidence = detector.confidence  # type: ignore[misc]
+        self._detector = detector
+        self._found: list[Detection] = []
+
+    def find(self, pixels: np.ndarray | None = None, least: float = 0.0) -> list[Detection]:
+        if pixels is not None:
+            true = self.shown()
+            places = np.array([box for _, box in true], float).reshape(-1, 4)
+            self._found = self._detector.find(pixels, least=least)
+            for each in self._found:
+                shared = overlaps(np.array(each.box), places)
+                is_one = shared.max(initial=0) >= _LEAST_OVERLAP
+                self.vehicles.setdefault((self.frame, each.box), true[shared.argmax()][0] if is_one else 0)
+        return self._found
 
 
 @dataclass(frozen=True)
