@@ -9,9 +9,13 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import FrameType
 
+from retrieval.cases.store import CaseStore
+from retrieval.cases.watch import FALSE_ALARMS, Watcher, watching
 from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
@@ -45,6 +49,7 @@ def build_app(
     detector: Detector | None = None,
     log: AnswerLog | None = None,
     keep_uploads: float = 24.0,
+    false_alarms: float = FALSE_ALARMS,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -61,15 +66,25 @@ def build_app(
 
     metrics = Metrics(searcher.gallery)
     uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
-    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples, uploads)
+    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms)
     page.state_session_capacity = VISITS
+    gallery = searcher.gallery
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        async with AsyncExitStack() as kept:
+            await kept.enter_async_context(kept_in_bounds(page, uploads))
+            if CaseStore.is_kept(gallery.folder):
+                await kept.enter_async_context(watching(Watcher(gallery, CaseStore(gallery.folder))))
+            yield
+
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.
     app = FastAPI(
         title="Vehicle search",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=lambda _: kept_in_bounds(page, uploads),
+        lifespan=lambda _: running(),
     )
     add_rest(app, searcher, metrics, audit, detector)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
@@ -229,6 +244,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="HOURS",
         help="after which the page forgets a picture that was searched with (default: %(default)g)",
     )
+    parser.add_argument(
+        "--false-alarms",
+        type=float,
+        default=FALSE_ALARMS,
+        metavar="N",
+        help="a day, that the watch on a case may raise; the page proposes it (default: %(default)g)",
+    )
     add_detector(parser.add_argument_group("of whole scenes in a query"))
     add_centring(parser)
     add_false_match_rate(parser)
@@ -263,6 +285,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--rate {args.rate:g}: requests a second from 0 (no limit) are expected")
     if not 0 < args.keep_uploads < math.inf:
         raise UserError(f"--keep-uploads {args.keep_uploads:g}: hours above 0 are expected, such as 24")
+    if not 0 <= args.false_alarms <= 1000:
+        raise UserError(f"--false-alarms {args.false_alarms:g}: 0 to 1000 a day are expected, such as 1")
     check_false_match_rate(args.false_match_rate)
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
@@ -283,7 +307,17 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                app = build_app(searcher, examples, keys, rates, audit, detector, log, args.keep_uploads)
+                app = build_app(
+                    searcher,
+                    examples,
+                    keys,
+                    rates,
+                    audit,
+                    detector,
+                    log,
+                    args.keep_uploads,
+                    args.false_alarms,
+                )
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.cases.case import Case, is_id
+from retrieval.cases.watch_state import WatchState
 from retrieval.gallery.base import CASES_FOLDER
 from zoo.errors import UserError
 from zoo.files import parse_json, unwritable, write_text
@@ -99,12 +100,46 @@ class CaseStore:
         with self._writing():
             path = self._path(id)
             was_there = path.exists()
-            for each in (path, self.watch_path(id)):
+            for each in (path, self._watch_path(id)):
                 each.unlink(missing_ok=True)
             return was_there
 
-    def watch_path(self, id: str) -> Path:
-        """Where a case's watch keeps what it finds."""
+    def watch_state(self, id: str) -> WatchState | None:
+        """What a case's watch has found; None where it has not begun, or its file is damaged."""
+        try:
+            content = parse_json(self._watch_path(id).read_text(encoding="utf-8"), "its text")
+            if _sum(content["watch"]) != content["sha256"]:
+                return None
+            return WatchState.from_json(content["watch"])
+        except (OSError, KeyError, TypeError, ValueError, UserError):
+            return None
+
+    def note_watch(self, id: str, state: WatchState) -> WatchState:
+        """Write what a case's watch has found, with what others have found meanwhile; return both."""
+        with self._writing():
+            merged = state.merged(self.watch_state(id))
+            if self._path(id).exists():
+                self._write_watch(id, merged)
+            return merged
+
+    def unseen(self) -> int:
+        """How many alarms of cases that are watched nobody has looked at."""
+        states = (self.watch_state(case.id) for case in self.list()[0] if case.is_watched)
+        return sum(state.unseen for state in states if state is not None)
+
+    def mark_seen(self, id: str) -> None:
+        """Note that somebody has looked at what a case's watch has found."""
+        with self._writing():
+            state = self.watch_state(id)
+            if state is not None and state.unseen:
+                found = tuple(replace(alarm, is_seen=True) for alarm in state.found)
+                self._write_watch(id, replace(state, found=found))
+
+    def _write_watch(self, id: str, state: WatchState) -> None:
+        content = state.as_json()
+        write_text(self._watch_path(id), json.dumps({"sha256": _sum(content), "watch": content}) + "\n")
+
+    def _watch_path(self, id: str) -> Path:
         return self._path(id).with_suffix(".watch.json")
 
     def _path(self, id: str) -> Path:

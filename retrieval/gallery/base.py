@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -23,6 +23,24 @@ LINKS_FILE = "journeys.sqlite"
 
 CASES_FOLDER = "cases"
 """In a gallery's folder, the saved searches, a file each."""
+
+
+NEWCOMERS = 20_000
+"""Images that `Gallery.newcomers` looks at in one go."""
+
+
+class Newcomers(NamedTuple):
+    """Images that came into a gallery after some moment.
+
+    Attributes:
+        until: the moment up to which was looked; images of later ones come with the next question.
+        keys: of those that meet the filters.
+        embeddings: theirs as searches compare them, float32 [M, D].
+    """
+
+    until: int
+    keys: list[str]
+    embeddings: np.ndarray
 
 
 class UnknownKeyError(UserError):
@@ -263,6 +281,22 @@ class Gallery(ABC):
     @abstractmethod
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, their sources and the digests of these."""
+
+    def newcomers(self, since: int | None, filters: Filters | None = None) -> Newcomers:
+        """What came after a moment, the oldest of it first, `NEWCOMERS` images at most.
+
+        Only a gallery in a folder tells; what is replaced comes anew.
+
+        Args:
+            since: `until` of an earlier answer, 0 for the beginning; None for now, when nothing is new.
+            filters: conditions on the images.
+
+        Raises:
+            UserError: the gallery keeps no order.
+        """
+        raise UserError(
+            f"{self.name}: does not tell what is new; copy it to a folder with `python -m retrieval.transfer`"
+        )
 
     @abstractmethod
     def sample_keys(self, count: int) -> list[str]:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_sameness
+from retrieval.gallery.base import (
+    NEWCOMERS,
+    Gallery,
+    Newcomers,
+    UnknownKeyError,
+    check_model,
+    with_sameness,
+)
 from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
@@ -210,6 +217,24 @@ class LocalGallery(Gallery):
         vectors = compared(derived.vectors, derived.table["camera"], derived.means, self.model.card.metric)
         places = np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)
         return np.asarray(vectors.rows(there[places]))
+
+    def newcomers(self, since: int | None, filters: Filters | None = None) -> Newcomers:
+        """What came after a moment, which is the last id that there was."""
+        with self.synchronizer.reading() as state:
+            derived, ids = state.derived, state.derived.table["ids"]
+            last = int(ids[-1]) if len(ids) else 0
+            start = len(ids) if since is None else int(np.searchsorted(ids, since, "right"))
+            if start == len(ids):
+                nothing = np.zeros((0, self.model.card.outputs["embedding"]), np.float32)
+                return Newcomers(last, [], nothing)
+            stop = min(start + NEWCOMERS, len(ids))
+            mask = self._mask(state, filters)
+            allowed = derived.table["alive"] if mask is None else mask
+            positions = start + np.flatnonzero(allowed[start:stop])
+            metric = self.model.card.metric
+            vectors = compared(derived.vectors, derived.table["camera"], derived.means, metric)
+            keys = [derived.table.key(position) for position in positions.tolist()]
+            return Newcomers(int(ids[stop - 1]), keys, np.asarray(vectors.rows(positions)))
 
     def predicted_classes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Camera, likeliest colour and likeliest type of every image."""

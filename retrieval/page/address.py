@@ -12,6 +12,10 @@ from retrieval.sources.crop import parse_box
 from zoo.errors import UserError
 
 _MAX_LENGTH = 32_000
+OF_GALLERY = "key:"
+"""What the name of a further picture begins with that is one of the gallery's."""
+MAX_OTHERS = 15
+"""Further pictures; 16 are searched with together, as over REST."""
 _GROUPS = ("track", "vehicle")
 
 
@@ -30,6 +34,7 @@ class Address:
         group: `track`, `vehicle` or `none`.
         rerank: whether the results are ordered by mutual neighbours.
         query_camera: that the query comes from.
+        others: names of further pictures of the same vehicle, each with its box.
         case: the id of the case that the search is of; alone, all that the case says.
     """
 
@@ -43,6 +48,7 @@ class Address:
     group: str = "none"
     rerank: bool = False
     query_camera: int | None = None
+    others: tuple[tuple[str, Box | None], ...] = ()
     case: str = ""
 
     def write(self) -> str:
@@ -51,7 +57,8 @@ class Address:
             "case": self.case,
             "upload": self.upload,
             "key": self.key,
-            "box": ",".join(f"{side:g}" for side in self.box or ()),
+            "box": _sides(self.box),
+            "also": [",".join(filter(None, (name, _sides(box)))) for name, box in self.others],
             "words": self.words.strip(),
             **self.filters.parameters(),
             "like": self.feedback.positive,
@@ -96,8 +103,20 @@ class Address:
             group if group in _GROUPS else "none",
             last("rerank") == "1",
             _number("query_camera", last("query_camera")),
+            tuple(map(_other, _unique(said.get("also", ())[:MAX_OTHERS]))),
             last("case"),
         )
+
+
+def _sides(box: Box | None) -> str:
+    return ",".join(f"{side:g}" for side in box or ())
+
+
+def _other(text: str) -> tuple[str, Box | None]:
+    if text.startswith(OF_GALLERY):
+        return text, None
+    name, _, box = text.partition(",")
+    return name, parse_box(box) if box else None
 
 
 def _unique(keys: Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the page's events do to cases: save the search that is shown as one, open, close and delete them."""
 
+import time
 from typing import Any
 
 import gradio as gr
@@ -13,26 +14,62 @@ from retrieval.page.query_events import QueryEvents
 from retrieval.page.state import Answer, QueryState, Shown, detail
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
+from retrieval.query.sameness import can_tell
 from retrieval.service.access import Caller
 from zoo.errors import UserError
+
+MAX_SHOWN = 50
+"""Alarms of one watch."""
 
 
 class CaseEvents:
     """The handlers of cases; see `PageEvents`.
 
+    Args:
+        searcher: answers.
+        queries: the handlers of the query.
+        alarms_per_day: false alarms a day that are proposed for watches.
+
     Attributes:
         are_kept: whether the gallery is one whose cases can be kept.
     """
 
-    def __init__(self, searcher: AuditedSearcher, queries: QueryEvents) -> None:
+    def __init__(self, searcher: AuditedSearcher, queries: QueryEvents, alarms_per_day: float) -> None:
         self._searcher = searcher
+        self._alarms_per_day = alarms_per_day
         self._queries = queries
         self.store = queries.cases
         self.are_kept = CaseStore.is_kept(searcher.gallery.folder)
 
     def form(self, case: str, say: Say) -> Answer:
-        """The fields of the open case."""
-        return {"case_form": html.form(self._opened(case), say)} if self.are_kept else {}
+        """The fields of the open case, and what its watch has found."""
+        if not self.are_kept:
+            return {}
+        opened = self._opened(case)
+        alarms: float | None = None
+        if can_tell(self._searcher.gallery):
+            alarms = self._alarms_per_day if opened is None else opened.alarms_per_day
+        return {"case_form": html.form(opened, alarms, say), "news": self._news(opened, say)}
+
+    def _news(self, case: Case | None, say: Say) -> str:
+        state = None if case is None else self.store.watch_state(case.id)
+        keys = [] if state is None else [alarm.key for alarm in state.found[-MAX_SHOWN:]]
+        entries = {result.key: result for result in self._searcher.gallery.results(keys)}
+        return html.news(case, state, entries, time.time(), say)
+
+    def tell(self, case: str, say: Say) -> Answer:
+        """What watches have found meanwhile."""
+        return self.listed(case, say) | {"news": self._news(self._opened(case), say)}
+
+    def seen(self, caller: Caller, case: str, say: Say) -> Answer:
+        """Note that what the watch on the open case has found was looked at."""
+
+        def noted() -> str:
+            self.store.mark_seen(case)
+            return case
+
+        answer = self._done(caller, case, say, noted)
+        return answer | {"news": self._news(self._opened(case), say)}
 
     def shown(self, case: str, say: Say) -> Answer:
         """Form and list, as when the page is opened."""
@@ -43,9 +80,14 @@ class CaseEvents:
         if not self.are_kept:
             return {}
         found, damaged = self.store.list()
+        states = {each.id: self.store.watch_state(each.id) for each in found if each.is_watched}
+        unseen = {id: state.unseen for id, state in states.items() if state is not None and state.unseen}
+        label = say("tab.cases", count=sum(not each.is_closed for each in found))
+        if unseen:
+            label += f" · {say('watch.unseen', count=sum(unseen.values()))}"
         return {
-            "cases": html.listed(found, damaged, case, told, say),
-            "cases_tab": gr.update(label=say("tab.cases", count=sum(not each.is_closed for each in found))),
+            "cases": html.listed(found, unseen, damaged, case, told, say),
+            "cases_tab": gr.update(label=label),
         }
 
     def save(
@@ -69,8 +111,7 @@ class CaseEvents:
         search = SavedSearch(words, shown.filters, feedback, int(k), group, rerank, query_camera)
 
         def kept() -> str:
-            queries = [] if state.query is None else [state.query]
-            embedding, findings = findings_of(self._searcher, queries, search, shown.results)
+            embedding, findings = findings_of(self._searcher, state.queries, search, shown.results)
             old = self._opened(case) if detail(event, "how") != "new" else None
             made = Case(
                 new_id() if old is None else old.id,
@@ -81,6 +122,7 @@ class CaseEvents:
                 findings,
                 notes=str(detail(event, "notes") or ""),
                 is_closed=old is not None and old.is_closed,
+                alarms_per_day=_number(detail(event, "alarms")),
             )
             self._searcher.note(
                 shown.filters, [each.key for each in shown.results], caller.name, action="case", case=made.id
@@ -95,14 +137,16 @@ class CaseEvents:
         Raises:
             UserError: the upload was forgotten meanwhile.
         """
-        if state.query is None:
-            return ()
-        if state.key:
-            return (CaseImage(state.key, picture=state.picture),)
-        image = self._queries.image(state)
-        if image is None or image.data is None:
-            raise UserError("the picture was forgotten meanwhile; upload it again")
-        return (CaseImage("", image.data, state.box, state.picture),)
+        kept = []
+        for each in state.all if state.query is not None else ():
+            image = self._queries.image(each)
+            if each.key:
+                kept.append(CaseImage(each.key, picture=each.picture))
+            elif image is None or image.data is None:
+                raise UserError("the picture was forgotten meanwhile; upload it again")
+            else:
+                kept.append(CaseImage("", image.data, each.box, each.picture))
+        return tuple(kept)
 
     def open(self, event: gr.EventData, say: Say) -> Answer:
         """Bring a case's search back."""
@@ -147,3 +191,15 @@ class CaseEvents:
             return self.store.get(case) if case else None
         except UnknownCaseError:
             return None
+
+
+def _number(text: Any) -> float:
+    """What somebody typed; nothing is no watch.
+
+    Raises:
+        UserError: it is no number.
+    """
+    try:
+        return float(text or 0)
+    except (TypeError, ValueError):
+        raise UserError(f"{text!r} false alarms a day: a number is expected") from None

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from retrieval.cases.watch import FALSE_ALARMS
 from retrieval.gallery.clock import format_time
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
@@ -55,10 +56,16 @@ class PageEvents:
         cases: those of cases.
     """
 
-    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
+    def __init__(
+        self,
+        searcher: AuditedSearcher,
+        examples: Sequence[Path],
+        uploads: Uploads,
+        alarms_per_day: float = FALSE_ALARMS,
+    ) -> None:
         self._searcher = searcher
         self.queries = QueryEvents(searcher, examples, uploads)
-        self.cases = CaseEvents(searcher, self.queries)
+        self.cases = CaseEvents(searcher, self.queries, alarms_per_day)
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card
         self.camera_centring = searcher.gallery.camera_centring
@@ -175,6 +182,7 @@ class PageEvents:
                     group,
                     rerank,
                     query_camera,
+                    tuple((each.name, each.box) for each in state.others),
                     case,
                 )
                 # A page that has just been opened may still be told what its address says.
@@ -219,7 +227,7 @@ class PageEvents:
         if state.query is None:
             return self._searcher.browse(filters, k, feedback.negative, told)
         return self._searcher.search(
-            state.query,
+            state.queries,
             k,
             filters,
             told=told,

@@ -55,6 +55,9 @@ class Layout:
             with gr.Column(elem_id="query-column"):
                 self.upload = _upload(say)
                 self.scene = _html("scene", ("actions", "scene"))
+                self.further = gr.UploadButton(
+                    "", visible="hidden", file_count="multiple", file_types=["image"], elem_id="further"
+                )
             with gr.Column(elem_id="result-column"):
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab(say("tab.pictures"), id="pictures") as self.pictures_tab:
@@ -66,7 +69,8 @@ class Layout:
                         say("tab.cases", count=0), id="cases", visible=events.cases.are_kept
                     ) as self.cases_tab:
                         self.case_form = _html("case-form", ("case", "actions"))
-                        self.cases = _html("cases", ("actions",))
+                        self.news = _html("news", ("actions",))
+                        self.cases = _html("cases", ("actions", "cases"))
                 self.address = _html("address", ("address",))
                 with gr.Column(elem_id="search-column"):
                     self._filter_rows(say)

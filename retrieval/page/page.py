@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from retrieval.cases.watch import FALSE_ALARMS
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events import PageEvents
 from retrieval.page.guard import GuardedBlocks
@@ -44,15 +45,21 @@ _EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
 _COUNT = count(1)
 
 
-def build_page(searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> gr.Blocks:
+def build_page(
+    searcher: AuditedSearcher,
+    examples: Sequence[Path],
+    uploads: Uploads,
+    alarms_per_day: float = FALSE_ALARMS,
+) -> gr.Blocks:
     """Lay the page out.
 
     Args:
         searcher: answers.
         examples: image files to offer, in the upload folder.
         uploads: keeps the query pictures.
+        alarms_per_day: false alarms a day that are proposed for the watch on a case.
     """
-    events = PageEvents(searcher, examples, uploads)
+    events = PageEvents(searcher, examples, uploads, alarms_per_day)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)
@@ -69,8 +76,11 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _answer(page, page.examples.select, query.take_example, ("upload",), **_EACH)
     _ask_after(page, page.scene.select, query.draw, encoded, **_EACH)
     _ask_after(page, page.scene.edit, query.whole, encoded)
+    _ask_after(page, page.further.upload, query.add, ("further", "state", "scene"), **_EACH)
+    _ask_after(page, page.scene.delete, query.drop, ("state", "scene"), **_EACH)
+    _ask_after(page, page.scene.apply, query.swap, ("state", "scene"), **_EACH)
     _ask_after(page, page.scene.clear, query.empty, (*encoded, "upload"))
-    for component in (page.found, page.comparison):
+    for component in (page.found, page.comparison, page.news):
         _ask_after(page, component.submit, query.similar, (*encoded, "upload"), **_EACH)
         _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
     _ask_after(page, page.found.clear, on.forget, ("feedback",))
@@ -105,7 +115,9 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _answer(page, page.found.download, on.download, ("file",)).then(None, [page.file], None, js=_FETCH)
     _answer(page, page.case_form.apply, on.cases.save, ("case", "cases", "cases_tab"), **_EACH)
     _answer(page, page.case_form.clear, on.cases.leave, ("case",))
-    _answer(page, page.case.change, on.cases.form, ("case_form",), trigger_mode="always_last")
+    _answer(page, page.case.change, on.cases.form, ("case_form", "news"), trigger_mode="always_last")
+    _answer(page, page.cases.tick, on.cases.tell, ("cases", "cases_tab", "news"))
+    _answer(page, page.news.clear, on.cases.seen, ("case", "cases", "cases_tab", "news"))
     _ask_after(page, page.cases.select, on.cases.open, everything, **_EACH)
     for event, handler in ((page.cases.edit, on.cases.close), (page.cases.delete, on.cases.delete)):
         _answer(page, event, handler, ("case", "cases", "cases_tab"), **_EACH)
@@ -115,7 +127,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     translated = _ask_after(page, page.language.input, page.translate, said, js=_REMEMBER)
     _answer(page, translated.then, query.scene, ("scene",))
     for told in (loaded, translated):
-        _answer(page, told.then, on.cases.shown, ("case_form", "cases", "cases_tab"))
+        _answer(page, told.then, on.cases.shown, ("case_form", "news", "cases", "cases_tab"))
     _search(page)
 
 

@@ -43,13 +43,15 @@ def header(model: str, images: int, cameras: int, say: Say) -> str:
     )
 
 
-def scene(image: InputImage, box: Box | None, hours: str, say: Say) -> str:
+def scene(image: InputImage, box: Box | None, hours: str, others: Sequence[bytes], say: Say) -> str:
     """The query image with a box to draw in it.
 
     Args:
         image: the whole picture.
         box: what is chosen of it.
         hours: after which the picture is forgotten.
+        others: JPEGs of further images of the same vehicle.
+        say: the page's language.
     """
     height, width = image.size
     chosen = ""
@@ -68,8 +70,32 @@ def scene(image: InputImage, box: Box | None, hours: str, say: Say) -> str:
         f'alt="{escape(say("query"))}" draggable="false">'
         f'<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
         f'<p>{escape(text)}</p><small class="vr-forgotten">{escape(say("upload.kept", hours=hours))}</small>'
-        f"<div>{larger}{whole}{button('clear', say('scene.other'))}</div></div>"
+        f"{_others(others, say)}"
+        f"<div>{larger}{whole}{_add(say)}{button('clear', say('scene.other'))}</div></div>"
     )
+
+
+def _others(pictures: Sequence[bytes], say: Say) -> str:
+    """Further images of the vehicle, each to be looked at or taken away."""
+    thumbs = "".join(
+        f"<li>{button('apply', say('others.show', number=number + 2), _image(jpeg), 'other', number=number)}"
+        f"{button('delete', say('others.drop', number=number + 2), '✕', 'drop', number=number)}</li>"
+        for number, jpeg in enumerate(pictures)
+    )
+    if not thumbs:
+        return ""
+    return (
+        f'<ul class="vr-others" aria-label="{escape(say("others", count=len(pictures) + 1))}">{thumbs}</ul>'
+    )
+
+
+def _image(jpeg: bytes) -> str:
+    return f'<img src="{data_uri(jpeg)}" alt="">'
+
+
+def _add(say: Say) -> str:
+    """The button that lets further images be chosen; `scene.js` opens the field for them."""
+    return button("", say("others.add"), f"+ {escape(say('others.add'))}", "add")
 
 
 def examples(thumbnails: Sequence[bytes], say: Say) -> str:
@@ -89,12 +115,12 @@ def examples(thumbnails: Sequence[bytes], say: Say) -> str:
     return f'<section class="vr-examples"><h2>{escape(say("examples"))}</h2><div>{buttons}</div></section>'
 
 
-def gallery_scene(key: str, say: Say) -> str:
-    """The gallery's image that is searched with."""
+def gallery_scene(key: str, others: Sequence[bytes], say: Say) -> str:
+    """The gallery's image that is searched with, and JPEGs of further images of the same vehicle."""
     return (
         f'<div class="vr-scene"><div class="vr-frame vr-fixed"><img src="{picture_address(key)}" '
         f'alt="{escape(say("query"))}"></div><p>{escape(say("scene.key"))}: <code>{escape(key)}</code></p>'
-        f"<div>{button('clear', say('scene.other'))}</div></div>"
+        f"{_others(others, say)}<div>{_add(say)}{button('clear', say('scene.other'))}</div></div>"
     )
 
 

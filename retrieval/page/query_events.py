@@ -1,6 +1,8 @@
 """What the page's events do to the image that is searched with: chosen, boxed, recalled, or brought back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from retrieval.cases.case import Case
 from retrieval.cases.store import CaseStore
 from retrieval.gallery.entries import Box
 from retrieval.page import panels
-from retrieval.page.address import Address
+from retrieval.page.address import MAX_OTHERS, OF_GALLERY, Address
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.filter_fields import EMPTY, contents
 from retrieval.page.state import Answer, QueryState, detail
@@ -22,7 +24,7 @@ from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
 from zoo.decoding_memory import DecoderBusyError
 from zoo.errors import UserError
-from zoo.preprocess import ImageError
+from zoo.preprocess import MAX_BYTES, ImageError
 
 DEFAULT_RESULTS = 20
 MAX_RESULTS = 100
@@ -76,12 +78,47 @@ class QueryEvents:
             box = None if shares is None else _in_pixels(shares, image.size)
         except (DecoderBusyError, ImageError, UserError) as error:
             return {"state": QueryState(fault=say.error(str(error)))}
-        return self._encode(image, box, say)
+        return self._encode(image, box, say, state.others)
 
     def whole(self, state: QueryState, say: Say) -> Answer:
         """Encode the whole picture again."""
         image = self.image(state)
-        return self._gone(say) if image is None else self._encode(image, None, say)
+        return self._gone(say) if image is None else self._encode(image, None, say, state.others)
+
+    def add(self, further: list[str] | None, state: QueryState, say: Say) -> Answer:
+        """Search with more pictures of the same vehicle; one that cannot be used is named and left out."""
+        others, faults = list(state.others), []
+        for path in further or ():
+            if len(others) == MAX_OTHERS:
+                faults.append(say("others.full", count=MAX_OTHERS + 1))
+                break
+            with open(path, "rb") as file:
+                image = InputImage(file.read(MAX_BYTES + 1), Path(path).name)
+            try:
+                others.append(self._encoded(image, None))
+            except (DecoderBusyError, ImageError, UserError) as error:
+                faults.append(say.error(str(error)))
+        if faults:
+            gr.Warning(escape("; ".join(faults)))
+        return {"further": None} | self._with(replace(state, others=tuple(others)), say)
+
+    def drop(self, event: gr.EventData, state: QueryState, say: Say) -> Answer:
+        """Search without one of the further pictures."""
+        number = detail(event, "number")
+        others = tuple(each for place, each in enumerate(state.others) if place != number)
+        return self._with(replace(state, others=others), say)
+
+    def swap(self, event: gr.EventData, state: QueryState, say: Say) -> Answer:
+        """Let one of the further pictures be the one in which a box is drawn."""
+        number = detail(event, "number")
+        if not isinstance(number, int) or not 0 <= number < len(state.others):
+            return {}
+        others = list(state.others)
+        chosen, others[number] = others[number], replace(state, others=())
+        return self._with(replace(chosen, others=tuple(others)), say)
+
+    def _with(self, state: QueryState, say: Say) -> Answer:
+        return {"state": state} | self.scene(state, say)
 
     def image(self, state: QueryState) -> InputImage | None:
         """The whole picture that is searched with; None where it was forgotten."""
@@ -93,17 +130,26 @@ class QueryEvents:
     def _gone(self, say: Say) -> Answer:
         return {"state": QueryState(fault=say("upload.gone", hours=f"{self._uploads.hours:g}")), "scene": ""}
 
-    def _encode(self, upload: InputImage, box: Box | None, say: Say) -> Answer:
+    def _encode(
+        self, upload: InputImage, box: Box | None, say: Say, others: tuple[QueryState, ...] = ()
+    ) -> Answer:
         try:
-            data = upload.data
-            image = crop(upload, box)
-            picture = display_jpeg(image.pixels)
-            query = self._searcher.encode(image)
-            scene = panels.scene(upload, box, f"{self._uploads.hours:g}", say)
+            state = replace(self._encoded(upload, box), others=others)
+            scene = self._drawn(upload, state, say)
         except (DecoderBusyError, ImageError, UserError) as error:
             return {"state": QueryState(fault=say.error(str(error))), "scene": ""}
-        state = QueryState(query, picture, upload=self._uploads.keep(data or b""), box=box)
         return {"state": state, "scene": scene}
+
+    def _encoded(self, upload: InputImage, box: Box | None) -> QueryState:
+        data = upload.data
+        image = crop(upload, box)
+        picture = display_jpeg(image.pixels)
+        query = self._searcher.encode(image)
+        return QueryState(query, picture, upload=self._uploads.keep(data or b""), box=box)
+
+    def _drawn(self, upload: InputImage, state: QueryState, say: Say) -> str:
+        others = [each.picture for each in state.others]
+        return panels.scene(upload, state.box, f"{self._uploads.hours:g}", others, say)
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
@@ -120,7 +166,7 @@ class QueryEvents:
             return {}
         return {
             "state": QueryState(query, picture or b"", key=key),
-            "scene": panels.gallery_scene(key, say),
+            "scene": panels.gallery_scene(key, [], say),
             "upload": None,
         }
 
@@ -154,15 +200,31 @@ class QueryEvents:
         answer["k"] = gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))
         if told.key:
             recalled = self._recall(told.key, say)
-            return answer | (recalled or {"state": QueryState(fault=say("key.gone", key=told.key))})
-        if told.upload:
+            answer |= recalled or {"state": QueryState(fault=say("key.gone", key=told.key))}
+        elif told.upload:
             data = self._uploads.get(told.upload)
-            return answer | (
-                self._gone(say)
-                if data is None
-                else self._encode(InputImage(data, "the picture"), told.box, say)
-            )
-        return answer
+            if data is None:
+                return answer | self._gone(say)
+            answer |= self._encode(InputImage(data, "the picture"), told.box, say)
+        state = answer["state"]
+        return answer | self._with_others(state, told, say) if state.query and told.others else answer
+
+    def _with_others(self, state: QueryState, told: Address, say: Say) -> Answer:
+        """The same with the further pictures of an address."""
+        others = []
+        for name, box in told.others:
+            if name.startswith(OF_GALLERY):
+                recalled = self._recall(name.removeprefix(OF_GALLERY), say)
+                others += [recalled["state"]] if recalled else []
+                continue
+            data = self._uploads.get(name)
+            if data is None:
+                return self._gone(say)
+            try:
+                others.append(self._encoded(InputImage(data, "the picture"), box))
+            except (DecoderBusyError, ImageError, UserError) as error:
+                return {"state": QueryState(fault=say.error(str(error))), "scene": ""}
+        return self._with(replace(state, others=tuple(others)), say)
 
     def _address_of(self, case: Case, told: Address) -> Address:
         """The address of a case's search, or the one that goes on from it; its files become uploads."""
@@ -181,6 +243,10 @@ class QueryEvents:
             search.group,
             search.rerank,
             search.query_camera,
+            tuple(
+                (name or f"{OF_GALLERY}{image.key}", image.box)
+                for name, image in zip(kept[1:], case.images[1:], strict=True)
+            ),
             case.id,
         )
 
@@ -188,9 +254,9 @@ class QueryEvents:
         """The scene in another language."""
         html = ""
         if state.key:
-            html = panels.gallery_scene(state.key, say)
+            html = panels.gallery_scene(state.key, [each.picture for each in state.others], say)
         elif state.query is not None and (image := self.image(state)) is not None:
-            html = panels.scene(image, state.box, f"{self._uploads.hours:g}", say)
+            html = self._drawn(image, state, say)
         return {"scene": html}
 
 

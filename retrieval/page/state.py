@@ -7,6 +7,7 @@ import gradio as gr
 
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
+from retrieval.page.address import OF_GALLERY
 from retrieval.query.searcher import Query
 from retrieval.service.access import Caller
 
@@ -25,6 +26,7 @@ class QueryState:
         key: of the gallery's image; empty for an upload.
         upload: the name that `Uploads` knows the upload by; empty for the gallery's image.
         box: which part of the upload; None for all of it.
+        others: further images of the same vehicle that are searched with; those have no others.
     """
 
     query: Query | None = None
@@ -33,6 +35,22 @@ class QueryState:
     key: str = ""
     upload: str = ""
     box: Box | None = None
+    others: tuple["QueryState", ...] = ()
+
+    @property
+    def all(self) -> tuple["QueryState", ...]:
+        """All images that are searched with."""
+        return self, *self.others
+
+    @property
+    def name(self) -> str:
+        """What an address calls it, among the others."""
+        return f"{OF_GALLERY}{self.key}" if self.key else self.upload
+
+    @property
+    def queries(self) -> list[Query]:
+        """What the model says of them."""
+        return [each.query for each in self.all if each.query is not None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ def asked_with(state: QueryState, words: str, caller: Caller) -> dict[str, Any]:
         "caller": caller.name,
         "key": state.key,
         "query_sha256": state.upload,
+        "other_sha256": [each.name for each in state.others],
         "box": state.box,
         "words": words.strip(),
     }

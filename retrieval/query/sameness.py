@@ -27,7 +27,7 @@ def with_probabilities(
         found: the results.
         filters: that were searched with.
     """
-    sameness = _calibration(gallery)
+    sameness = calibration_of(gallery)
     if sameness is None or not found:
         return list(found)
     cohort = distances(embedding, gallery.sample(COHORT, filters), gallery.model.card.metric)
@@ -44,16 +44,17 @@ def with_probabilities(
 
 def worth_of_looks(gallery: Gallery) -> tuple[float, float]:
     """What colours and types are worth in the order of results; nothing where there is no calibration."""
-    sameness = _calibration(gallery)
+    sameness = calibration_of(gallery)
     return (0.0, 0.0) if sameness is None else sameness.looks
 
 
 def can_tell(gallery: Gallery) -> bool:
     """Whether searches of a gallery have probabilities and verdicts."""
-    return _calibration(gallery) is not None
+    return calibration_of(gallery) is not None
 
 
-def _calibration(gallery: Gallery) -> Sameness | None:
+def calibration_of(gallery: Gallery) -> Sameness | None:
+    """The calibration that holds for searches of a gallery; None where nothing can be told."""
     return None if gallery.camera_centring else Sameness.of(gallery.model.card)
 
 

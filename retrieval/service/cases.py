@@ -1,7 +1,9 @@
 """Cases over REST: list them, save one, change one, take it along as a page to print."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, File, Form, HTTPException, Query, Request, Response, UploadFile
@@ -17,7 +19,7 @@ from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import box_of, conditions
 from retrieval.service.entries import LISTED
-from retrieval.service.problems import NO_SUCH_CASE, UNUSABLE_IMAGE
+from retrieval.service.problems import NO_SUCH_CASE, UNREADABLE_BODY, UNUSABLE_IMAGE
 from retrieval.service.rates import charge
 from retrieval.service.search import MAX_IMAGES, SearchOptions, search_options
 from retrieval.sources.crop import crop
@@ -44,13 +46,18 @@ def add_case_routes(router: APIRouter, searcher: Searcher, audit: Audit) -> None
     def listed(store: Store) -> dict[str, Any]:
         """All cases, the one that was changed last first; `damaged` are those whose file cannot be read."""
         found, damaged = store.list()
-        return {"cases": [_summary(case) for case in found], "damaged": damaged}
+        return {"cases": [_summary(case, store) for case in found], "damaged": damaged}
+
+    @router.get("/case-news")
+    def news(store: Store) -> dict[str, int]:
+        """How many alarms of all watches nobody has looked at yet."""
+        return {"unseen": store.unseen()}
 
     @router.get("/cases/{id}", responses=NO_SUCH_CASE)
     def show(id: str, store: Store) -> dict[str, Any]:
         """A case: how it searches, what it found when it was saved, what was marked and noted."""
         with _known():
-            return _told(store.get(id))
+            return _told(store.get(id), store)
 
     @router.get(
         "/cases/{id}/export",
@@ -159,9 +166,9 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
                 notes=notes,
                 alarms_per_day=alarms_per_day,
             )
-            return _told(store.put(case, by))
+            return _told(store.put(case, by), store)
 
-    @router.patch("/cases/{id}", dependencies=keeping, responses=NO_SUCH_CASE)
+    @router.patch("/cases/{id}", dependencies=keeping, responses=NO_SUCH_CASE | UNREADABLE_BODY)
     def change(
         request: Request,
         id: str,
@@ -170,12 +177,18 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
         notes: Annotated[str | None, Body(embed=True, max_length=MAX_NOTES)] = None,
         is_closed: Annotated[bool | None, Body(embed=True)] = None,
         alarms_per_day: Annotated[float | None, Body(embed=True, ge=0, le=1000, description=_ALARMS)] = None,
+        is_seen: Annotated[
+            bool, Body(embed=True, description="that somebody has looked at what its watch found")
+        ] = False,
     ) -> dict[str, Any]:
         """Rename a case, write notes, close it or open it again, set its watch; what is left out stays."""
         asked = {"name": name, "notes": notes, "is_closed": is_closed, "alarms_per_day": alarms_per_day}
         changes = {each: value for each, value in asked.items() if value is not None}
         with _known():
-            return _told(store.change(id, request.state.caller.name, **changes))
+            if is_seen:
+                store.mark_seen(id)
+            by = request.state.caller.name
+            return _told(store.change(id, by, **changes) if changes else store.get(id), store)
 
     @router.delete("/cases/{id}", dependencies=keeping, responses=NO_SUCH_CASE)
     def delete(id: str, store: Store) -> dict[str, bool]:
@@ -207,7 +220,8 @@ def _known() -> Iterator[None]:
         raise HTTPException(422, str(error)) from error
 
 
-def _summary(case: Case) -> dict[str, Any]:
+def _summary(case: Case, store: CaseStore) -> dict[str, Any]:
+    state = store.watch_state(case.id)
     return {
         "id": case.id,
         "name": case.name,
@@ -217,6 +231,7 @@ def _summary(case: Case) -> dict[str, Any]:
         "like": len(case.search.feedback.positive),
         "unlike": len(case.search.feedback.negative),
         "alarms_per_day": case.alarms_per_day,
+        "unseen": 0 if state is None else state.unseen,
         "created": case.created,
         "created_by": case.created_by,
         "changed": case.changed,
@@ -224,9 +239,10 @@ def _summary(case: Case) -> dict[str, Any]:
     }
 
 
-def _told(case: Case) -> dict[str, Any]:
+def _told(case: Case, store: CaseStore) -> dict[str, Any]:
     search, findings = case.search, case.findings
-    return _summary(case) | {
+    state = store.watch_state(case.id)
+    return _summary(case, store) | {
         "notes": case.notes,
         "images": [{"key": image.key or None, "box": image.box} for image in case.images],
         "words": search.words,
@@ -242,4 +258,6 @@ def _told(case: Case) -> dict[str, Any]:
         "gallery_images": findings.images,
         "searched": findings.searched,
         "results": [result.as_json(_FOUND) for result in findings.results],
+        "images_a_day": None if state is None else state.images_a_day(time.time()),
+        "alarms": [] if state is None else [asdict(alarm) for alarm in state.found],
     }

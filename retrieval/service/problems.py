@@ -29,6 +29,7 @@ EVERYWHERE = problems(
 )
 NO_FIELDS = problems({422: "a field, where none is taken"})
 NO_SUCH_KEY = problems({404: "no image of this key"})
+UNREADABLE_BODY = problems({400: "a body that is not JSON"})
 NO_SUCH_CASE = problems({404: "no case of this id"})
 NO_KEY_AT_ALL = problems({404: "a key with a line break, which no image can have"})
 UNUSABLE_IMAGE = problems(

@@ -14,7 +14,7 @@ BURST_SECONDS = 2.0
 """A key that was quiet this long may ask for as much at once."""
 
 # What a page loads by the dozen, and what costs next to nothing.
-_FREE = ("/api/images/", "/api/case-pictures/", "/api/cameras", "/api/openapi.json")
+_FREE = ("/api/images/", "/api/case-pictures/", "/api/case-news", "/api/cameras", "/api/openapi.json")
 _PAGE_WORK = ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/")
 
 

@@ -75,6 +75,10 @@ element.addEventListener("click", (event) => {
   isLarge = !isLarge;
   tellSize();
 });
+// Further pictures of the vehicle are chosen by a button of Gradio's, which nobody sees.
+element.addEventListener("click", (event) => {
+  if (event.target.closest(".vr-add")) document.querySelector("#further")?.click();
+});
 watch("value", () => {
   tellSize();
   if (focused) frame()?.focus({ preventScroll: true });

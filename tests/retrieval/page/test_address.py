@@ -26,6 +26,8 @@ def test_an_address_says_everything_and_is_read_back() -> None:
         group="track",
         rerank=True,
         query_camera=0,
+        others=(("cd" * 32, (1, 2, 3, 4)), ("ef" * 32, None), ("key:a,b/c.jpg", None)),
+        case="ab" * 16,
     )
     assert Address.read(told.write()) == told
     assert Address.read(Address.read(told.write()).write()) == told

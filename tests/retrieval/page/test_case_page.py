@@ -3,14 +3,16 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.keys import add_key
 from tests.retrieval.conftest import name
 from tests.retrieval.page.browser import TIMEOUT, visit
@@ -25,6 +27,7 @@ class Service:
     url: str
     secrets: dict[str, str]
     audit: Path
+    gallery: Path
 
     def client(self, scope: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.secrets[scope]}"}
@@ -53,7 +56,7 @@ def served(
         root / "audit.jsonl",
     )
     with running_app("--gallery", folder, *options) as url:
-        yield Service(url, secrets, root / "audit.jsonl")
+        yield Service(url, secrets, root / "audit.jsonl", folder)
 
 
 def open_page(browser: Browser, served: Service, scope: str, **options: object) -> Page:
@@ -184,6 +187,43 @@ PHONE = {
     "viewport": {"width": 390, "height": 844},
     "color_scheme": "dark",
 }
+
+
+def test_a_watch_tells_of_what_another_process_adds(
+    browser: Browser, served: Service, kept: dict, query: bytes, calibrated: Path, gallery_folder: Path
+) -> None:
+    """A picture of the vehicle that comes in is listed and counted, and no other's is."""
+    with served.client("write") as writer:
+        form = {"name": "Watched", "alarms_per_day": 0.001}
+        writer.put(f"/api/cases/{kept['id']}", files={"image": query}, data=form)
+        while writer.get(f"/api/cases/{RED}").json()["images_a_day"] is None:
+            time.sleep(0.1)
+        page = open_page(browser, served, "write", reduced_motion="reduce")
+        page.goto(f"{served.url}/?case={RED}")
+        tab = page.get_by_role("tab").nth(2)
+        tab.click()
+        expect(page.locator(".vr-case input[name=alarms]")).to_have_value("0.001")
+        expect(page.locator(".vr-news")).to_contain_text("at most 0.001 false alarms a day", timeout=TIMEOUT)
+        encoder, model = open_gallery_encoder(str(gallery_folder), str(calibrated))
+        encoder.close()
+        with open_gallery(served.gallery, model=model, writable=True) as gallery:
+            for vehicle in (2, 3):
+                key = name(vehicle, 1)
+                entry = gallery.get(key)
+                assert entry is not None
+                gallery.add([replace(entry, key=f"new-{vehicle}.jpg")])
+        expect(page.locator(".vr-news li")).to_have_count(1)
+        expect(page.locator(".vr-news img")).to_have_attribute("alt", "new-3.jpg")
+        expect(tab).to_contain_text("1 new")
+        check(page)
+        told = writer.get(f"/api/cases/{RED}").json()
+        assert [alarm["key"] for alarm in told["alarms"]] == ["new-3.jpg"]
+        assert writer.get("/api/case-news").json() == {"unseen": 1}
+        page.get_by_role("button", name="I have seen these").click()
+        expect(tab).not_to_contain_text("new")
+        expect(page.locator(".vr-news li")).to_have_count(1)
+        assert writer.get("/api/case-news").json() == {"unseen": 0}
+    page.context.close()
 
 
 def test_a_case_is_closed_and_deleted_on_a_phone(browser: Browser, served: Service, kept: dict) -> None:

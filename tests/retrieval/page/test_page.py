@@ -278,6 +278,50 @@ def test_what_cannot_be_answered_says_why(page: Page) -> None:
     results(page, 1)
 
 
+def test_several_pictures_are_one_query(
+    page: Page, context: BrowserContext, images: Path, service_url: str, tmp_path: Path
+) -> None:
+    """As over REST; in the address, with a box of its own, and one that is no picture is named."""
+    files = [query_file(images, vehicle) for vehicle in (1, 2, 3)]
+    upload(page, files[0])
+    results(page, 20)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add a picture").click()
+    chooser.value.set_files([*files[1:], tmp_path / "broken.jpg"])
+    expect(page.locator(".vr-others li")).to_have_count(2)
+    expect(page.get_by_text("broken.jpg: not a JPEG")).to_be_visible()
+
+    def over_rest(*asked: Path) -> list[str]:
+        form = [("image", file.read_bytes()) for file in asked]
+        answer = httpx.post(f"{service_url}/api/search", files=form, data={"k": "20"}, trust_env=False)
+        return [result["key"] for result in answer.json()["results"]]
+
+    page.wait_for_url("**also=**")
+    assert keys(page) == over_rest(*files)
+    assert keys(page) != over_rest(files[0])
+    page.get_by_role("button", name="Show picture 3 of the vehicle").click()
+    page.locator(".vr-frame").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#scene p")).to_contain_text("Box")
+    expect(page.locator(".vr-others li")).to_have_count(2)
+    page.wait_for_url("**box=**")
+    found = keys(page)
+    shared = context.new_page()
+    visit(shared, page.url)
+    results(shared, 20)
+    expect(shared.locator(".vr-others li")).to_have_count(2)
+    expect(shared.locator("#scene p")).to_contain_text("Box")
+    assert keys(shared) == found
+    shared.close()
+    page.get_by_role("button", name="Whole picture").click()
+    for _ in range(2):
+        page.locator(".vr-others .vr-drop").first.click()
+    expect(page.locator(".vr-others li")).to_have_count(0)
+    page.wait_for_url(lambda url: "also=" not in url and "box=" not in url)
+    assert keys(page) == over_rest(files[2])
+
+
 def test_marks_in_quick_succession_all_count(page: Page, images: Path) -> None:
     upload(page, query_file(images, 3))
     results(page, 20)
