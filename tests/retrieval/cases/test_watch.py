@@ -38,15 +38,15 @@ CARD = Card(
 )
 MODEL = GalleryModel(CARD, "b" * 64)
 START = 20_000 * DAY
-RNG = np.random.default_rng(7)
 
 
-def strangers(count: int) -> list[Entry]:
+def strangers(count: int, seed: int = 0) -> list[Entry]:
     """Images of vehicles that nobody watches for."""
-    directions = RNG.normal(size=(count, DIMENSION))
+    random = np.random.default_rng(seed)
+    directions = random.normal(size=(count, DIMENSION))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    vectors = directions * RNG.random((count, 1)) ** (1 / DIMENSION)
-    return [Entry(new_id(), row.astype(np.float32), camera=int(RNG.integers(1, 3))) for row in vectors]
+    vectors = directions * random.random((count, 1)) ** (1 / DIMENSION)
+    return [Entry(new_id(), row.astype(np.float32), camera=int(random.integers(1, 3))) for row in vectors]
 
 
 def vehicle(key: str) -> Entry:
@@ -97,7 +97,7 @@ def test_a_week_keeps_its_promise(writer: Gallery, reader: Gallery) -> None:
     for day in range(7):
         for hour in range(0, 24, 6):
             clock.now = START + day * DAY + hour * 3600
-            writer.add(strangers(150))
+            writer.add(strangers(150, seed=1 + 24 * day + hour))
             if hour == 12:
                 writer.add([vehicle(f"it-{day}")])
             if day == 3:
@@ -110,10 +110,10 @@ def test_a_week_keeps_its_promise(writer: Gallery, reader: Gallery) -> None:
     assert its <= {*keys[often.id]} and its <= {*keys[seldom.id]}
     assert {*keys[marked.id]} & its == its - {"it-3"}
     assert not its & {*keys[gate.id]}
-    # The number of false ones is Poisson's: 70 give or take 8, and 7 give or take 2.6.
-    assert 45 <= len(keys[often.id]) - 7 <= 95
-    assert 1 <= len(keys[seldom.id]) - 7 <= 16
-    assert 45 <= len(keys[gate.id]) <= 95
+    # At most 70 and 7 are promised, give or take 8 and 2.6; more than half come, or it would tell too little.
+    assert 35 <= len(keys[often.id]) - 7 <= 80
+    assert 0 <= len(keys[seldom.id]) - 7 <= 12
+    assert 35 <= len(keys[gate.id]) <= 80
     assert {*keys[seldom.id]} <= {*keys[often.id]}
     assert len({*keys[often.id]}) == len(keys[often.id])
     state = found[often.id]
@@ -135,7 +135,7 @@ def test_a_month_at_once_raises_no_months_alarms(writer: Gallery, reader: Galler
     kept = store.put(case(1.0), None)
     watcher = Watcher(reader, store, clock)
     watcher.look()
-    writer.add([*strangers(6000), vehicle("it")])
+    writer.add([*strangers(6000, seed=1), vehicle("it")])
     clock.now += 60
     watcher.look()
     state = store.watch_state(kept.id)
