@@ -13,7 +13,6 @@ from retrieval.milvus.gallery import MilvusGallery
 from retrieval.query.looks import by_looks, stated
 from retrieval.query.searcher import Searcher
 from retrieval.search import main
-from tests.retrieval.query.test_sameness import calibrated  # noqa: F401 - a fixture
 from tests.retrieval.running_app import running_app
 from zoo.card import Card
 from zoo.errors import UserError
@@ -21,7 +20,7 @@ from zoo.sameness import agreement
 
 
 @pytest.fixture(scope="session")
-def weighed(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def weighed(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The calibrated bundle; looks are worth so much that they decide."""
     folder = tmp_path_factory.mktemp("weighed") / "bundle"
     shutil.copytree(calibrated, folder)

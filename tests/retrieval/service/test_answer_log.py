@@ -21,7 +21,6 @@ from retrieval.query.searcher import Searcher
 from retrieval.service.answer_log import AnswerLog
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
-from tests.retrieval.query.test_sameness import calibrated  # noqa: F401 - a fixture
 from tests.retrieval.service.serving_thread import served
 from zoo.preprocess import ImageError
 
@@ -41,7 +40,7 @@ class Logged:
 
 
 @pytest.fixture
-def logged(gallery_folder: Path, calibrated: Path, tmp_path: Path) -> Iterator[Logged]:  # noqa: F811
+def logged(gallery_folder: Path, calibrated: Path, tmp_path: Path) -> Iterator[Logged]:
     keys, audit, written = tmp_path / "keys.json", tmp_path / "audit.jsonl", io.StringIO()
     secret = add_key(keys, "desk", "read")
     encoder, model = open_gallery_encoder(str(gallery_folder), str(calibrated))
@@ -103,7 +102,7 @@ def test_levels(level: str, expected: list[str]) -> None:
 
 def test_page_searches_have_lines_ids_and_stages(
     gallery_folder: Path,
-    calibrated: Path,  # noqa: F811
+    calibrated: Path,
     tmp_path: Path,
     query: bytes,
 ) -> None:
