@@ -4,6 +4,8 @@
 """
 
 import datetime
+import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ class Ranks:
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _lent: list[weakref.ref[Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -51,7 +54,7 @@ class Ranks:
         """
         if self.world_size == 1:
             return values
-        gathered: Tensor = _Gather.apply(values, self.rank)
+        gathered: Tensor = _Gather.apply(values, self)
         return gathered
 
     def total(self, value: Value) -> Value:
@@ -60,10 +63,10 @@ class Ranks:
             return value
         if isinstance(value, Tensor):
             total = value.detach().clone()
-            dist.all_reduce(total)
+            dist.all_reduce(self.lend(total))
             return total
         number = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(number)
+        dist.all_reduce(self.lend(number))
         return number.item()
 
     def any(self, flag: bool) -> bool:
@@ -73,7 +76,7 @@ class Ranks:
     def share(self, values: Tensor) -> None:
         """Overwrite contiguous values with the first rank's."""
         if self.world_size > 1:
-            dist.broadcast(values, 0)
+            dist.broadcast(self.lend(values), 0)
 
     def share_bytes(self, data: bytes) -> bytes:
         """Get the first rank's bytes, whatever the others bring."""
@@ -99,7 +102,7 @@ class Ranks:
         for group in by_dtype.values():
             # Divided first, so that a sum in half precision does not overflow.
             flat = torch.cat([tensor.reshape(-1) for tensor in group]).div_(self.world_size)
-            dist.all_reduce(flat)
+            dist.all_reduce(self.lend(flat))
             means = flat.split([tensor.numel() for tensor in group])
             torch._foreach_copy_(group, [m.view(t.shape) for m, t in zip(means, group, strict=True)])
 
@@ -116,10 +119,27 @@ class Ranks:
         """Wait until all ranks are here."""
         self.total(0.0)
 
+    def lend(self, values: Tensor) -> Tensor:
+        """Name values anew for a collective, so that it can be told when the group has let go of them."""
+        if values.device.type != "cpu":
+            return values
+        name = values.detach()
+        self._lent[:] = [lent for lent in self._lent if lent() is not None]
+        self._lent.append(weakref.ref(name))
+        return name
+
+    def wait_for_lent(self) -> None:
+        """Wait until the group has let go of all values, which it does a moment after each collective."""
+        while any(lent() is not None for lent in self._lent):
+            time.sleep(0.001)
+
 
 @contextmanager
 def joined(rank: int, world_size: int, device: torch.device, **rendezvous: Any) -> Iterator[Ranks]:
     """Form the process group of a run while the block lasts.
+
+    A block that fails leaves the group as it is, for its process to end by `os._exit` once it has told why:
+    leaving the group could wait for other ranks, which wait for this one.
 
     Args:
         rank: of this process.
@@ -134,10 +154,11 @@ def joined(rank: int, world_size: int, device: torch.device, **rendezvous: Any) 
         timeout=TIMEOUT,
         **rendezvous,
     )
-    try:
-        yield Ranks(rank, world_size, device)
-    finally:
-        dist.destroy_process_group()
+    ranks = Ranks(rank, world_size, device)
+    yield ranks
+    # Older releases join gloo's threads with Python's lock held, which those want that still hold a tensor.
+    ranks.wait_for_lent()
+    dist.destroy_process_group()
 
 
 class _Gather(torch.autograd.Function):
@@ -147,15 +168,15 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, rank: int) -> Tensor:
-        ctx.rank, ctx.count = rank, len(values)
+    def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks, ctx.count = ranks, len(values)
         values = values.contiguous()
-        parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, values)
+        parts = [torch.empty_like(values) for _ in range(ranks.world_size)]
+        dist.all_gather([ranks.lend(part) for part in parts], ranks.lend(values))
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient)
-        return gradient[ctx.rank * ctx.count : (ctx.rank + 1) * ctx.count], None
+        dist.all_reduce(ctx.ranks.lend(gradient))
+        return gradient[ctx.ranks.rank * ctx.count : (ctx.ranks.rank + 1) * ctx.count], None
