@@ -47,7 +47,7 @@ def find_server(repository: Path, run_folder: Path) -> ServerBinary:
         backends = binary.parent.parent / "backends"
         if all((backends / name).is_dir() for name in ("python", "onnxruntime")):
             _check_interpreter(installed)
-            return ServerBinary([installed, f"--backend-directory={backends}"])
+            return ServerBinary([installed, f"--backend-directory={backends}"], _allocation())
         print(f"{installed} is left aside: it has no python and onnxruntime backends", file=sys.stderr)
     try:
         env = ensure_server_env()
@@ -106,8 +106,18 @@ def _from_wheel(env: ServerEnv, run_folder: Path) -> ServerBinary:
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
             # This onnxruntime backend runs on CPUs: the server must not place instances on GPUs.
             "CUDA_VISIBLE_DEVICES": "",
+            **_allocation(),
         },
     )
+
+
+def _allocation() -> dict[str, str]:
+    """Let glibc keep the memory of an ordinary picture, unless the caller has said how it is to allocate.
+
+    It would else give the memory back after each picture and take it anew, empty pages one by one.
+    """
+    kept = {"MALLOC_MMAP_THRESHOLD_": 16 * 2**20, "MALLOC_TRIM_THRESHOLD_": 32 * 2**20}
+    return {} if any(name in os.environ for name in kept) else {n: str(size) for n, size in kept.items()}
 
 
 def _check_interpreter(installed: str) -> None:

@@ -42,6 +42,8 @@ def test_server_on_path_is_preferred(
     with TritonServer(bundle) as server:
         assert Path(f"/proc/{server.pid}/exe").resolve() == installation / "bin" / "tritonserver"
         assert probe(server.http, bundle.card.outputs) is None
+        environment = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+        assert b"MALLOC_TRIM_THRESHOLD_=33554432" in environment
 
 
 def test_interpreter_that_cannot_serve_is_reported(
@@ -62,6 +64,10 @@ def test_incomplete_server_on_path_is_left_aside(
     monkeypatch.setenv("PATH", path_of(tmp_path / "bin"))
     found = find_server(bundle.repository, tmp_path / "run")
     assert found.command[0] == str(env.triton / "bin" / "tritonserver")
+    assert "MALLOC_MMAP_THRESHOLD_" in found.environment
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
+    chosen = find_server(bundle.repository, tmp_path / "again").environment
+    assert not any(name.startswith("MALLOC_") for name in chosen)
 
 
 def test_environment_is_made_once(env: ServerEnv) -> None:
