@@ -180,7 +180,7 @@ def _restore(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _reembed(args: argparse.Namespace) -> dict[str, Any]:
-    if Path(args.gallery).absolute() == Path(args.to).absolute():
+    if Path(args.gallery).resolve() == Path(args.to).resolve():
         raise UserError(f"--to {args.to}: is the gallery to read; name another, and use it when it is whole")
     if args.originals is not None and not args.originals.is_dir():
         raise UserError(f"--originals {args.originals}: no such folder; mend the path, or leave it out")

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = build_parser().parse_args(argv)
-    if args.source == args.target:
+    if Path(args.source).resolve() == Path(args.target).resolve():
         raise UserError(f"--to {args.target}: is the gallery to copy from; choose another")
     started = time.monotonic()
     with open_gallery(args.source) as source:

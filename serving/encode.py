@@ -21,7 +21,7 @@ from serving.encoders.predictions import Predictions
 from serving.engines import selection as engines
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, stop_if_starved
-from zoo.files import replacing
+from zoo.files import is_endless, replacing
 from zoo.preprocess import MAX_BYTES
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
@@ -110,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--batch-size and --threads must be at least 1")
     if not arguments.images.is_dir():
         raise UserError(f"{arguments.images}: no folder there; name one with --images")
-    files = sorted(path for path in arguments.images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    named = (path for path in arguments.images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in named if not is_endless(path))
     if not files:
         raise UserError(f"{arguments.images}: holds no images ({', '.join(SUFFIXES)})")
     # What `auto` chose is worth a line here.

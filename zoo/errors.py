@@ -156,7 +156,16 @@ def _explanation(error: BaseException) -> str | None:
     from zoo.decoding_memory import DecoderBusyError
     from zoo.preprocess import ImageError
 
-    return str(error) if isinstance(error, ImageError | DecoderBusyError) else None
+    return str(error) if isinstance(error, ImageError | DecoderBusyError) else _bad_name(error)
+
+
+def _bad_name(error: BaseException) -> str | None:
+    """What is wrong with a name that no file can have, or no text can hold; None for other errors."""
+    if isinstance(error, UnicodeEncodeError) and "\udc80" <= error.object[error.start] <= "\udcff":
+        part = error.object[max(0, error.start - 60) : error.end + 20]
+        return f"a name with {part!r} is not in UTF-8; rename the file or folder"
+    is_null = isinstance(error, ValueError) and "embedded null" in str(error)
+    return "a path with a NUL byte, which no file has; mend it" if is_null else None
 
 
 def _lack(error: BaseException | None) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +96,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def is_endless(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a pipe, a socket or a device, where a folder is searched for files: opening the one waits
+    until somebody writes to it, and reading another never ends."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False  # is told when it is read
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -274,10 +274,10 @@ def read_image(path: str | os.PathLike[str]) -> Decoded:
     """
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{file}: {size} bytes are more than the limit of {MAX_BYTES}; make it smaller")
-        data = file.read_bytes()
+        with open(file, "rb") as opened:
+            data = opened.read(MAX_BYTES + 1)  # the size of a device is none
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"{file}: more than the limit of {MAX_BYTES} bytes; make it smaller")
     except OSError as error:
         from zoo.errors import stop_if_starved  # the server's copy of this file stands alone
 

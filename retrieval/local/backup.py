@@ -251,12 +251,14 @@ def _new_folder(target: Path, kept: Path | None = None) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-            (temporary / _UNFINISHED).unlink()
             _sync(temporary)
             if kept is None:
                 temporary.rename(target)
             else:
+                (target / _UNFINISHED).unlink(missing_ok=True)
                 _exchange(temporary, target, kept)
+            # Not before: whatever a kill leaves beside without it is a gallery that made way.
+            (target / _UNFINISHED).unlink()
             _sync(target.parent)
     except OSError as error:
         raise unwritable(target, error) from error
@@ -265,10 +267,13 @@ def _new_folder(target: Path, kept: Path | None = None) -> Iterator[Path]:
 def _remove_unfinished(folder: Path) -> None:
     """Take away what a run that was killed has left, and nothing else."""
     mark = folder / _UNFINISHED
+    if _is_empty(folder):
+        folder.rmdir()
+        return
     if not mark.exists():
         raise UserError(
-            f"{folder}: is a whole gallery that a killed restore has left; move it or delete it, and run the "
-            "command again"
+            f"{folder}: is the gallery that made way for a restore that was killed; move it or delete it, "
+            "and run the command again"
         )
     with open(mark, "rb") as file:
         try:

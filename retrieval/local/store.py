@@ -320,8 +320,9 @@ def _faults_told(path: Path) -> Iterator[None]:
     """Say what a user can do about a full disk or a damaged file."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # Python cannot even read what SQLite says of a fault that has the file's own bytes in it.
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError, UnicodeDecodeError):
             raise  # a mistake of ours
         # Such as text that is no UTF-8: SQLite itself has noticed nothing, and gives no code.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retrieval.sources.source import SUFFIXES, ImageFile
 from zoo.errors import UserError, stop_if_starved
+from zoo.files import is_endless
 
 _THUMBNAILS = frozenset({"@eadir", "__macosx", "thumbs", "thumbnails"})
 """Folders in which viewers, file servers and archivers keep small copies, in lower case."""
@@ -100,7 +101,9 @@ def _unwanted(entry: os.DirEntry[str]) -> str | None:
     if entry.is_dir():
         return "folder of thumbnails" if entry.name.lower() in _THUMBNAILS else None
     suffix = Path(entry.name).suffix.lower()
-    return None if suffix in SUFFIXES else f"unknown ending {suffix or '(none)'}"
+    if suffix not in SUFFIXES:
+        return f"unknown ending {suffix or '(none)'}"
+    return "pipe, socket or device" if is_endless(entry) else None
 
 
 def _identity(place: Path) -> tuple[int, int]:

@@ -45,7 +45,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Each line and where it is."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            # Strict: a table that was cut off within a quoted value is no table.
+            reader = csv.DictReader(file, strict=True)
             _check_columns(reader.fieldnames or (), str(path))
             for row in reader:
                 yield f"{path}, line {reader.line_num}", row
@@ -103,6 +104,8 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
         UserError: a value of another kind.
     """
     values = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    if any("\0" in value for value in values.values()):
+        raise UserError(f"{where}: a NUL byte, which no text has; copy the table again")
     if None in row or not values.get("image"):
         raise UserError(f"{where}: no image, or more values than columns; mend the line")
 
@@ -110,6 +113,8 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
         text = values.get(name)
         try:
             value = float(text) if text else None
+            if text and "_" in text:  # which Python takes
+                raise ValueError
         except ValueError:
             value = float("nan")
         if value is not None and not abs(value) < 1e18:
@@ -123,7 +128,8 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
         try:
             # Not by way of a float, which takes long numbers for their neighbours.
             value = int(text) if text.lstrip("+-").isdecimal() else int(Decimal(text).to_integral_exact())
-            exact = Decimal(text) == value
+            # Python reads 1_0 as ten, and digits of all scripts.
+            exact = Decimal(text) == value and text.isascii() and "_" not in text
         except (ValueError, ArithmeticError):
             value, exact = 0, False
         if not exact or not abs(value) < 2**63:

@@ -8,6 +8,7 @@ import numpy as np
 from serving.conversion.training_command import training_images
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.files import is_endless
 from zoo.pose import POSE_DTYPES
 from zoo.preprocess import ImageError, read_image, resize
 
@@ -41,7 +42,8 @@ def read_calibration(source: str | Path, card: Card, count: int = NUM_IMAGES) ->
         )
     paths = training_images(str(source))
     if paths is None:  # no data set, so there are no test images either
-        paths = sorted(path for path in Path(source).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        found = (path for path in Path(source).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        paths = sorted(path for path in found if not is_endless(path))
     if not paths:
         raise UserError(f"{source}: no images to calibrate with; name a folder of images like those served")
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, count).round().astype(int))]

@@ -17,6 +17,7 @@ from retrieval.local import checksums, locks
 from retrieval.local.index_policy import IndexPolicy
 from retrieval.maintenance import main
 from retrieval.sources.source import display_jpeg
+from retrieval.transfer import main as transfer
 from zoo.card import Card
 from zoo.errors import UserError
 
@@ -166,3 +167,13 @@ def test_snapshots_go_on_when_derived_files_are_taken_away(tmp_path: Path) -> No
     assert main(["check", "--gallery", str(folder)]) == 0
     with open_gallery(folder, policy=POLICY) as gallery:
         assert gallery.search(np.full(DIMENSION, 9, np.float32), 1)[0].key == "9"
+
+
+def test_a_gallery_is_not_copied_onto_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However its place is spelled."""
+    folder = fill(tmp_path / "g", 3)
+    (tmp_path / "link").symlink_to(folder)
+    for other in (tmp_path / "x" / ".." / "g", tmp_path / "link"):
+        assert transfer(["--from", str(folder), "--to", str(other)]) == 2
+        assert main(["reembed", "--gallery", str(folder), "--to", str(other)]) == 2
+        assert capsys.readouterr().err.count("is the gallery to") == 2

@@ -1,11 +1,12 @@
 """A command without the extra that it needs says so in one line."""
 
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from zoo.errors import EXTRA_OF, exit_on_user_error, extra_imports
+from zoo.errors import EXTRA_OF, exit_on_user_error, explain, extra_imports
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 PACKAGES = {"cv2": "opencv-python-headless"}
@@ -46,6 +47,19 @@ def test_other_missing_modules_are_no_user_errors() -> None:
 
     with pytest.raises(ModuleNotFoundError):
         main()
+
+
+def test_names_that_no_text_or_file_can_have() -> None:
+    with pytest.raises(UnicodeEncodeError) as surrogate:
+        os.fsdecode(b"gate\xff").encode()
+    assert (
+        explain(surrogate.value)
+        == "error: a name with 'gate\\udcff' is not in UTF-8; rename the file or folder"
+    )
+    with pytest.raises(ValueError, match="embedded null") as null:
+        open("a\0b")
+    assert explain(null.value) == "error: a path with a NUL byte, which no file has; mend it"
+    assert explain(ValueError("a mistake of ours")) is None
 
 
 def test_interrupted_imports_end_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

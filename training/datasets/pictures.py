@@ -18,6 +18,7 @@ from pathlib import Path
 from training.datasets.files import IMAGE_SUFFIXES
 from training.datasets.records import Record, number_ids
 from zoo.errors import UserError
+from zoo.files import is_endless
 
 QUERY_CAMERA, GALLERY_CAMERA = 0, 1
 """Where no camera is told: so the rule about a query's own camera leaves nothing out."""
@@ -70,7 +71,8 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith("."))
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            found = sorted((entry.name, entry.is_dir()) for entry in visible if not is_endless(entry))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror or error}); check the path") from error
     pictures = [folder / n for n, is_dir in found if not is_dir and Path(n).suffix.lower() in IMAGE_SUFFIXES]

@@ -211,6 +211,23 @@ def test_a_restore_that_is_killed(tmp_path: Path, kills: int) -> None:
         assert not half.exists()
 
 
+def test_what_kills_leave_beside(tmp_path: Path) -> None:
+    """Half of a copy, or a whole one, goes; a gallery that made way does not."""
+    folder, half = fill(tmp_path / "g", 3), tmp_path / ".b.new"
+    half.mkdir()
+    backups.back_up(folder, tmp_path / "b")
+    (tmp_path / "b").rename(half)
+    (half / ".unfinished").touch()
+    backups.back_up(folder, tmp_path / "b")
+    assert not half.exists()
+    assert not (tmp_path / "b" / ".unfinished").exists()
+    folder.rename(tmp_path / ".g.new")
+    with pytest.raises(UserError, match="the gallery that made way"):
+        backups.restore(tmp_path / "b", folder)
+    with open_gallery(tmp_path / ".g.new") as left:
+        assert len(left) == 3
+
+
 def test_milvus_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     for action in (["check"], ["backup", "--to", "b"], ["restore", "--from", "b"]):
         assert main([*action, "--gallery", "milvus:cars.db"]) == 2

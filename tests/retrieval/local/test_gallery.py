@@ -268,6 +268,16 @@ def test_damaged_pages_are_named(tmp_path: Path) -> None:
         open_gallery(tmp_path)
 
 
+def test_a_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    open_gallery(tmp_path, model=model(), writable=True).close()
+    path = tmp_path / "gallery.sqlite"
+    content = path.read_bytes()
+    assert b"CREATE TABLE meta" in content
+    path.write_bytes(content.replace(b"CREATE TABLE meta", b"CREATE TABLE \xcc\xccta"))
+    with pytest.raises(UserError, match=r"gallery\.sqlite: is damaged"):
+        open_gallery(tmp_path)
+
+
 def test_space_for_nothing_but_the_name_is_an_empty_gallery(tmp_path: Path) -> None:
     """What a full disk leaves of a gallery: told as empty, and filled once there is space."""
     (tmp_path / "gallery.sqlite").touch()

@@ -11,6 +11,7 @@ from retrieval.sources.folder import walk_images
 from tests.retrieval.conftest import draw_vehicle
 from tests.retrieval.test_ingest import run
 from zoo.errors import UserError
+from zoo.preprocess import ImageError, read_image
 
 
 def save(path: Path, vehicle: int = 1) -> None:
@@ -57,6 +58,19 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert [file.key for file in walk.files] == ["linked/2.jpg", "real/1.jpg"]
     (paths,) = walk.passed_over.values()
     assert sorted(paths) == ["above", "again", "linked/circle", "self", "twice"]
+
+
+def test_pipes_and_devices_are_passed_over(tmp_path: Path) -> None:
+    """Opening the one waits for ever, reading the other never ends."""
+    (tmp_path / "a.jpg").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    walk = walk_images(tmp_path)
+    assert [file.key for file in walk.files] == ["a.jpg", "gone.jpg"]
+    assert walk.passed_over == {"pipe, socket or device": ["pipe.jpg", "zero.jpg"]}
+    with pytest.raises(ImageError, match=r"zero\.jpg: more than the limit"):
+        read_image(tmp_path / "zero.jpg")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

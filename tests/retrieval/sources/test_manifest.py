@@ -68,6 +68,11 @@ def test_boxes_and_facts_go_in(tmp_path: Path, bundle: Path, encoder: Encoder, c
         ("image\na.jpg\na.jpg\n", "line 3: the key 'a.jpg' comes twice"),
         ("image\na.jpg,b\n", "more values than columns"),
         ("image\n", "no images in it"),
+        ('image\n"a.jpg\n', "unexpected end of data"),
+        ("image\na\0.jpg\n", "line 2: a NUL byte"),
+        ("image,camera\na.jpg,1_0\n", "line 2: camera is '1_0'"),
+        ("image,vehicle\na.jpg,٣\n", "line 2: vehicle is '٣'"),
+        ("image,latitude,longitude\na.jpg,4_8,11\n", "line 2: latitude is '4_8'"),
     ],
 )
 def test_faults_are_told_with_their_line(tmp_path: Path, content: str, message: str) -> None:
