@@ -57,7 +57,7 @@ def test_names_that_no_text_or_file_can_have() -> None:
         == "error: a name with 'gate\\udcff' is not in UTF-8; rename the file or folder"
     )
     with pytest.raises(ValueError, match="embedded null") as null:
-        open("a\0b")
+        os.stat("a\0b")
     assert explain(null.value) == "error: a path with a NUL byte, which no file has; mend it"
     assert explain(ValueError("a mistake of ours")) is None
 
