@@ -22,7 +22,7 @@ $(READY): pyproject.toml
 	    'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; }
 	@echo "Making the environment in .venv (once; torch is large, this takes minutes)"
 	@$(PY) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear --upgrade-deps .venv
-	@$(PY) -m pip install --disable-pip-version-check -e '.[train,imagenet,triton,openvino,parquet,video,milvus,test]'
+	@$(PY) -m pip install --disable-pip-version-check -e '.[train,imagenet,triton,openvino,parquet,video,milvus,otel,test]'
 	@touch $@
 
 env: $(READY) ## make the environment and nothing else

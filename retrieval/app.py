@@ -31,6 +31,7 @@ from retrieval.service.prometheus import Measured, Metrics
 from retrieval.service.rates import RateLimit, Rates
 from retrieval.sources.detector import Detector
 from retrieval.sources.folder import list_images
+from serving.encoders.trace import start_tracing
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
@@ -275,6 +276,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the service until it is stopped, which is success."""
     args = build_parser().parse_args(argv)
+    start_tracing("vehicle-reid-app")
     signal.signal(signal.SIGTERM, _interrupt)
     keys = None if args.keys is None else KeyRing(args.keys)
     if args.keys is not None and not read_keys(args.keys):

@@ -57,6 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write the timestamps of requests there")
     parser.add_argument(
+        "--trace-otlp",
+        default="",
+        metavar="URL",
+        help="send OpenTelemetry's spans of requests there instead, as to http://127.0.0.1:4318/v1/traces",
+    )
+    parser.add_argument(
         "--trace-rate", type=int, default=1000, metavar="N", help="trace every N-th (default: %(default)d)"
     )
     parser.add_argument(
@@ -99,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
                 poll_seconds=arguments.poll,
                 trace=arguments.trace,
                 trace_rate=arguments.trace_rate,
+                trace_otlp=arguments.trace_otlp,
             ),
         )
         with server:

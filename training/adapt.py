@@ -91,6 +91,10 @@ def main(argv: list[str] | None = None) -> int:
     content = write(arguments.out, result, arguments.data, command, ranks.device)
     print(f"kept: the {content['kept']} model ({content['reason']})")
     print(f"weights: {arguments.out / 'best.safetensors'}; report: {arguments.out / 'report.md'}")
+    if content["kept"] == "new":
+        print(
+            "searches show no percentages until `python -m training.calibrate --sameness` has calibrated it"
+        )
     if arguments.json:
         print(json.dumps(content))
     return 0

@@ -17,7 +17,7 @@ log(q10); that another one does, by one that has the log-odds of the nearest as 
 --sameness` fits all of it on vehicles that the model never saw.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -63,6 +63,8 @@ class Sameness:
         weights_sha256: of the model that it was measured with; other weights need their own.
         looks: what a unit of `agreement` of colours, and of types, is worth in log distance where results are
             ordered by them too; 0 in cards from before there were such weights.
+        passes: what to add to log expected where passes are searched, whose vectors are means of several
+            images and lie nearer to everybody; None where it was not measured, and nothing can be told.
         measured: what `training.calibrate` found on vehicles that were kept out, with data set and date.
     """
 
@@ -74,6 +76,7 @@ class Sameness:
     weights_sha256: str = ""
     measured: dict[str, Any] | None = None
     looks: tuple[float, float] = (0.0, 0.0)
+    passes: float | None = None
 
     @classmethod
     def of(cls, card: Card) -> "Sameness | None":
@@ -91,6 +94,8 @@ class Sameness:
                 values[name] = tuple(map(float, values[name]))
                 if len(values[name]) != length or not np.isfinite(values[name]).all():
                     raise ValueError(name)
+            if values["passes"] is not None and not np.isfinite(values["passes"]):
+                raise ValueError("passes")
             found = cls(**values)
         except (TypeError, ValueError) as error:
             raise UserError(
@@ -102,6 +107,13 @@ class Sameness:
     def as_json(self) -> dict[str, Any]:
         """What the card holds."""
         return asdict(self)
+
+    def for_passes(self) -> "Sameness | None":
+        """What holds where passes are searched; None where nothing is known of them."""
+        if self.passes is None:
+            return None
+        constant, *others = self.strangers
+        return replace(self, strangers=(constant + self.passes, *others))
 
     def standing(self, cohort: np.ndarray, count: int) -> "Standing":
         """How a query stands among what is searched.

@@ -47,14 +47,25 @@ def are_kept(database: sqlite3.Connection, image: int, crops: Sequence[PassCrop]
     return found.fetchall() == _rows(image, crops)
 
 
+def is_any(database: sqlite3.Connection) -> bool:
+    """Whether some image is a pass of several; the first few tell, for all of a large gallery take time."""
+    few = "SELECT 1 FROM (SELECT count FROM crops LIMIT 100) WHERE count > 1"
+    return _is_there(database) and database.execute(few).fetchone() is not None
+
+
+def _is_there(database: sqlite3.Connection) -> bool:
+    """Galleries from before passes kept their crops have no such table."""
+    known = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'crops'")
+    return known.fetchone() is not None
+
+
 def read(database: sqlite3.Connection, images: Sequence[int]) -> dict[int, tuple[PassCrop, ...]]:
     """The crops of images by id, the best first; of an image that has none, nothing.
 
     Raises:
         sqlite3.DatabaseError: they are not those that were written.
     """
-    known = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'crops'")
-    if known.fetchone() is None:
+    if not _is_there(database):
         return {}
     rows: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for row in database.execute(

@@ -310,6 +310,11 @@ class LocalGallery(Gallery):
             self._check_missing(state, keys, found)
             return found
 
+    def holds_passes(self) -> bool:
+        """Whether some of its entries are passes."""
+        with self.synchronizer.reading() as state:
+            return state.reader.holds_passes()
+
     def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
         """Of those keys that are there and are passes, the images that they are made of."""
         with self.synchronizer.reading() as state:

@@ -221,6 +221,10 @@ class Reader:
         jpegs = self._jpegs(list(ids.values()))
         return {key: jpegs[id] for key, id in ids.items()}
 
+    def holds_passes(self) -> bool:
+        """Whether some image is a pass of several."""
+        return crops.is_any(self._database)
+
     def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
         """Of those keys that are there and are passes, the images that they are made of."""
         ids = self.ids(keys)

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from retrieval.gallery.entries import Result
@@ -13,7 +14,7 @@ from retrieval.query.searcher import Asked, Query, QueryImage, Searcher
 from retrieval.service.answer_log import AnswerLog
 from retrieval.service.audit import Audit
 from retrieval.service.prometheus import Metrics
-from serving.encoders.trace import Trace, current_trace, traced
+from serving.encoders.trace import Trace, current_trace, outgoing_headers, traced
 from zoo.decoding_memory import DecoderBusyError
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
@@ -36,7 +37,7 @@ class AuditedSearcher(Searcher):
     def encode(self, image: QueryImage) -> Query:
         """Encode as `Searcher.encode` does."""
         with self._answer("encode"):
-            return super().encode(image)
+            return replace(super().encode(image), span=outgoing_headers())
 
     def search(
         self,
@@ -48,7 +49,9 @@ class AuditedSearcher(Searcher):
         **options: Any,
     ) -> list[Result]:
         """Search as `Searcher.search` does; `told` goes into the audit log."""
-        with self._answer("search") as trace:
+        asked = [query] if isinstance(query, Asked) else query
+        spans = [each.span for each in asked if isinstance(each, Query)]
+        with self._answer("search", next(iter(spans), None)) as trace:
             found = super().search(query, k, filters, **options)
             said = verdict(self.gallery, found, self.false_match_rate)
             if said is not None:
@@ -74,13 +77,18 @@ class AuditedSearcher(Searcher):
         self._metrics.searches.labels("page").inc()
 
     @contextmanager
-    def _answer(self, route: str) -> Iterator[Trace]:
-        """Let what is done inside be one answer, as a request's is; what is inside another is part of it."""
+    def _answer(self, route: str, span: Mapping[str, str] | None = None) -> Iterator[Trace]:
+        """Let what is done inside be one answer, as a request's is; what is inside another is part of it.
+
+        Args:
+            route: what is done.
+            span: of the encoding of what is searched with, whose trace it belongs to.
+        """
         started, status = time.perf_counter(), 500
         if (running := current_trace()) is not None:
             yield running
             return
-        with traced(Trace(uuid.uuid4().hex)) as trace:
+        with traced(Trace(uuid.uuid4().hex), f"page {route}", span) as trace:
             try:
                 yield trace
                 status = 200

@@ -22,7 +22,8 @@ def with_probabilities(
     The cohort is of what was searched, so that a filter that leaves many look-alikes counts.
 
     Args:
-        gallery: that was searched; without calibration, or with its cameras centred, nothing can be told.
+        gallery: that was searched; without calibration, with its cameras centred, or with passes that the
+            calibration knows nothing of, nothing can be told.
         embedding: float32 [D], as it was searched with.
         found: the results.
         filters: that were searched with.
@@ -55,7 +56,8 @@ def can_tell(gallery: Gallery) -> bool:
 
 def calibration_of(gallery: Gallery) -> Sameness | None:
     """The calibration that holds for searches of a gallery; None where nothing can be told."""
-    return None if gallery.camera_centring else Sameness.of(gallery.model.card)
+    found = None if gallery.camera_centring else Sameness.of(gallery.model.card)
+    return found.for_passes() if found is not None and gallery.holds_passes() else found
 
 
 def verdict(gallery: Gallery, found: Sequence[Result], promised: float = FALSE_MATCH_RATE) -> Verdict | None:

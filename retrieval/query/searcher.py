@@ -1,6 +1,6 @@
 """From a query image to ranked results: what the command, the REST interface and the page all call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,7 @@ class Query:
         types: type name -> probability, likewise.
         color_probs, type_probs: float32 [C] and [T], the same in the model's order.
         camera: whose image it is, where that is known; only camera centring asks.
+        span: of its encoding, as headers tell it, where spans are made; see `serving.encoders.trace`.
     """
 
     embedding: np.ndarray
@@ -62,6 +63,7 @@ class Query:
     color_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     type_probs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     camera: int | None = None
+    span: Mapping[str, str] | None = None
 
     @property
     def color(self) -> str | None:

@@ -13,7 +13,7 @@ LEVELS: tuple[Level, ...] = ("off", "error", "info", "debug")
 Form = Literal["text", "json"]
 FORMS: tuple[Form, ...] = ("text", "json")
 
-_SUPERVISED = ("health", "ready", "metrics", "page")
+SUPERVISED = ("health", "ready", "metrics", "page")
 """Endpoints that are asked all the time, by supervisors and by open pages."""
 
 
@@ -40,7 +40,7 @@ class AnswerLog:
             status: of HTTP.
             facts: the rest; what is None or empty is left out.
         """
-        level: Level = "error" if status >= 500 else "debug" if endpoint in _SUPERVISED else "info"
+        level: Level = "error" if status >= 500 else "debug" if endpoint in SUPERVISED else "info"
         if self._level < LEVELS.index(level):
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

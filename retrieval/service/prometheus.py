@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.gallery.base import Gallery
-from retrieval.service.answer_log import AnswerLog
+from retrieval.service.answer_log import SUPERVISED, AnswerLog
 from serving.encoders.trace import Trace, traced
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -124,8 +124,15 @@ class Measured:
         endpoint = endpoint_of(scope["path"])
         method = scope["method"] if scope["method"] in _METHODS else "other"
         try:
-            with traced(trace):
-                await self._app(scope, receive, noted)
+            # Supervisors ask all the time, and the page's events have spans of their own.
+            name = "" if endpoint in SUPERVISED else f"{method} {endpoint}"
+            with traced(trace, name, Headers(scope=scope)):
+                try:
+                    await self._app(scope, receive, noted)
+                finally:
+                    trace.attributes |= {"http.request.method": method, "http.response.status_code": status}
+                    if status >= 500:
+                        trace.attributes["error.type"] = str(status)
         finally:
             seconds = time.perf_counter() - started
             self._metrics.requests.labels(endpoint, method, str(status)).inc()

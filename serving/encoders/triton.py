@@ -24,6 +24,7 @@ from serving.triton.address import TritonAddress
 from serving.triton.configs import ENTRY_MODEL, HASH_KEY
 from serving.triton.link import Link, TritonError, open_link, readable_answer
 from serving.triton.repository import entry_version
+from serving.triton.spans import Attributes, span
 from serving.triton.transport import Answer, Transport, open_transport
 from zoo.card import Card
 from zoo.errors import UserError
@@ -77,12 +78,12 @@ class TritonEncoder:
 
     def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
         """Predict; see `serving.encoders.encoder.Encoder.encode`."""
-        future = self.submit(images)
-        try:
-            with stage("encode"):
+        with stage("encode"):
+            future = self.submit(images)
+            try:
                 return future.result()
-        finally:
-            future.cancel()  # where this thread was interrupted
+            finally:
+                future.cancel()  # where this thread was interrupted
 
     def submit(self, images: Sequence[bytes | InputImage]) -> Future[Predictions]:
         """Begin to predict; see `serving.encoders.encoder.Encoder.submit`."""
@@ -152,6 +153,7 @@ class TritonEncoder:
     async def _infer(self, images: list[bytes]) -> Answer:
         """Send one request, again where the server was away or too busy; all attempts share a deadline."""
         address = self._address
+        sent: Attributes = {"server.address": address.server, "images": len(images)}
         try:
             async with asyncio.timeout(address.timeout):
                 async for attempt in AsyncRetrying(
@@ -160,7 +162,7 @@ class TritonEncoder:
                     wait=wait_random_exponential(multiplier=0.2, max=MAX_WAIT_SECONDS),
                     reraise=True,
                 ):
-                    with attempt, readable_answer():
+                    with attempt, readable_answer(), span(f"infer {ENTRY_MODEL}", "client", attributes=sent):
                         answer = await self._transport.infer(images)
         except (TritonError, TimeoutError) as failure:
             _, marker, reason = str(failure).partition(_BAD_IMAGE)

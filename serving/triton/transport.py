@@ -16,6 +16,7 @@ from serving.triton.configs import ENTRY_MODEL
 from serving.triton.link import Link, TritonError, one_line
 from serving.triton.request_id import REQUEST_ID
 from serving.triton.shared_region import SharedRegion
+from serving.triton.spans import outgoing_headers
 
 _LAST_ANSWERS = 5.0
 """Seconds for answers that nobody waits for any more: those of closed streams, and of regions let go."""
@@ -70,7 +71,8 @@ class MessageTransport:
     async def infer(self, images: list[bytes]) -> Answer:
         """See `Transport`."""
         try:
-            result = await self._link.client.infer(ENTRY_MODEL, **self._request(images))
+            headers = outgoing_headers()
+            result = await self._link.client.infer(ENTRY_MODEL, headers=headers, **self._request(images))
         except self._link.errors as error:
             self._link.fail(error)
         return self._read(result, len(images))
@@ -92,7 +94,10 @@ class MessageTransport:
 
 
 class StreamTransport(MessageTransport):
-    """Requests follow each other on gRPC streams; a stream carries one at a time."""
+    """Requests follow each other on gRPC streams; a stream carries one at a time.
+
+    Headers are of a stream, so that no request tells its span.
+    """
 
     def __init__(self, link: Link, outputs: dict[str, int]) -> None:
         super().__init__(link, outputs)
@@ -195,7 +200,11 @@ class SharedMemoryTransport:
         try:
             region.memory[end : end + len(payload)] = payload
             result = await self._link.client.infer(
-                ENTRY_MODEL, [tensor], outputs=outputs, request_id=REQUEST_ID.get()
+                ENTRY_MODEL,
+                [tensor],
+                outputs=outputs,
+                request_id=REQUEST_ID.get(),
+                headers=outgoing_headers(),
             )
             check_forms(self._link, result, self._outputs, len(images))
             errors = read_errors(result, len(images))

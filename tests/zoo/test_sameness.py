@@ -41,6 +41,16 @@ def test_a_broken_one_is_named(broken: dict) -> None:
         Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | broken))
 
 
+def test_of_passes_more_strangers_are_expected_or_nothing_is_known() -> None:
+    assert CALIBRATION.for_passes() is None
+    passes = replace(CALIBRATION, passes=0.7).for_passes()
+    assert passes is not None
+    expected = [each.standing(COHORT, 100).log_expected(DISTANCES) for each in (CALIBRATION, passes)]
+    np.testing.assert_allclose(expected[1] - expected[0], 0.7)
+    with pytest.raises(UserError, match="passes"):
+        Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | {"passes": float("nan")}))
+
+
 def test_nearer_is_likelier_and_larger_galleries_less_sure() -> None:
     small, large = CALIBRATION.standing(COHORT, 100), CALIBRATION.standing(COHORT, 100_000)
     for standing in (small, large):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from training.datasets.records import Record
+from training.evaluation.passes import fit_passes
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
 from training.evaluation.trials import Pictures, Trial, make_trials
 from zoo.card import Card
@@ -166,4 +167,5 @@ def calibrate_sameness(
     measured = SamenessQuality.of_all(usual).figures() | {"caution": caution}
     whole = fit_sameness(make_trials(pictures, rng, _TRIALS), caution)
     counts = {"vehicles": len(names), "pictures": len(records)}
+    whole = fit_passes(whole, embeddings, vehicles, cameras, card.metric)
     return replace(whole, weights_sha256=card.weights_sha256), {**measured, **counts}

@@ -1,7 +1,9 @@
 """Verdicts and probabilities of searches, by command, REST and downloads; and where there are none."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -9,10 +11,12 @@ import pytest
 
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.filters import Filters
 from retrieval.query.sameness import verdict
 from retrieval.query.searcher import Searcher
 from retrieval.search import main
+from serving.encoders.encoder import Encoder
 from tests.retrieval.conftest import CAMERAS, VEHICLES
 from tests.retrieval.running_app import running_app
 
@@ -75,6 +79,33 @@ def test_without_calibration_nothing_is_told(gallery_folder: Path, calibrated: P
     encoder.close()
     assert answer["verdict"] is None
     assert [result["probability"] for result in answer["results"]] == [None] * 3
+
+
+def test_of_passes_as_much_is_told_as_was_calibrated(
+    gallery_folder: Path, calibrated: Path, query: bytes, tmp_path: Path
+) -> None:
+    shutil.copytree(gallery_folder, tmp_path / "gallery")
+    encoder, model = open_gallery_encoder(str(tmp_path / "gallery"), str(calibrated))
+    with open_gallery(tmp_path / "gallery", model=model, writable=True) as gallery:
+        pictures = told(gallery, encoder, query)
+        entry = next(gallery.entries())[0]
+        crop = PassCrop(entry.picture, 1.0, None, (0, 0, 9, 9), entry.embedding)
+        gallery.add([replace(entry, crops=(crop,))])
+        assert not gallery.holds_passes()
+        gallery.add([replace(entry, crops=(crop, crop))])
+        assert gallery.holds_passes()
+        assert told(gallery, encoder, query) is None
+    known = model.card.replace(sameness=model.card.sameness | {"passes": 0.7})
+    with open_gallery(tmp_path / "gallery", model=replace(model, card=known)) as gallery:
+        passes = told(gallery, encoder, query)
+    encoder.close()
+    assert pictures is not None and passes is not None and passes > pictures
+
+
+def told(gallery: Gallery, encoder: Encoder, query: bytes) -> float | None:
+    """How often strangers come as near as each result, together."""
+    rates = [result.false_match_rate for result in Searcher(gallery, encoder).search(query, 0)]
+    return None if None in rates else sum(rate for rate in rates if rate is not None)
 
 
 def ask(gallery: Path, encoder: Path, query: Path, *more: str) -> list[str]:
