@@ -20,6 +20,7 @@ from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
+from retrieval.gallery.clock import parse_zone
 from retrieval.keys import KeyRing, read_keys
 from retrieval.query.sameness import add_false_match_rate, check_false_match_rate
 from retrieval.query.searcher import Searcher
@@ -51,6 +52,7 @@ def build_app(
     log: AnswerLog | None = None,
     keep_uploads: float = 24.0,
     false_alarms: float = FALSE_ALARMS,
+    time_zone: str = "",
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -67,7 +69,9 @@ def build_app(
 
     metrics = Metrics(searcher.gallery)
     uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
-    page = build_page(AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms)
+    page = build_page(
+        AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms, time_zone
+    )
     page.state_session_capacity = VISITS
     gallery = searcher.gallery
 
@@ -252,6 +256,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="a day, that the watch on a case may raise; the page proposes it (default: %(default)g)",
     )
+    parser.add_argument(
+        "--time-zone",
+        default="",
+        metavar="ZONE",
+        help="of the page's times, such as Europe/Berlin (default: each browser's own)",
+    )
     add_detector(parser.add_argument_group("of whole scenes in a query"))
     add_centring(parser)
     add_false_match_rate(parser)
@@ -289,6 +299,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--keep-uploads {args.keep_uploads:g}: hours above 0 are expected, such as 24")
     if not 0 <= args.false_alarms <= 1000:
         raise UserError(f"--false-alarms {args.false_alarms:g}: 0 to 1000 a day are expected, such as 1")
+    if args.time_zone:
+        parse_zone(args.time_zone)
     check_false_match_rate(args.false_match_rate)
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
@@ -319,6 +331,7 @@ def main(argv: list[str] | None = None) -> int:
                     log,
                     args.keep_uploads,
                     args.false_alarms,
+                    args.time_zone,
                 )
                 serve(app, server, args.host, args.json)
         finally:

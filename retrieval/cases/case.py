@@ -177,7 +177,7 @@ class Case:
             ],
             "embedding": _text(self.embedding.astype("<f4").tobytes()),
             "search": asdict(search) | {"filters": search.filters.parameters()},
-            "findings": asdict(findings),
+            "findings": asdict(findings) | {"results": list(map(_plain, findings.results))},
         }
 
     @classmethod
@@ -219,6 +219,11 @@ def _text(data: bytes) -> str:
 
 def _box(sides: list[float] | None) -> Box | None:
     return None if sides is None else cast(Box, tuple(map(float, sides)))
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    """A result without the zone of whoever looks at it."""
+    return {name: value for name, value in asdict(result).items() if name != "zone"}
 
 
 def _result(content: Mapping[str, Any]) -> Result:

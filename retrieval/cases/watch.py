@@ -30,6 +30,10 @@ FALSE_ALARMS = 1.0
 EVERY = 4.0
 """Seconds between two looks at what is new."""
 
+IMAGES_OF_ONE = 1.5
+"""What the calibration, which is fitted to the nearest stranger of a search, is multiplied by: one stranger
+comes in several images, and each is an alarm."""
+
 _WRITTEN_EVERY = 600.0
 """Seconds after which it is written how far was looked, where nothing was found meanwhile."""
 
@@ -113,7 +117,7 @@ class Watcher:
         apart = distances(case.embedding, new.embeddings, metric)
         strangers = distances(case.embedding, cohort, metric)
         a_day = sameness.standing(strangers, round(state.images_a_day(now)))
-        expected = np.exp(np.minimum(a_day.log_expected(apart), 50.0))
+        expected = IMAGES_OF_ONE * np.exp(np.minimum(a_day.log_expected(apart), 50.0))
         among_all = sameness.standing(strangers, images)
         known = {image.key for image in case.images} | {*search.feedback.positive, *search.feedback.negative}
         known |= {alarm.key for alarm in state.found}

@@ -65,10 +65,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def format_time(seconds: float) -> str:
-    """`1224.5` as `0:20:24`, a time since 1970 as `2024-05-01 08:05:00`."""
-    if seconds >= _EPOCH_FROM:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def is_date(seconds: float) -> bool:
+    """Whether a time counts since 1970, and not from a recording's start."""
+    return seconds >= _EPOCH_FROM
+
+
+def format_time(seconds: float, zone: tzinfo = UTC) -> str:
+    """`1224.5` as `0:20:24`, a time since 1970 as `2024-05-01 08:05:00` of a zone."""
+    if is_date(seconds):
+        # A zone east of Greenwich has no place for the last hours of the year 9999.
+        told = UTC if seconds > _LATEST - 86_400 else zone
+        return datetime.fromtimestamp(seconds, told).strftime("%Y-%m-%d %H:%M:%S")
     whole = abs(int(seconds))
     sign = "-" if seconds < 0 else ""
     return f"{sign}{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

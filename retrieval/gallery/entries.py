@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,7 @@ class Result(Facts):
             compared, as in a search by attributes.
         distance: in the card's metric, computed in float64 from the stored embeddings; None likewise.
         probability: that it shows the query's vehicle; None where the model has no sameness calibration.
+        zone: in which its time is told to people.
         false_match_rate: how often the nearest of so many strangers comes at least as near; None likewise.
         color, type: class names, None where the model does not tell.
         color_confidence, type_confidence: the probability of that colour and type.
@@ -142,6 +144,7 @@ class Result(Facts):
     seen_by: Camera | None = None
     probability: float | None = None
     false_match_rate: float | None = None
+    zone: tzinfo = UTC
 
     @classmethod
     def of(cls, entry: Entry, card: Card) -> "Result":
@@ -177,7 +180,7 @@ class Result(Facts):
     @property
     def clock(self) -> str:
         """The time as people read it, empty where it is unknown."""
-        return "" if self.time is None else format_time(self.time)
+        return "" if self.time is None else format_time(self.time, self.zone)
 
     def as_json(self, names: Iterable[str]) -> dict[str, Any]:
         """Some of its values, for JSON."""

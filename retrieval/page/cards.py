@@ -82,15 +82,15 @@ def pass_images(key: str, crops: Sequence[PassCrop], say: Say) -> str:
         return ""
     pictures = "".join(
         f'<img loading="lazy" src="{picture_address(key)}?number={number}" alt="{number + 1}" '
-        f'title="{escape(say("pass.image", time=_clock(crop), quality=f"{crop.quality:.2f}"))}">'
+        f'title="{escape(say("pass.image", time=_clock(crop, say), quality=f"{crop.quality:.2f}"))}">'
         for number, crop in enumerate(crops)
     )
     title = escape(say("pass.images", count=len(crops)))
     return f'<details class="vr-pass"><summary>{title}</summary><div>{pictures}</div></details>'
 
 
-def _clock(crop: PassCrop) -> str:
-    return "" if crop.time is None else format_time(crop.time)
+def _clock(crop: PassCrop, say: Say) -> str:
+    return "" if crop.time is None else format_time(crop.time, say.zone)
 
 
 def describe(result: Result, say: Say) -> str:

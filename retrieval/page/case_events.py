@@ -54,7 +54,8 @@ class CaseEvents:
     def _news(self, case: Case | None, say: Say) -> str:
         state = None if case is None else self.store.watch_state(case.id)
         keys = [] if state is None else [alarm.key for alarm in state.found[-MAX_SHOWN:]]
-        entries = {result.key: result for result in self._searcher.gallery.results(keys)}
+        found = say.localized(self._searcher.gallery.results(keys))
+        entries = {result.key: result for result in found}
         return html.news(case, state, entries, time.time(), say)
 
     def tell(self, case: str, say: Say) -> Answer:

@@ -1,7 +1,7 @@
 """The page's HTML of cases: the form that saves a search as one, and the list of those that there are."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 
 from retrieval.cases.case import MAX_NAME, MAX_NOTES, Case
@@ -136,7 +136,7 @@ def _row(case: Case, unseen: int, is_opened: bool, say: Say) -> str:
         f'<span class="vr-chip vr-new">{escape(say("watch.unseen", count=unseen))}</span>' if unseen else ""
     )
     told += "".join(f'<span class="vr-chip">{escape(chip)}</span>' for chip in chips)
-    when = datetime.fromtimestamp(case.changed, UTC).strftime("%Y-%m-%d %H:%M")
+    when = datetime.fromtimestamp(case.changed, say.zone).strftime("%Y-%m-%d %H:%M")
     by = say("case.by", who=case.changed_by) if case.changed_by else ""
     actions = (
         f'<a class="vr-button" href="api/cases/{case.id}/export" download>{escape(say("case.export"))}</a>'

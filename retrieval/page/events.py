@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from retrieval.cases.watch import FALSE_ALARMS
-from retrieval.gallery.clock import format_time
+from retrieval.gallery.clock import format_time, is_date
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.journeys.journey import Step, journey
@@ -54,6 +54,7 @@ class PageEvents:
     Attributes:
         queries: those of what changes the query.
         cases: those of cases.
+        zone: of times since 1970; empty for the browser's.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class PageEvents:
         examples: Sequence[Path],
         uploads: Uploads,
         alarms_per_day: float = FALSE_ALARMS,
+        zone: str = "",
     ) -> None:
+        self.zone = zone
         self._searcher = searcher
         self.queries = QueryEvents(searcher, examples, uploads)
         self.cases = CaseEvents(searcher, self.queries, alarms_per_day)
@@ -84,10 +87,10 @@ class PageEvents:
 
         A field that these words do not speak of stays as it is, unless the last ones had set it.
         """
-        found = self._searcher.understand(words)
+        found = self._searcher.understand(words, say.zone)
         said = {"words_before": found.filters, "understood": panels.understood(found, say)}
-        forgotten = {name: EMPTY[name] for name in contents(words_before)}
-        return said | forgotten | contents(found.filters)
+        forgotten = {name: EMPTY[name] for name in contents(words_before, say.zone)}
+        return said | forgotten | contents(found.filters, say.zone)
 
     def clear_filters(self) -> Answer:
         """No filter at all."""
@@ -153,7 +156,7 @@ class PageEvents:
                 calibrated = any(value != 1 for value in self.card.temperature.values())
                 chosen = Filters.read({name: conditions[name] for name in ("color", "type")})
                 seen = panels.prediction(state.query, chosen, calibrated, say)
-            filters = from_fields(conditions)
+            filters = from_fields(conditions, say.zone)
             filters.check(self.card)
             if state.fault:
                 html = cards.notice(say("bad.image"), state.fault, "error")
@@ -165,6 +168,7 @@ class PageEvents:
                     found = self._found(
                         state, feedback, filters, int(k), group, rerank, query_camera, told_of
                     )
+                    found = say.localized(found)
                     total, images = self._gallery.count(filters), len(self._gallery)
                     drawn = self._drawn(found, feedback, say)
                 html = self._results(state, feedback, filters, found, (total, images), say)
@@ -199,7 +203,7 @@ class PageEvents:
 
     def _nothing(self, words: str, say: Say) -> str:
         """What stands in the place of results where nothing is asked for; why, where somebody has tried."""
-        unknown = panels.not_understood(self._searcher.understand(words), say)
+        unknown = panels.not_understood(self._searcher.understand(words, say.zone), say)
         if not unknown:
             return cards.notice(say("nothing"), say("nothing.text"))
         text = say("words.none.text", words=", ".join(unknown), example=self._example(say))
@@ -243,14 +247,15 @@ class PageEvents:
         cameras = self._gallery.cameras()
         journeys = journeys_of(self._gallery, [result.key for result in found])
         drawn = panels.drawings(found, cameras, feedback.positive, journeys, say)
-        way = journey_html.way(self._way(found, journeys), cameras, self._gallery.writable, say)
+        way = journey_html.way(self._way(found, journeys, say), cameras, self._gallery.writable, say)
         return drawn + (way or panels.legs(trajectory(found, feedback.positive, journeys), say))
 
-    def _way(self, found: Sequence[Result], journeys: dict[str, str]) -> list[Step]:
+    def _way(self, found: Sequence[Result], journeys: dict[str, str], say: Say) -> list[Step]:
         """The journey of the first result; empty where it is of none."""
         if not found or not journeys:
             return []
         steps = journey(self._gallery, LinkStore(self._gallery.folder), found[0].key) or []
+        steps = [replace(step, images=tuple(say.localized(step.images))) for step in steps]
         return steps if len(steps) > 1 else []
 
     def _results(
@@ -359,17 +364,17 @@ class PageEvents:
             state.query,
             panels.data_uri(state.picture) if state.picture else None,
             result,
-            self._seen(state, feedback, result),
+            self._seen(state, feedback, result, say),
             found,
             neighbours,
             feedback,
             say,
         )
 
-    def _seen(self, state: QueryState, feedback: Feedback, result: Result) -> Result | None:
+    def _seen(self, state: QueryState, feedback: Feedback, result: Result, say: Say) -> Result | None:
         """The query's own sighting, else the marked one that is nearest to a result in time."""
         marked = [key for key in feedback.positive if key != result.key]
-        known = self._gallery.results([state.key] if state.key else marked)
+        known = say.localized(self._gallery.results([state.key] if state.key else marked))
         timed = [each for each in known if each.time is not None] or known
         return min(timed, key=lambda each: abs((each.time or 0) - (result.time or 0)), default=None)
 
@@ -411,7 +416,9 @@ class PageEvents:
         """The title with what is in the gallery now."""
         with self._gallery.read_transaction():
             images, cameras = len(self._gallery), len(self._gallery.cameras())
-        return panels.header(self.card.name, images, cameras, say)
+            known = self._gallery.time_range()
+        zone = str(say.zone) if known and is_date(known[1]) else ""
+        return panels.header(self.card.name, images, cameras, zone, say)
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
         """The cameras to choose from; one without a name is called by its number."""
@@ -420,10 +427,11 @@ class PageEvents:
             for camera in self._gallery.cameras()
         ]
 
-    def placeholders(self) -> dict[str, str]:
+    def placeholders(self, say: Say) -> dict[str, str]:
         """What to write into a field, by its name; for times, the gallery's first and last."""
         first, last = self._gallery.time_range() or (0.0, 600.0)
-        return {"after": format_time(first), "before": format_time(last), "near": "48.133,11.567,500"}
+        first_and_last = format_time(first, say.zone), format_time(last, say.zone)
+        return {"after": first_and_last[0], "before": first_and_last[1], "near": "48.133,11.567,500"}
 
     def words_example(self, say: Say) -> str:
         """What to write into the box of plain words."""

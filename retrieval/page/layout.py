@@ -49,6 +49,8 @@ class Layout:
                 scale=0,
                 elem_id="language",
             )
+            # The browser says it when the page is opened; events get it behind the language, in that order.
+            self.zone = gr.Textbox(events.zone, visible=False)
         # The results come next to the picture for whoever goes by keyboard; the style sheet shows the search
         # above them.
         with gr.Row(equal_height=False, elem_id="layout"):
@@ -123,11 +125,12 @@ class Layout:
         """The component or state of a name; a filter's field goes by the filter's."""
         return self.fields[name] if name in self.fields else getattr(self, name)
 
-    def translate(self, language: str) -> dict[str, Any]:
+    def translate(self, language: str, zone: str) -> dict[str, Any]:
         """Everything that the page says, and what depends on the gallery's content, read anew."""
-        say = Say(language if language in LANGUAGES else "en")
+        say = Say(language if language in LANGUAGES else "en", self.events.zone or zone or "UTC")
         texts: dict[str, Any] = {
             "language": say.language,
+            "zone": say.zone_name,
             "title": self.events.header(say),
             "examples": self.events.queries.examples(say),
             "upload": gr.update(label=say("upload"), placeholder=say("drop")),
@@ -150,7 +153,7 @@ class Layout:
             "type": _named(card.types, say),
             "camera": self.events.cameras(say),
         }
-        placeholders = self.events.placeholders()
+        placeholders = self.events.placeholders(say)
         for name in self.fields:
             changes: dict[str, Any] = {}
             if name in choices:

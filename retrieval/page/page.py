@@ -24,13 +24,14 @@ from serving.encoders.deadline import deadline
 STREAM_SCRIPT = ASSETS / "stream.js"
 """What runs in the page's head, before Gradio's own scripts."""
 
-_REMEMBERED = """(language) => {
+_REMEMBERED = """(language, zone) => {
   const known = localStorage.getItem("vehicle-search-language");
-  return (document.documentElement.lang = known || (navigator.language.startsWith("zh") ? "zh" : "en"));
+  document.documentElement.lang = known || (navigator.language.startsWith("zh") ? "zh" : "en");
+  return [document.documentElement.lang, zone || Intl.DateTimeFormat().resolvedOptions().timeZone];
 }"""
-_REMEMBER = """(language) => {
+_REMEMBER = """(language, zone) => {
   localStorage.setItem("vehicle-search-language", language);
-  return (document.documentElement.lang = language);
+  return [(document.documentElement.lang = language), zone];
 }"""
 _FETCH = """(file) => {
   if (!file?.url) return;
@@ -50,6 +51,7 @@ def build_page(
     examples: Sequence[Path],
     uploads: Uploads,
     alarms_per_day: float = FALSE_ALARMS,
+    zone: str = "",
 ) -> gr.Blocks:
     """Lay the page out.
 
@@ -58,8 +60,9 @@ def build_page(
         examples: image files to offer, in the upload folder.
         uploads: keeps the query pictures.
         alarms_per_day: false alarms a day that are proposed for the watch on a case.
+        zone: of times since 1970; empty for the browser's.
     """
-    events = PageEvents(searcher, examples, uploads, alarms_per_day)
+    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)
@@ -121,7 +124,7 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _ask_after(page, page.cases.select, on.cases.open, everything, **_EACH)
     for event, handler in ((page.cases.edit, on.cases.close), (page.cases.delete, on.cases.delete)):
         _answer(page, event, handler, ("case", "cases", "cases_tab"), **_EACH)
-    said = tuple(page.translate("en"))
+    said = tuple(page.translate("en", ""))
     loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)
     loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
     translated = _ask_after(page, page.language.input, page.translate, said, js=_REMEMBER)
@@ -196,7 +199,7 @@ def _answer(
     names = [name for name in wanted if name not in ("event", "say", "caller")]
     fields = page.fields if "conditions" in names else {}
     parts = {name: page.part(name) for name in names if name != "conditions"}
-    spoken = {page.language} if "say" in wanted else set()
+    spoken = {page.language, page.zone} if "say" in wanted else set()
 
     def answer(values: dict[Any, Any], request: gr.Request) -> Any:
         return answer_with(values, request)
@@ -209,7 +212,7 @@ def _answer(
             charge(request, cost)
         given |= {name: values[part] for name, part in parts.items()}
         if spoken:
-            given["say"] = Say(values[page.language])
+            given["say"] = Say(values[page.language], values[page.zone] or "UTC")
         if "caller" in wanted:
             given["caller"] = request.state.caller
         if fields:

@@ -21,8 +21,9 @@ _SHOWN_CLASSES = 3
 _SCENE_SIZE = 1280
 
 
-def header(model: str, images: int, cameras: int, say: Say) -> str:
-    """The page's title, what is being searched, and the keys."""
+def header(model: str, images: int, cameras: int, zone: str, say: Say) -> str:
+    """The page's title, what is being searched, and the keys; `zone` is that of times, if they have one."""
+    zoned = f" · {escape(say('zone', zone=zone))}" if zone else ""
     holds = say("holds", images=f"{images:,}", cameras=cameras)
     keys = "".join(
         f"<li><kbd>{key}</kbd> {escape(say(f'keys.{name}'))}</li>"
@@ -38,7 +39,7 @@ def header(model: str, images: int, cameras: int, say: Say) -> str:
     )
     return (
         f'<header class="vr-header"><h1>{escape(say("title"))}</h1>'
-        f"<p>{escape(holds)} <b>{escape(model)}</b></p></header>"
+        f"<p>{escape(holds)} <b>{escape(model)}</b>{zoned}</p></header>"
         f'<details class="vr-keys"><summary>{escape(say("keys"))}</summary><ul>{keys}</ul></details>'
     )
 

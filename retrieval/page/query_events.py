@@ -185,8 +185,8 @@ class QueryEvents:
         except UserError as error:
             return answer | {"state": QueryState(fault=say.error(str(error))), "case": ""}
         answer["case"] = told.case
-        found = self._searcher.understand(told.words)
-        answer |= EMPTY | contents(told.filters)
+        found = self._searcher.understand(told.words, say.zone)
+        answer |= EMPTY | contents(told.filters, say.zone)
         answer |= {
             "words": told.words,
             "understood": panels.understood(found, say),

@@ -2,10 +2,14 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 
-from retrieval.gallery.entries import format_probability
+from retrieval.gallery.clock import parse_zone
+from retrieval.gallery.entries import Result, format_probability
+from zoo.errors import UserError
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 
@@ -27,9 +31,22 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class Say:
-    """Says things in one language; another language than those of `LANGUAGES` is English."""
+    """Says things in a language and a time zone; another language than those of `LANGUAGES` is English."""
 
     language: str = "en"
+    zone_name: str = "UTC"
+
+    @property
+    def zone(self) -> tzinfo:
+        """In which times since 1970 are told and meant; UTC where nobody knows the one that is named."""
+        try:
+            return parse_zone(self.zone_name)
+        except UserError:
+            return UTC
+
+    def localized(self, results: Sequence[Result]) -> list[Result]:
+        """Results with their times told in the page's zone."""
+        return [replace(result, zone=self.zone) for result in results]
 
     @property
     def _texts(self) -> dict[str, str]:

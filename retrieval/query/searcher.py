@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
@@ -273,11 +274,11 @@ class Searcher:
             shown = set(self.gallery.rank(query.embedding, k, filters))
         return sum((each.probability or 0) >= LEAST_MATCH and each.key not in shown for each in found)
 
-    def understand(self, text: str) -> Understood:
+    def understand(self, text: str, zone: tzinfo = UTC) -> Understood:
         """Read filters out of plain words, with the names and times of the gallery."""
         with self.gallery.read_transaction():
             known, cameras = self.gallery.time_range(), self.gallery.cameras()
-        return read_words(text, self.gallery.model.card, cameras, known[1] if known else None)
+        return read_words(text, self.gallery.model.card, cameras, known[1] if known else None, zone)
 
     def images(self, query: Query, results: Sequence[Result]) -> dict[str, list[dict[str, Any]]]:
         """The images of those results that are passes, each by itself compared with the query.

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 DAY = 86_400.0
 # Times since 1970 are far above; times of a recording that starts at 0 stay far below.
@@ -48,7 +48,7 @@ class Moment:
     whole_day: bool = False
 
 
-def read_moment(text: str) -> Moment | None:
+def read_moment(text: str, zone: tzinfo = UTC) -> Moment | None:
     """Read what `TIME` matched; None where it is no time of a day after all (25:00 is one of a recording)."""
     text = text.strip()
     found = re.match(DATE, text)
@@ -56,7 +56,7 @@ def read_moment(text: str) -> Moment | None:
     if found:
         parts = [int(part) for part in re.findall(r"\d+", found[0])]
         try:
-            day = datetime(*parts, tzinfo=UTC).timestamp()  # type: ignore[misc, arg-type]
+            day = datetime(*parts, tzinfo=zone).timestamp()  # type: ignore[misc, arg-type]
         except ValueError:
             return None
         text = text[found.end() :].strip(" t")
@@ -89,20 +89,24 @@ def read_moment(text: str) -> Moment | None:
     return Moment(3600.0 * hour + 60 * minute + second, day, known)
 
 
-def resolve(first: Moment, second: Moment | None, last_known: float | None) -> tuple[float, float | None]:
+def resolve(
+    first: Moment, second: Moment | None, last_known: float | None, zone: tzinfo = UTC
+) -> tuple[float, float | None]:
     """The seconds that a gallery counts in.
 
     Args:
         first, second: one time, or the two ends of a range. `8 to 9 pm` is in the evening, `22:00 to 2:00`
             ends a day later.
         last_known: the latest time in the gallery; where it counts since 1970, a time without a date is one
-            of that last day (UTC).
+            of that last day.
+        zone: whose days these are.
     """
     if second is not None:
         first, second = _same_half(first, second)
     base = 0.0
     if last_known is not None and last_known >= _EPOCH_FROM:
-        base = last_known - last_known % DAY
+        last_day = datetime.fromtimestamp(last_known, zone).date()
+        base = datetime.combine(last_day, time.min, zone).timestamp()
     day = first.day if first.day is not None else (second.day if second else None)
     start = (base if day is None else day) + first.seconds
     if second is None:

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 
 from retrieval.gallery.clock import format_time
@@ -64,7 +65,11 @@ class Understood:
 
 
 def read_words(
-    text: str, card: Card, cameras: Sequence[Camera], last_known: float | None = None
+    text: str,
+    card: Card,
+    cameras: Sequence[Camera],
+    last_known: float | None = None,
+    zone: tzinfo = UTC,
 ) -> Understood:
     """Read conditions out of plain words, English or Chinese or both.
 
@@ -73,8 +78,9 @@ def read_words(
         card: what colours and types there are.
         cameras: what they are called and where they stand.
         last_known: the gallery's latest time; where it counts since 1970, `after 8:00` means that day.
+        zone: whose days and hours are meant.
     """
-    reader = _Reader(_normal(text[:MAX_TEXT]), card, cameras, last_known)
+    reader = _Reader(_normal(text[:MAX_TEXT]), card, cameras, last_known, zone)
     reader.read()
     phrases = tuple(phrase for _, phrase in sorted(reader.phrases, key=lambda item: item[0]))
     unknown = (*reader.left_over(), *([text[MAX_TEXT:]] if len(text) > MAX_TEXT else []))
@@ -93,6 +99,7 @@ class _Reader:
     card: Card
     cameras: Sequence[Camera]
     last_known: float | None
+    zone: tzinfo
     values: dict[str, Any] = field(default_factory=dict)
     """Conditions by the names of `gallery.filters.FIELDS`."""
     phrases: list[tuple[int, Phrase]] = field(default_factory=list)
@@ -211,10 +218,10 @@ class _Reader:
         return self._set(found, "camera", meaning, camera=tuple(chosen))
 
     def _times(self, found: re.Match[str], first: str, second: str) -> Phrase | None:
-        moments = read_moment(found[first]), read_moment(found[second])
+        moments = [read_moment(found[each], self.zone) for each in (first, second)]
         if moments[0] is None or moments[1] is None:
             return None
-        return self._range(found, *resolve(moments[0], moments[1], self.last_known))
+        return self._range(found, *resolve(moments[0], moments[1], self.last_known, self.zone))
 
     def _after(self, found: re.Match[str]) -> Phrase | None:
         seconds = self._seconds(found)
@@ -229,11 +236,11 @@ class _Reader:
         return None if seconds is None else self._range(found, max(seconds - AROUND, 0.0), seconds + AROUND)
 
     def _seconds(self, found: re.Match[str]) -> float | None:
-        moment = read_moment(found["first"])
-        return None if moment is None else resolve(moment, None, self.last_known)[0]
+        moment = read_moment(found["first"], self.zone)
+        return None if moment is None else resolve(moment, None, self.last_known, self.zone)[0]
 
     def _range(self, found: re.Match[str], start: float | None, end: float | None) -> Phrase:
-        said = ["" if seconds is None else format_time(seconds) for seconds in (start, end)]
+        said = ["" if seconds is None else format_time(seconds, self.zone) for seconds in (start, end)]
         ends = {"after": start, "before": end}
         changes = {name: seconds for name, seconds in ends.items() if seconds is not None}
         return self._set(found, "time", f"{said[0]} \u2013 {said[1]}".strip(), **changes)

@@ -137,7 +137,8 @@ def _file_name(key: str) -> str:
 
 def to_html(report: SearchReport) -> bytes:
     """One page that holds its pictures, style and drawings itself, and prints well on A4."""
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    zone = report.results[0].zone if report.results else UTC
+    made = f"{datetime.now(zone).strftime('%Y-%m-%d %H:%M')} {zone}"
     conditions = "".join(
         f"<li><b>{escape(name)}</b> {escape(_value(value))}</li>"
         for name, value in report.filters.parameters().items()

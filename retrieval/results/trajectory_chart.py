@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import tzinfo
 from html import escape
 
 from retrieval.gallery.clock import format_time
@@ -49,7 +50,7 @@ def trajectory_chart(
         parts.append(
             f'<line class="vr-grid vr-tick" x1="{x(seconds):.1f}" x2="{x(seconds):.1f}" y1="{_TOP}" '
             f'y2="{height - _BOTTOM}"/><text class="vr-time" x="{x(seconds):.1f}" y="{height - 8}">'
-            f"{_clock(seconds, last - first)}</text>"
+            f"{_clock(seconds, last - first, seen[0].zone)}</text>"
         )
     for leg in trajectory(seen, marked, journeys):
         points = " ".join(f"{x(result.time or 0):.1f},{y(result.camera):.1f}" for result in leg)
@@ -88,9 +89,9 @@ def _ticks(first: float, last: float) -> list[float]:
     return [start + number * step for number in range(_TICKS + 1) if start + number * step <= last]
 
 
-def _clock(seconds: float, span: float) -> str:
+def _clock(seconds: float, span: float, zone: tzinfo) -> str:
     """Without the date where a day holds it all, without seconds where they are all zero."""
-    text = format_time(seconds)
+    text = format_time(seconds, zone)
     if " " in text and span < 86_400:
         text = text.partition(" ")[2]
     return text.removesuffix(":00") if span > 600 and text.count(":") == 2 else text

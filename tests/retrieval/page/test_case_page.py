@@ -19,6 +19,9 @@ from tests.retrieval.page.browser import TIMEOUT, visit
 from tests.retrieval.page.test_layout import CUT, SETTLED, SMALL, violations
 from tests.retrieval.running_app import running_app
 
+NOON = 1_714_564_800.0
+"""2024-05-01 12:00 UTC, from which on the gallery's images are."""
+
 RED = "0" * 31 + "1"
 
 
@@ -44,6 +47,11 @@ def served(
     """A gallery that is only read, with cases beside it, behind keys."""
     root = tmp_path_factory.mktemp("cases")
     folder = shutil.copytree(gallery_folder, root / "gallery")
+    with open_gallery(folder, writable=True) as gallery:
+        dated = [
+            replace(entry, time=NOON + (entry.time or 0)) for (*all,) in gallery.entries() for entry in all
+        ]
+        gallery.add(dated)
     secrets = {scope: add_key(root / "keys.json", f"{scope}er", scope) for scope in ("read", "write")}
     options = (
         "--encoder",
@@ -157,9 +165,13 @@ def kept(served: Service, query: bytes) -> Iterator[dict]:
 
 
 def test_another_person_opens_a_case(browser: Browser, served: Service, kept: dict) -> None:
-    """By the list and by address; the picture is in the case. A key that may only read changes nothing."""
+    """By the list and by address; the picture is in the case. A key that may only read changes nothing.
+
+    Times are told, and meant, in the browser's zone.
+    """
     found = [each["key"] for each in kept["results"]]
-    page = open_page(browser, served, "read", reduced_motion="reduce")
+    page = open_page(browser, served, "read", reduced_motion="reduce", timezone_id="Asia/Shanghai")
+    expect(page.locator("#title")).to_contain_text("times in Asia/Shanghai")
     page.get_by_role("tab").nth(2).click()
     page.locator(".vr-case-open").click()
     expect(page.locator(".vr-case h2")).to_have_text("White <b>car</b>")
@@ -168,6 +180,15 @@ def test_another_person_opens_a_case(browser: Browser, served: Service, kept: di
     assert [card.get_attribute("data-key") for card in page.locator(".vr-card").all()] == found
     page.goto(f"{served.url}/?case={RED}")
     expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(1)
+    expect(page.locator(".vr-card .vr-time").first).to_contain_text("2024-05-01 20:0")
+    field = page.locator("#after input, #after textarea")
+    field.fill("2024-05-01 20:03:21")
+    field.press("Enter")
+    # The two last vehicles, at four cameras each.
+    expect(page.locator(".vr-card")).to_have_count(8)
+    page.wait_for_url("**after=1714565001**")
+    page.go_back()
+    expect(page.locator(".vr-card")).to_have_count(len(found))
     page.get_by_role("tab").nth(2).click()
     page.locator(".vr-case-row summary").click()
     check(page)
