@@ -19,6 +19,8 @@ PATIENCE = 30.0
 FEWEST = 10
 TUNED_BY = 20
 """Queries that choose the effort; the others are measured."""
+ROUNDS = 10
+"""So many times each, as far as patience goes."""
 
 
 def resident_mb() -> float:
@@ -66,7 +68,8 @@ def search(engine, data: Path, store: Path) -> dict[str, object]:
     rows = []
     for share in sorted(truth, reverse=True):
         found, seconds, worked = [], [], []
-        for query in queries[TUNED_BY:]:
+        asked = queries[TUNED_BY:]
+        for query in np.tile(asked, (ROUNDS, 1)):
             if sum(seconds) > PATIENCE and len(seconds) >= FEWEST:
                 break
             at, cpu = time.perf_counter(), time.process_time()
@@ -76,8 +79,8 @@ def search(engine, data: Path, store: Path) -> dict[str, object]:
         rows.append(
             {
                 "share": share,
-                "queries": len(found),
-                "recall": recall(found, share, TUNED_BY),
+                "searches": len(found),
+                "recall": recall(found[: len(asked)], share, TUNED_BY),
                 "p50_ms": 1e3 * float(np.median(seconds)),
                 "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
                 "cpu_p50_ms": 1e3 * float(np.median(worked)),
