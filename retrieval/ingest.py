@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         module="retrieval.ingest",
+        section="ingest",
         examples=[
             "--images pictures --gallery build/gallery --encoder build/bundle",
             "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --zone Asia/Tokyo --gallery build/gallery",

@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     defaults = LinkOptions()
     parser = CommandParser(
         module="retrieval.link",
+        section="link",
         examples=["--gallery build/gallery", "--gallery build/gallery --undo"],
         description="Join what cameras saw to the journeys of vehicles, without labels: by looks, by the "
         "travel times that the gallery itself tells, and by colours and types. The proposals lie in the "

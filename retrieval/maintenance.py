@@ -36,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
 
     def add(name: str, action: Any, examples: list[str], what: str, description: str) -> CommandParser:
-        added: CommandParser = actions.add_parser(name, examples=examples, help=what, description=description)
+        added: CommandParser = actions.add_parser(
+            name, examples=examples, section=f"gallery_{name}", help=what, description=description
+        )
         added.set_defaults(run=action)
         added.add_argument("--json", action="store_true", help="print what was done as one JSON object")
         return added

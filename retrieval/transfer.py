@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         module="retrieval.transfer",
+        section="transfer",
         examples=["--from build/gallery --to milvus:build/gallery.db"],
         description="Copy every image of a gallery, as it is, into another one, which may be of another kind."
         " Nothing is encoded again, and what the other one has already stays, so that it can be run again.",

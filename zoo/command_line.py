@@ -43,17 +43,20 @@ class CommandParser(argparse.ArgumentParser):
         if section:
             add_configuration(self, section)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read the arguments, and what a file and the environment say where the command asks them.
+
+        Whole command lines and those of subcommands come through here.
 
         Raises:
             UserError: see `zoo.configuration.with_configuration`.
         """
         typed = sys.argv[1:] if args is None else list(args)
         if not self._section or {"-h", "--help"} & set(typed):
-            return super().parse_args(typed, namespace)
-        found = super().parse_args(with_configuration(self, self._section, typed, os.environ), namespace)
-        if found.print_config:
+            return super().parse_known_args(typed, namespace)
+        given = with_configuration(self, self._section, typed, os.environ)
+        found, unknown = super().parse_known_args(given, namespace)
+        if found.print_config and not unknown:
             print(as_toml(self, self._section, found))
             self.exit()
-        return found
+        return found, unknown

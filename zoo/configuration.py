@@ -49,7 +49,7 @@ def with_configuration(
     Raises:
         UserError: a file that cannot be read, an option that is not known, or a value that does not fit.
     """
-    options = {action.dest: action for action in parser._actions if action.dest not in _OWN}
+    options = _options(parser)
     finder = argparse.ArgumentParser(add_help=False)
     finder.add_argument("--config")
     file = finder.parse_known_args(list(arguments))[0].config or environment.get(f"{PREFIX}CONFIG")
@@ -64,16 +64,24 @@ def with_configuration(
 def as_toml(parser: argparse.ArgumentParser, section: str, values: argparse.Namespace) -> str:
     """What the options come to, as a file that `--config` takes; what is not set is a comment."""
     lines = [f"[{section}]"]
-    for action in parser._actions:
-        if action.dest in _OWN:
-            continue
+    for name, action in _options(parser).items():
         value = getattr(values, action.dest)
         if value is None:
-            lines.append(f"# {action.dest} =")
+            lines.append(f"# {name} =")
         else:
             plain = value if isinstance(value, bool | int | float) else str(value)
-            lines.append(f"{action.dest} = {json.dumps(plain, ensure_ascii=False)}")
+            lines.append(f"{name} = {json.dumps(plain, ensure_ascii=False)}")
     return "\n".join(lines)
+
+
+def _options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The options of a service by their long names, with `_` for `-`."""
+    named = {
+        action.option_strings[-1].lstrip("-").replace("-", "_"): action
+        for action in parser._actions
+        if action.option_strings
+    }
+    return {name: action for name, action in named.items() if name not in _OWN}
 
 
 def _of_file(path: str, section: str, options: Mapping[str, argparse.Action]) -> dict[str, _Setting]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.app import build_parser
+from retrieval.ingest import build_parser as ingest_parser
+from retrieval.maintenance import build_parser as maintenance_parser
 from serving.launch import main as launch
 from zoo.command_line import CommandParser
 from zoo.errors import UserError
@@ -102,3 +104,32 @@ def test_the_server_has_a_table_of_its_own(config: Path, capsys: pytest.CaptureF
         launch(["--config", str(config), "--print-config"])
     printed = tomllib.loads(capsys.readouterr().out)["serve"]
     assert (printed["grpc_port"], printed["timeout"], printed["poll"]) == (9, 5.0, 0)
+
+
+def test_an_ingest_of_a_stream_has_a_table(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(
+        '[ingest]\nvideo = "rtsp://10.0.0.7/1"\ngallery = "g"\nfollow = true\ncamera-centring = false\n'
+    )
+    monkeypatch.setenv("VEHICLE_REID_INGEST_CAMERA", "3")
+    found = ingest_parser().parse_args(["--config", str(config), "--rate=2"])
+    assert (found.video, found.gallery, found.follow) == ("rtsp://10.0.0.7/1", "g", True)
+    assert (found.camera, found.rate, found.camera_centring, found.images) == (3, 2.0, False, None)
+
+
+def test_each_subcommand_has_a_table_with_the_names_that_are_typed(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text('[gallery_backup]\ngallery = "g"\nto = "b"\n[gallery_restore]\nfrom = "b"\n')
+    found = maintenance_parser().parse_args(["backup", "--config", str(config), "--to", "other"])
+    assert (found.gallery, found.to) == ("g", Path("other"))
+    monkeypatch.setenv("VEHICLE_REID_GALLERY_RESTORE_GALLERY", "new")
+    restore = ["restore", "--config", str(config)]
+    assert maintenance_parser().parse_args(restore).source == Path("b")
+    with pytest.raises(SystemExit) as ended:
+        maintenance_parser().parse_args([*restore, "--print-config"])
+    assert ended.value.code == 0
+    printed = tomllib.loads(capsys.readouterr().out)
+    assert printed == {"gallery_restore": {"from": "b", "gallery": "new", "replace": False}}
+    config.write_text("[gallery_restore]\nfrm = 'b'\n")
+    with pytest.raises(UserError, match=r"\[gallery_restore\] frm: no option has this .* from\?"):
+        maintenance_parser().parse_args(restore)
