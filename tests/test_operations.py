@@ -7,8 +7,9 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -29,8 +30,53 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-MOST = 300
-"""Searches until the other service has to be the one that answers."""
+CLIENTS = 4
+"""Who search while the model changes."""
+
+SECONDS = 120
+"""That a part of the change may take."""
+
+
+class Load:
+    """Clients that search without a pause, and what came of it."""
+
+    def __init__(self, client: httpx.Client, query: bytes) -> None:
+        self.client, self.query = client, query
+        self.told: list[float | str] = []
+        """The third result's distance, which tells the model, or what went wrong."""
+
+        self._changed, self._is_over = threading.Condition(), False
+
+    def ask(self) -> None:
+        """Search until it is over."""
+        while not self._is_over:
+            try:
+                files = {"image": self.query}
+                found = self.client.post("/api/search", files=files, data={"k": "3"})
+                told = found.json()["results"][2]["distance"] if found.is_success else found.text
+            except httpx.HTTPError as error:
+                told = repr(error)
+            with self._changed:
+                self.told.append(told)
+                self._changed.notify_all()
+
+    def wait(self, is_so: Callable[[list[float | str]], bool]) -> None:
+        """Wait for something to be so of what was told."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: is_so(self.told), SECONDS), self.told[-3:]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let the clients search meanwhile."""
+        threads = [threading.Thread(target=self.ask) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._is_over = True
+            for thread in threads:
+                thread.join()
 
 
 def free_port() -> int:
@@ -100,9 +146,12 @@ def test_tls_and_a_change_of_model(
     assert maintenance(reembed) == 0
     query = (images / "image_query" / "0003_c001_00003250_0.jpg").read_bytes()
     with (
-        running_app("--gallery", gallery_folder, "--keys", keys, "--rate", 0) as old,
+        ExitStack() as first,
         running_app("--gallery", second, "--keys", keys, "--rate", 0) as new,
-        running_nginx(tmp_path, old) as (plain, secure, send_to),
+        running_nginx(
+            tmp_path,
+            first.enter_context(running_app("--gallery", gallery_folder, "--keys", keys, "--rate", 0)),
+        ) as (plain, secure, send_to),
         httpx.Client(
             base_url=secure,
             headers=headers,
@@ -125,13 +174,16 @@ def test_tls_and_a_change_of_model(
             assert answer.status_code == status, answer.text
         large = client.post("/api/search", files={"image": bytes(34 * 2**20)})
         assert large.status_code == 413
-        distances = []
-        for count in range(MOST):
-            if count == 3:
-                send_to(new)
-            found = client.post("/api/search", files={"image": query}, data={"k": "3"})
-            assert found.status_code == 200, found.text
-            distances.append(found.json()["results"][2]["distance"])
-            if len(set(distances)) == 2:
-                break
-        assert len(set(distances)) == 2, "the other model never answers"
+        load = Load(client, query)
+        with load.running():
+            load.wait(lambda told: len(told) >= 20)
+            (before,) = set(load.told)
+            send_to(new)
+            # Requests that were under way end where they began; then all go to the other service.
+            load.wait(lambda told: before not in told[-5 * CLIENTS :])
+            first.close()
+            at_end = len(load.told)
+            load.wait(lambda told: len(told) >= at_end + 20)
+        (after,) = {each for each in load.told if each != before}
+        assert isinstance(after, float), after
+        print(f"{len(load.told)} searches by {CLIENTS} clients, {load.told.count(before)} by the first model")
