@@ -39,7 +39,13 @@ class Layout:
         """Changes whenever a comparison wants its regions."""
         say = Say()
         with gr.Row(elem_id="top"):
-            self.title = gr.HTML(events.header(say), elem_classes="vr-plain", elem_id="title", scale=5)
+            self.title = gr.HTML(
+                events.header(say),
+                elem_classes="vr-plain",
+                elem_id="title",
+                scale=5,
+                js_on_load=(ASSETS / "calendar.js").read_text(encoding="utf-8"),
+            )
             self.language = gr.Radio(
                 [(name, code) for code, name in LANGUAGES.items()],
                 value=say.language,

@@ -23,6 +23,8 @@ _SCENE_SIZE = 1280
 
 def header(model: str, images: int, cameras: int, zone: str, say: Say) -> str:
     """The page's title, what is being searched, and the keys; `zone` is that of times, if they have one."""
+    # `calendar.js` offers one where times are dates.
+    calendar = f' data-calendar="{escape(say("calendar"))}"' if zone else ""
     zoned = f" · {escape(say('zone', zone=zone))}" if zone else ""
     holds = say("holds", images=f"{images:,}", cameras=cameras)
     keys = "".join(
@@ -38,7 +40,7 @@ def header(model: str, images: int, cameras: int, zone: str, say: Say) -> str:
         )
     )
     return (
-        f'<header class="vr-header"><h1>{escape(say("title"))}</h1>'
+        f'<header class="vr-header"{calendar}><h1>{escape(say("title"))}</h1>'
         f"<p>{escape(holds)} <b>{escape(model)}</b>{zoned}</p></header>"
         f'<details class="vr-keys"><summary>{escape(say("keys"))}</summary><ul>{keys}</ul></details>'
     )

@@ -181,9 +181,10 @@ def test_another_person_opens_a_case(browser: Browser, served: Service, kept: di
     page.goto(f"{served.url}/?case={RED}")
     expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(1)
     expect(page.locator(".vr-card .vr-time").first).to_contain_text("2024-05-01 20:0")
-    field = page.locator("#after input, #after textarea")
-    field.fill("2024-05-01 20:03:21")
-    field.press("Enter")
+    expect(page.get_by_role("button", name="From: choose in a calendar")).to_be_visible()
+    # What the browser's calendar gives, once somebody has pressed a key or a button.
+    page.keyboard.press("Shift")
+    page.locator("#after .vr-picker").fill("2024-05-01T20:03:21")
     # The two last vehicles, at four cameras each.
     expect(page.locator(".vr-card")).to_have_count(8)
     page.wait_for_url("**after=1714565001**")
