@@ -128,7 +128,7 @@ def test_heavy_commands(veri: Path, tmp_path: Path, name: str, lack: str) -> Non
             assert cure in done.stderr.splitlines()[-1]
             # With enough, the same command does it over what it has left.
             again = ["--overwrite"] if "launch" in argv[0] and out.exists() else []
-            done = run([*argv, *again], limit, resource.RLIM_INFINITY)
+            done = run([*argv, *again], resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
             assert done.returncode == 0, done.stderr
 
 
