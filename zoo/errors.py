@@ -170,7 +170,9 @@ def _bad_name(error: BaseException) -> str | None:
 
 def _lack(error: BaseException | None) -> tuple[str, str] | None:
     """What was too little somewhere on the way to an error, and what helps; None for nothing."""
-    while error is not None:
+    known = set[int]()  # gRPC raises one error again from what came of it, which makes a circle of them
+    while error is not None and id(error) not in known:
+        known.add(id(error))
         text = str(error).lower()
         is_words = any(words in text for words in _NO_FILES)
         if is_words or (isinstance(error, OSError) and error.errno in NO_FILES):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import EXTRA_OF, exit_on_user_error, explain, extra_imports
+from zoo.errors import EXTRA_OF, UserError, exit_on_user_error, explain, extra_imports
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 PACKAGES = {"cv2": "opencv-python-headless"}
@@ -74,3 +74,11 @@ def test_interrupted_imports_end_without_a_traceback(capsys: pytest.CaptureFixtu
 def test_importing_without_the_extra_raises_as_ever() -> None:
     with pytest.raises(ModuleNotFoundError), extra_imports("training.launch"):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+
+def test_errors_that_are_each_others_cause() -> None:
+    """As gRPC's are. The line is that of the error itself, and it comes."""
+    first, second = UserError("cannot be reached; mend the address"), ValueError("refused")
+    first.__cause__, second.__context__ = second, first
+    assert explain(first) == "error: cannot be reached; mend the address"
+    assert explain(second) is None
