@@ -115,7 +115,7 @@ def test_page_searches_have_lines_ids_and_stages(
         exported = metrics.exposition().decode()
         with pytest.raises(ImageError):
             searcher.encode(b"none")
-        searcher.browse(Filters(), 3, ())
+        searcher.browse(Filters(), 3, (), {})
         search, encode, browse = map(json.loads, written.getvalue().splitlines())
         assert [line["route"] for line in (search, encode, browse)] == ["search", "encode", "browse"]
         assert [line["status"] for line in (search, encode, browse)] == [200, 400, 200]
