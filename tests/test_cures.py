@@ -17,7 +17,7 @@ _COMMAND = re.compile(
     r"(?:python -m (?P<module>(?:zoo|training|serving|retrieval)[\w.]*)|`vehicle-reid (?P<name>[a-z-]+))"
     r"(?P<rest>[^`;]*)"
 )
-_END = re.compile(r"\)|, |\. | \.\.\.| \(|\n|$")
+_END = re.compile(r"\)|</code>|, |\. | \.\.\.| \(|\n|$")
 """Of a command that stands in a sentence without marks around it."""
 
 

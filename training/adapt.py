@@ -92,9 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"kept: the {content['kept']} model ({content['reason']})")
     print(f"weights: {arguments.out / 'best.safetensors'}; report: {arguments.out / 'report.md'}")
     if content["kept"] == "new":
-        print(
-            "searches show no percentages until `python -m training.calibrate --sameness` has calibrated it"
-        )
+        weights = arguments.out / "best.safetensors"
+        calibration = f"python -m training.calibrate --sameness --data-root DATA --weights {weights}"
+        print(f"searches show no percentages until `{calibration}` has calibrated it")
     if arguments.json:
         print(json.dumps(content))
     return 0

@@ -15,7 +15,8 @@ def sameness_section(kept: KeptPromises | None, card: Card, dataset: str) -> str
             "The data set has too few vehicles to make searches up."
             if card.sameness
             else "The model has no sameness calibration, so that searches have no probabilities and no "
-            "verdicts; <code>python -m training.calibrate --sameness</code> makes one."
+            "verdicts; <code>python -m training.calibrate --sameness --data-root DATA --weights "
+            "WEIGHTS</code> makes one."
         )
         return section("sameness", title, f"<p>{words}</p>")
     figures = kept.quality.figures()
