@@ -167,7 +167,9 @@ def _run_rank(
         with joined(rank, world_size, device, **rendezvous) as ranks:
             return work(ranks)
     except BaseException as error:
-        _report(Path(folder), rank, error)
+        # Nothing may be raised beyond here: what torch writes of it on a full disk cannot be read again.
+        with contextlib.suppress(OSError):
+            _report(Path(folder), rank, error)
         for child in multiprocessing.active_children():
             child.terminate()
         # At once: a regular end would wait for collectives that never come to theirs.
@@ -203,7 +205,7 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
     elif first is not None:
         rank, how = first["rank"], "lost its connection to another rank, which ended without a report"
     return UserError(
-        f"rank {rank} {how}; was memory short? See the kernel's log, here and on the other machines, start "
+        f"rank {rank} {how}; was memory short, or a disk full? See the kernel's log, here and on the other machines, start "
         "fewer ranks, or continue with --resume"
     )
 
