@@ -205,8 +205,8 @@ def _cause(folder: Path, error: ChildFailedError) -> Exception:
     elif first is not None:
         rank, how = first["rank"], "lost its connection to another rank, which ended without a report"
     return UserError(
-        f"rank {rank} {how}; was memory short, or a disk full? See the kernel's log, here and on the other machines, start "
-        "fewer ranks, or continue with --resume"
+        f"rank {rank} {how}; was memory short, or a disk full? See the kernel's log, here and on the other "
+        "machines, start fewer ranks, or continue with --resume"
     )
 
 
