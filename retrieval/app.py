@@ -1,6 +1,7 @@
 """The search page and the REST interface on one port: `python -m retrieval.app --gallery DIR`."""
 
 import argparse
+import asyncio
 import json
 import math
 import os
@@ -9,13 +10,14 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from retrieval.cases.store import CaseStore
-from retrieval.cases.watch import FALSE_ALARMS, Watcher, watching
+from retrieval.cases.watch import FALSE_ALARMS, Watcher, watch
 from retrieval.centring import add_centring, warn_of_traffic
 from retrieval.detector_options import add_detector, open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
@@ -42,6 +44,18 @@ DEFAULT_RATE = 20.0
 EXAMPLES = 8
 
 
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let work that has no end go on until the service's."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def build_app(
     searcher: Searcher,
     examples: list[Path],
@@ -63,7 +77,7 @@ def build_app(
     from retrieval.page.guard import UNKNOWN_FUNCTION
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
-    from retrieval.page.upkeep import VISITS, kept_in_bounds
+    from retrieval.page.upkeep import VISITS, keep_in_bounds
     from retrieval.page.uploads import Uploads
     from retrieval.service.rest import add_rest
 
@@ -78,9 +92,10 @@ def build_app(
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         async with AsyncExitStack() as kept:
-            await kept.enter_async_context(kept_in_bounds(page, uploads))
+            await kept.enter_async_context(alongside(keep_in_bounds(page, uploads)))
             if CaseStore.is_kept(gallery.folder):
-                await kept.enter_async_context(watching(Watcher(gallery, CaseStore(gallery.folder))))
+                watcher = Watcher(gallery, CaseStore(gallery.folder))
+                await kept.enter_async_context(alongside(watch(watcher)))
             yield
 
     # FastAPI's own documentation pages load scripts from elsewhere; the description itself stays.

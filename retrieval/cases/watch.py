@@ -6,10 +6,9 @@ most the number of false alarms a day that the case allows. A day's images are c
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -134,22 +133,11 @@ class Watcher:
         )
 
 
-@contextlib.asynccontextmanager
-async def watching(watcher: Watcher, every: float = EVERY) -> AsyncIterator[None]:
-    """Look again and again, as long as the service runs."""
-
-    async def look() -> None:
-        while True:
-            try:
-                await asyncio.to_thread(watcher.look)
-            except UserError as error:
-                _log.warning("the watch on cases: %s", error)
-            await asyncio.sleep(every)
-
-    task = asyncio.create_task(look())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def watch(watcher: Watcher, every: float = EVERY) -> None:
+    """Look again and again, without an end."""
+    while True:
+        try:
+            await asyncio.to_thread(watcher.look)
+        except UserError as error:
+            _log.warning("the watch on cases: %s", error)
+        await asyncio.sleep(every)

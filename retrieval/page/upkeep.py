@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,19 +27,8 @@ _EVERY = 60.0
 """Seconds between two looks."""
 
 
-@contextlib.asynccontextmanager
-async def kept_in_bounds(page: gr.Blocks, uploads: Uploads) -> AsyncIterator[None]:
-    """Look after what a mounted page keeps, as long as the service runs."""
-    task = asyncio.create_task(_look_after(page, uploads))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def _look_after(page: gr.Blocks, uploads: Uploads) -> None:
+async def keep_in_bounds(page: gr.Blocks, uploads: Uploads) -> None:
+    """Look after what a mounted page keeps, again and again, without an end."""
     # What the page says of a query picture holds for Gradio's copy of it too.
     seconds = min(KEPT_SECONDS, 3600 * uploads.hours)
     while True:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from retrieval.app import alongside
 from retrieval.page import upkeep
 from retrieval.page.uploads import Uploads
 from tests.retrieval.service.serving_thread import served
@@ -28,7 +29,7 @@ def mounted(uploads: Path) -> Iterator[tuple[gr.Blocks, httpx.Client]]:
     example.write_bytes(b"\x89PNG")
     with gr.Blocks(analytics_enabled=False) as page:
         gr.File(str(example))
-    app = FastAPI(lifespan=lambda _: upkeep.kept_in_bounds(page, Uploads(uploads / "queries")))
+    app = FastAPI(lifespan=lambda _: alongside(upkeep.keep_in_bounds(page, Uploads(uploads / "queries"))))
     gr.mount_gradio_app(app, page, path="/", ssr_mode=False)
     with served(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield page, client
