@@ -23,6 +23,7 @@ ZOO_LEAVES = frozenset(
         "hub.remote",
         "labels",
         "line_chart",
+        "numbers",
         "preprocess",
         "decoding_memory",
         "sameness",

@@ -8,6 +8,7 @@ from typing import Any
 
 from vehicle_reid import called_as
 from zoo.configuration import add_configuration, as_toml, with_configuration
+from zoo.numbers import plain
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -39,6 +40,8 @@ class CommandParser(argparse.ArgumentParser):
         lines = "\n".join(f"  %(prog)s {example}".rstrip() for example in examples)
         title = "examples" if len(examples) > 1 else "example"
         super().__init__(formatter_class=_Formatter, epilog=f"{title}:\n{lines}", **options)
+        for kind in (int, float):
+            self.register("type", kind, lambda text, kind=kind: kind(plain(text)))
         self._section = section
         if section:
             add_configuration(self, section)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from zoo.errors import UserError
+from zoo.numbers import plain
 
 # Recordings that count from their own start stay far below; times since 1970 are far above.
 _EPOCH_FROM = 1e8
@@ -19,7 +20,7 @@ def parse_time(text: str, zone: tzinfo = UTC) -> float:
     """
     text = text.strip()
     try:
-        if ":" in text and "-" not in text:
+        if ":" in plain(text) and "-" not in text:
             parts = [float(part) for part in text.split(":")]
             # A recording may be longer than a day; an hour has no more than 60 minutes.
             if len(parts) > 3 or not all(0 <= part < 60 for part in parts[1:]) or not parts[0] >= 0:

@@ -9,6 +9,7 @@ from retrieval.gallery.clock import format_time, parse_time
 from retrieval.gallery.geography import Near, parse_near
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.numbers import plain
 
 INT64 = {"ge": -(2**63), "le": 2**63 - 1}
 
@@ -62,7 +63,7 @@ class FilterField:
 
 def _id(value: Any, what: str) -> int:
     try:
-        number = int(value)
+        number = int(plain(value))
     except ValueError:
         number = INT64["le"] + 1
     if not INT64["ge"] <= number <= INT64["le"]:
@@ -72,7 +73,7 @@ def _id(value: Any, what: str) -> int:
 
 def _probability(text: str) -> float:
     try:
-        return float(text)
+        return float(plain(text))
     except ValueError:
         raise UserError(f"{text!r} is not a probability; write a number from 0 to 1") from None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import UserError
+from zoo.numbers import plain
 
 _EARTH_RADIUS = 6_371_008.8
 
@@ -43,7 +44,7 @@ def parse_near(text: str) -> Near:
         UserError: another form.
     """
     try:
-        latitude, longitude, radius = (float(part) for part in text.split(","))
+        latitude, longitude, radius = (float(part) for part in plain(text).split(","))
     except ValueError:
         raise UserError(f"{text!r} is not a place; write LATITUDE,LONGITUDE,METRES") from None
     near = Near(latitude, longitude, radius)

@@ -17,7 +17,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Query as Encoded
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
-from retrieval.service.conditions import box_of, conditions
+from retrieval.service.conditions import Real, Whole, box_of, conditions
 from retrieval.service.entries import LISTED
 from retrieval.service.problems import NO_SUCH_CASE, UNREADABLE_BODY, UNUSABLE_IMAGE
 from retrieval.service.rates import charge
@@ -79,7 +79,7 @@ def add_case_routes(router: APIRouter, searcher: Searcher, audit: Audit) -> None
     def picture(
         id: str,
         store: Store,
-        number: Annotated[int, Query(ge=0, lt=MAX_IMAGES, description="of one of its images")] = 0,
+        number: Annotated[Whole, Query(ge=0, lt=MAX_IMAGES, description="of one of its images")] = 0,
     ) -> Response:
         """The small JPEG of what a case searches with."""
         with _known():
@@ -104,7 +104,7 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
         store: Store,
         name: Annotated[str, Form(min_length=1, max_length=MAX_NAME)],
         notes: Annotated[str, Form(max_length=MAX_NOTES)] = "",
-        alarms_per_day: Annotated[float, Form(ge=0, le=1000, description=_ALARMS)] = 0,
+        alarms_per_day: Annotated[Real, Form(ge=0, le=1000, description=_ALARMS)] = 0,
         image: Annotated[
             list[UploadFile] | None,
             File(description="of one vehicle, as in a search; kept with the case", max_length=MAX_IMAGES),
@@ -176,7 +176,7 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
         name: Annotated[str | None, Body(embed=True, max_length=MAX_NAME)] = None,
         notes: Annotated[str | None, Body(embed=True, max_length=MAX_NOTES)] = None,
         is_closed: Annotated[bool | None, Body(embed=True)] = None,
-        alarms_per_day: Annotated[float | None, Body(embed=True, ge=0, le=1000, description=_ALARMS)] = None,
+        alarms_per_day: Annotated[Real | None, Body(embed=True, ge=0, le=1000, description=_ALARMS)] = None,
         is_seen: Annotated[
             bool, Body(embed=True, description="that somebody has looked at what its watch found")
         ] = False,

@@ -11,7 +11,7 @@ from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Entry, Facts, Result
 from retrieval.gallery.filters import INT64, unknown_field
 from retrieval.query.searcher import Searcher
-from retrieval.service.conditions import box_of
+from retrieval.service.conditions import Real, Whole, box_of
 from retrieval.service.entries import LISTED
 from retrieval.service.problems import NO_KEY_AT_ALL, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
@@ -33,8 +33,8 @@ def _printable(key: str) -> str:
     return key
 
 
-_FormId = Annotated[int | None, Form(**INT64)]
-_Id = Annotated[int | None, Field(**INT64)]
+_FormId = Annotated[Whole | None, Form(**INT64)]
+_Id = Annotated[Whole | None, Field(**INT64)]
 
 
 class Item(BaseModel):
@@ -47,8 +47,8 @@ class Item(BaseModel):
     track_id: _Id = None
     camera: _Id = None
     time: str | float | None = Field(None, description="seconds, 8:05:30, or an ISO date")
-    latitude: float | None = Field(None, ge=-90, le=90)
-    longitude: float | None = Field(None, ge=-180, le=180)
+    latitude: Real | None = Field(None, ge=-90, le=90)
+    longitude: Real | None = Field(None, ge=-180, le=180)
     box: str | None = Field(None, description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels, upright")
 
     @model_validator(mode="before")
@@ -140,8 +140,8 @@ def add_change_routes(router: APIRouter, searcher: Searcher, metrics: Metrics) -
         track_id: _FormId = None,
         camera: _FormId = None,
         time: Annotated[str | None, Form(description="seconds, 8:05:30, or an ISO date")] = None,
-        latitude: Annotated[float | None, Form(ge=-90, le=90)] = None,
-        longitude: Annotated[float | None, Form(ge=-180, le=180)] = None,
+        latitude: Annotated[Real | None, Form(ge=-90, le=90)] = None,
+        longitude: Annotated[Real | None, Form(ge=-180, le=180)] = None,
         box: Annotated[
             str | None, Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle, in pixels, upright")
         ] = None,

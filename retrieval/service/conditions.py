@@ -6,23 +6,29 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Request
 from fastapi.dependencies.models import Dependant
+from pydantic import BeforeValidator
 
 from retrieval.gallery.entries import Box
 from retrieval.gallery.filters import FIELDS, FilterField, Filters, Kind, unknown_field
 from retrieval.sources.crop import parse_box
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.numbers import plain
+
+Whole = Annotated[int, BeforeValidator(plain)]
+Real = Annotated[float, BeforeValidator(plain)]
+"""Numbers of requests."""
 
 MAX_VALUES = 1000
 """Values of one filter."""
 
 _TYPES: dict[Kind, Any] = {
     "class": list[str] | None,
-    "camera": list[int] | None,
-    "id": list[int] | None,
+    "camera": list[Whole] | None,
+    "id": list[Whole] | None,
     "time": str | None,
     "place": str | None,
-    "probability": float,
+    "probability": Real,
 }
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 

@@ -9,7 +9,7 @@ from retrieval.gallery.entries import LOOKS, PLAIN_FACTS
 from retrieval.gallery.filters import Filters
 from retrieval.query.searcher import Searcher
 from retrieval.service.audit import Audit
-from retrieval.service.conditions import conditions
+from retrieval.service.conditions import Whole, conditions
 from retrieval.service.problems import NO_SUCH_KEY
 from retrieval.service.prometheus import Metrics
 from retrieval.sources.source import SO_FAR
@@ -28,8 +28,8 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
     @router.get("/entries")
     def browse(
         request: Request,
-        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
-        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        limit: Annotated[Whole, Query(ge=1, le=MAX_LISTED)] = 100,
+        offset: Annotated[Whole, Query(ge=0, le=2**31)] = 0,
         filters: Filters = Depends(conditions(Query, card)),  # noqa: B008
     ) -> dict[str, Any]:
         """Images that meet the filters, newest first: a search by attributes alone."""
@@ -56,7 +56,7 @@ def add_entry_routes(router: APIRouter, searcher: Searcher, metrics: Metrics, au
     def picture(
         key: str,
         number: Annotated[
-            int | None, Query(ge=0, lt=2**31, description="of one of a pass's images; the best is 0")
+            Whole | None, Query(ge=0, lt=2**31, description="of one of a pass's images; the best is 0")
         ] = None,
     ) -> Response:
         """The small JPEG of one image of the gallery."""

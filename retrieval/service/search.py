@@ -13,7 +13,7 @@ from retrieval.query.looks import without_looks
 from retrieval.query.searcher import Group, Searcher
 from retrieval.query.words import MAX_TEXT
 from retrieval.service.audit import Audit
-from retrieval.service.conditions import box_of, conditions
+from retrieval.service.conditions import Real, Whole, box_of, conditions
 from retrieval.service.problems import NO_SUCH_KEY, UNUSABLE_IMAGE
 from retrieval.service.prometheus import Metrics
 from retrieval.service.rates import charge
@@ -62,7 +62,7 @@ class SearchOptions:
 
 
 def search_options(
-    k: Annotated[int, Form(ge=1, le=MAX_RESULTS)] = 10,
+    k: Annotated[Whole, Form(ge=1, le=MAX_RESULTS)] = 10,
     like: Annotated[
         list[str] | None, Form(description="keys of right results", max_length=MAX_FEEDBACK)
     ] = None,
@@ -72,14 +72,14 @@ def search_options(
     rerank: Annotated[bool, Form(description="order the first results by mutual neighbours")] = False,
     group: Annotated[Group | None, Form(description="the best image of each of these only")] = None,
     query_camera: Annotated[
-        int | None,
+        Whole | None,
         Form(
             description="the camera that the image comes from, for camera centring",
             gt=-(2**63),
             lt=2**63,
         ),
     ] = None,
-    false_match_rate: Annotated[float | None, Form(gt=0, lt=1, description=_PROMISE)] = None,
+    false_match_rate: Annotated[Real | None, Form(gt=0, lt=1, description=_PROMISE)] = None,
     images: Annotated[bool, Form(description=_IMAGES)] = False,
     soft: Annotated[bool, Form(description=_SOFT)] = False,
 ) -> SearchOptions:
@@ -117,7 +117,7 @@ def add_search_routes(
             Form(description="LEFT,TOP,RIGHT,BOTTOM of the vehicle in the one image, in pixels, upright"),
         ] = None,
         detected: Annotated[
-            int | None,
+            Whole | None,
             Form(description="in the box's place: the number, from 1, of what `/api/detect` finds", ge=1),
         ] = None,
         asked: SearchOptions = Depends(search_options),  # noqa: B008
@@ -148,10 +148,10 @@ def add_search_routes(
     def similar(
         request: Request,
         key: str,
-        k: Annotated[int, Query(ge=1, le=MAX_RESULTS)] = 10,
+        k: Annotated[Whole, Query(ge=1, le=MAX_RESULTS)] = 10,
         rerank: Annotated[bool, Query(description="order the first results by mutual neighbours")] = False,
         group: Annotated[Group | None, Query(description="the best image of each of these only")] = None,
-        false_match_rate: Annotated[float | None, Query(gt=0, lt=1, description=_PROMISE)] = None,
+        false_match_rate: Annotated[Real | None, Query(gt=0, lt=1, description=_PROMISE)] = None,
         images: Annotated[bool, Query(description=_IMAGES)] = False,
         filters: Filters = in_address,
     ) -> dict[str, Any]:

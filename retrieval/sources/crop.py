@@ -3,6 +3,7 @@
 from retrieval.gallery.entries import Box
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
+from zoo.numbers import plain
 
 
 def parse_box(text: str) -> Box:
@@ -12,7 +13,7 @@ def parse_box(text: str) -> Box:
         UserError: another form, or a box without an inside.
     """
     try:
-        left, top, right, bottom = (float(part) for part in text.split(","))
+        left, top, right, bottom = (float(part) for part in plain(text).split(","))
         if not (-1e9 < left < right < 1e9 and -1e9 < top < bottom < 1e9):
             raise ValueError
     except ValueError:

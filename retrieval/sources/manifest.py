@@ -14,6 +14,7 @@ from retrieval.gallery.clock import parse_time
 from retrieval.gallery.entries import Box, Facts
 from retrieval.sources.source import ImageFile
 from zoo.errors import UserError, from_extra
+from zoo.numbers import plain
 
 SIDES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "key", "camera", "time", "latitude", "longitude", "vehicle", "track", *SIDES)
@@ -112,9 +113,7 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
     def number(name: str) -> float | None:
         text = values.get(name)
         try:
-            value = float(text) if text else None
-            if text and "_" in text:  # which Python takes
-                raise ValueError
+            value = float(plain(text)) if text else None
         except ValueError:
             value = float("nan")
         if value is not None and not abs(value) < 1e18:
@@ -127,9 +126,9 @@ def image_file(row: dict[str, str | None], folder: Path, where: str) -> ImageFil
             return None
         try:
             # Not by way of a float, which takes long numbers for their neighbours.
-            value = int(text) if text.lstrip("+-").isdecimal() else int(Decimal(text).to_integral_exact())
-            # Python reads 1_0 as ten, and digits of all scripts.
-            exact = Decimal(text) == value and text.isascii() and "_" not in text
+            number = Decimal(plain(text))
+            value = int(text) if text.lstrip("+-").isdecimal() else int(number.to_integral_exact())
+            exact = number == value
         except (ValueError, ArithmeticError):
             value, exact = 0, False
         if not exact or not abs(value) < 2**63:

@@ -12,6 +12,7 @@ from xml.parsers import expat
 
 from training.datasets.records import Record
 from zoo.errors import UserError, stop_if_starved
+from zoo.numbers import plain
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -54,7 +55,7 @@ def whole_number(text: str, name: str, where: str) -> int:
         UserError: it is none.
     """
     try:
-        return int(text)
+        return int(plain(text))
     except ValueError:
         raise UserError(f"{where}: {name} {text!r} is not a whole number; mend the line") from None
 

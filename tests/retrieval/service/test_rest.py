@@ -2,10 +2,11 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -321,6 +322,31 @@ def test_fields_go_where_they_belong(service: Service) -> None:
 def test_feedback_on_what_is_not_there_gets_a_sentence(service: Service) -> None:
     answer = service.reader.post("/api/search", files={"image": jpegs(1)[0]}, data={"like": "none"})
     assert (answer.status_code, "'none'" in answer.text) == (422, True)
+
+
+def test_numbers_that_only_python_reads(service: Service) -> None:
+    """`1_0` is a slip of the hand, not ten: in every number of every address and form."""
+    described = service.writer.get("/api/openapi.json").json()
+
+    def numbers(fields: Iterable[tuple[str, object]]) -> list[str]:
+        return [field for field, kind in fields if re.search(r'"type": "(integer|number)"', json.dumps(kind))]
+
+    tried = 0
+    for path, routes in described["paths"].items():
+        for method, route in routes.items():
+            given = [(each["name"], each["schema"]) for each in route.get("parameters", ())]
+            asked = [(field, {"params": {field: "1_0"}}) for field in numbers(given)]
+            body = route.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+            if body:
+                form = described["components"]["schemas"][body["schema"]["$ref"].rsplit("/", 1)[1]]
+                fields = numbers(form["properties"].items())
+                asked += [(field, {"files": {field: (None, "1_0")}}) for field in fields]
+            for field, value in asked:
+                answer = service.writer.request(method, re.sub(r"\{.*?\}", "x", path), **value)
+                assert answer.status_code == 422, (path, field)
+                assert f'"{field}"' in answer.text, (path, answer.text)
+                tried += 1
+    assert tried > 30
 
 
 def test_openapi_describes_it_all(service: Service) -> None:
