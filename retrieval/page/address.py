@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
+from retrieval.cases.case import SavedSearch
 from retrieval.gallery.entries import Box
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
@@ -27,46 +28,35 @@ class Address:
         upload: the name that `Uploads` knows the query picture by.
         key: of the gallery's image that is searched with.
         box: what of the upload.
-        words: that were typed.
-        filters: the conditions.
-        feedback: the marks.
-        k: how many results; 0 where nobody has said.
-        group: `track`, `vehicle` or `none`.
-        rerank: whether the results are ordered by mutual neighbours.
-        query_camera: that the query comes from.
         others: names of further pictures of the same vehicle, each with its box.
+        search: how is searched; 0 results where nobody has said how many.
         case: the id of the case that the search is of; alone, all that the case says.
     """
 
     upload: str = ""
     key: str = ""
     box: Box | None = None
-    words: str = ""
-    filters: Filters = field(default_factory=Filters)
-    feedback: Feedback = field(default_factory=Feedback)
-    k: int = 0
-    group: str = "none"
-    rerank: bool = False
-    query_camera: int | None = None
     others: tuple[tuple[str, Box | None], ...] = ()
+    search: SavedSearch = field(default_factory=SavedSearch)
     case: str = ""
 
     def write(self) -> str:
         """The query string with its question mark; empty for a new page."""
+        search = self.search
         values: dict[str, Any] = {
             "case": self.case,
             "upload": self.upload,
             "key": self.key,
             "box": _sides(self.box),
             "also": [",".join(filter(None, (name, _sides(box)))) for name, box in self.others],
-            "words": self.words.strip(),
-            **self.filters.parameters(),
-            "like": self.feedback.positive,
-            "unlike": self.feedback.negative,
-            "k": self.k or "",
-            "group": "" if self.group == "none" else self.group,
-            "rerank": "1" if self.rerank else "",
-            "query_camera": "" if self.query_camera is None else self.query_camera,
+            "words": search.words.strip(),
+            **search.filters.parameters(),
+            "like": search.feedback.positive,
+            "unlike": search.feedback.negative,
+            "k": search.k or "",
+            "group": "" if search.group == "none" else search.group,
+            "rerank": "1" if search.rerank else "",
+            "query_camera": "" if search.query_camera is None else search.query_camera,
         }
         said = {name: value for name, value in values.items() if value not in ("", (), [])}
         return f"?{urlencode(said, doseq=True, quote_via=quote)}" if said else ""
@@ -92,10 +82,7 @@ class Address:
         }
         group = last("group")
         box = last("box")
-        return cls(
-            last("upload"),
-            last("key"),
-            parse_box(box) if box else None,
+        search = SavedSearch(
             last("words"),
             Filters.read(conditions),
             Feedback(_unique(said.get("like", ())), _unique(said.get("unlike", ()))),
@@ -103,9 +90,9 @@ class Address:
             group if group in _GROUPS else "none",
             last("rerank") == "1",
             _number("query_camera", last("query_camera")),
-            tuple(map(_other, _unique(said.get("also", ())[:MAX_OTHERS]))),
-            last("case"),
         )
+        others = tuple(map(_other, _unique(said.get("also", ())[:MAX_OTHERS])))
+        return cls(last("upload"), last("key"), parse_box(box) if box else None, others, search, last("case"))
 
 
 def _sides(box: Box | None) -> str:

@@ -8,8 +8,8 @@ import gradio as gr
 
 from retrieval.gallery.filters import FIELDS, FilterField, Filters
 from retrieval.page import cards
-from retrieval.page.events import PageEvents
-from retrieval.page.query_events import DEFAULT_RESULTS, MAX_RESULTS
+from retrieval.page.events.page import PageEvents
+from retrieval.page.events.query import DEFAULT_RESULTS, MAX_RESULTS
 from retrieval.page.query_image import QueryImage
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import LANGUAGES, Say

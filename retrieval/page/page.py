@@ -11,7 +11,7 @@ import gradio as gr
 
 from retrieval.cases.watch import FALSE_ALARMS
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.events import PageEvents
+from retrieval.page.events.page import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.layout import ASSETS, Layout
 from retrieval.page.texts import Say
@@ -72,7 +72,7 @@ def build_page(
 
 def _connect(page: Layout, blocks: gr.Blocks) -> None:
     """Say which event does what; whatever changes a search asks for one."""
-    on, query = page.events, page.events.queries
+    on, query, results = page.events, page.events.queries, page.events.results
     encoded = ("state", "feedback", "scene", "case")
     read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.upload.change, query.encode, encoded)
@@ -85,20 +85,20 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _ask_after(page, page.scene.clear, query.empty, (*encoded, "upload"))
     for component in (page.found, page.comparison, page.news):
         _ask_after(page, component.submit, query.similar, (*encoded, "upload"), **_EACH)
-        _ask_after(page, component.like, on.mark, ("feedback",), **_EACH)
-    _ask_after(page, page.found.clear, on.forget, ("feedback",))
-    _ask_after(page, page.found.edit, on.loosen, tuple(page.fields), **_EACH)
+        _ask_after(page, component.like, results.mark, ("feedback",), **_EACH)
+    _ask_after(page, page.found.clear, results.forget, ("feedback",))
+    _ask_after(page, page.found.edit, on.filters.loosen, tuple(page.fields), **_EACH)
     everything = (*read, *encoded, "words", "upload", "k", "group", "rerank", "query_camera")
     _ask_after(page, page.address.submit, query.restore, everything)
-    _answer(page, page.found.expand, on.more, ("k",))
-    _ask_after(page, page.seen.select, on.choose, ("color", "type"), **_EACH)
-    _ask_after(page, page.words.submit, on.read, read)
-    _ask_after(page, page.apply.click, on.read, read)
-    _ask_after(page, page.clear.click, on.clear_filters, (*read, "words"))
+    _answer(page, page.found.expand, results.more, ("k",))
+    _ask_after(page, page.seen.select, on.filters.choose, ("color", "type"), **_EACH)
+    _ask_after(page, page.words.submit, on.filters.read, read)
+    _ask_after(page, page.apply.click, on.filters.read, read)
+    _ask_after(page, page.clear.click, on.filters.clear_filters, (*read, "words"))
     closely = _answer(
         page,
         page.closely.change,
-        on.regions,
+        results.regions,
         ("comparison",),
         cost=ENCODINGS,
         trigger_mode="always_last",
@@ -109,13 +109,13 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
         _answer(
             page,
             component.select,
-            on.compare,
+            results.compare,
             ("comparison", "compared"),
             counts="closely",
             trigger_mode="multiple",
         )
-    _answer(page, page.drawn.edit, on.marked_link, ("drawn",), **_EACH)
-    _answer(page, page.found.download, on.download, ("file",)).then(None, [page.file], None, js=_FETCH)
+    _answer(page, page.drawn.edit, on.searches.marked_link, ("drawn",), **_EACH)
+    _answer(page, page.found.download, results.download, ("file",)).then(None, [page.file], None, js=_FETCH)
     _answer(page, page.case_form.apply, on.cases.save, ("case", "cases", "cases_tab"), **_EACH)
     _answer(page, page.case_form.clear, on.cases.leave, ("case",))
     _answer(page, page.case.change, on.cases.form, ("case_form", "news"), trigger_mode="always_last")
@@ -155,7 +155,7 @@ def _search(page: Layout) -> None:
     _answer(
         page,
         partial(gr.on, causes),
-        page.events.search,
+        page.events.searches.search,
         ("found", "drawn", "seen", "shown", "address"),
         trigger_mode="always_last",
         concurrency_limit=4,

@@ -5,9 +5,9 @@ from typing import Any
 
 import gradio as gr
 
+from retrieval.cases.case import SavedSearch
 from retrieval.gallery.entries import Box, Result
-from retrieval.gallery.filters import Filters
-from retrieval.page.address import OF_GALLERY
+from retrieval.page.address import OF_GALLERY, Address
 from retrieval.query.searcher import Query
 from retrieval.service.access import Caller
 
@@ -52,6 +52,11 @@ class QueryState:
         """What the model says of them."""
         return [each.query for each in self.all if each.query is not None]
 
+    def address(self, search: SavedSearch, case: str) -> Address:
+        """The address of a search with them; `case` is the one that it is of."""
+        others = tuple((each.name, each.box) for each in self.others)
+        return Address(self.upload, self.key, self.box, others, search, case)
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -60,13 +65,13 @@ class Shown:
     Attributes:
         asked: everything that the search depends on.
         results: in order.
-        filters: that were searched with.
+        search: how was searched.
         is_answer: whether the results answer a search; none may be the answer, too.
     """
 
     asked: tuple[Any, ...] = ()
     results: tuple[Result, ...] = ()
-    filters: Filters = field(default_factory=Filters)
+    search: SavedSearch = field(default_factory=SavedSearch)
     is_answer: bool = False
 
 

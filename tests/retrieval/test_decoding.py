@@ -22,7 +22,7 @@ from retrieval.galleries import open_gallery
 from retrieval.gallery.entries import GalleryModel
 from retrieval.ingest import main as ingest
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.events import PageEvents
+from retrieval.page.events.page import PageEvents
 from retrieval.page.filter_fields import EMPTY
 from retrieval.page.state import QueryState, Shown
 from retrieval.page.texts import Say
@@ -148,13 +148,13 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
             asked = (state, Feedback(), Shown(), "", LOCAL, Say("en"), "", 10, "none", False, None, EMPTY)
-            shown = answer(once(), events.search, *asked)["shown"]
+            shown = answer(once(), events.searches.search, *asked)["shown"]
             page = (state, shown, Feedback())
             key = shown.results[0].key
-            compared = answer(once(), events.compare, event(key=key), *page, Say("en"))
+            compared = answer(once(), events.results.compare, event(key=key), *page, Say("en"))
             assert "data:image/jpeg" in compared["comparison"]
             result = searcher.gallery.picture(key) or b""
-            regions = answer(once(file, result), events.regions, key, *page, LOCAL, Say("en"))
+            regions = answer(once(file, result), events.results.regions, key, *page, LOCAL, Say("en"))
             assert "vr-heat" in regions["comparison"]
         assert "vr-box" in answer(once(file), events.queries.scene, part, Say("zh"))["scene"]
 

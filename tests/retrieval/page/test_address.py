@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.cases.case import SavedSearch
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.page.address import Address
@@ -17,15 +18,15 @@ def test_an_address_says_everything_and_is_read_back() -> None:
     told = Address(
         upload="ab" * 32,
         box=(1, 2.5, 30, 40),
-        words="white SUV & \N{CJK UNIFIED IDEOGRAPH-767D}",
-        filters=Filters(
-            ("red", "blue"), ("van",), (3,), 60.0, 3600.5, (7, 9), Near(48.1, 11.5, 300), 0.5, 0.25
+        search=SavedSearch(
+            "white SUV & \N{CJK UNIFIED IDEOGRAPH-767D}",
+            Filters(("red", "blue"), ("van",), (3,), 60.0, 3600.5, (7, 9), Near(48.1, 11.5, 300), 0.5, 0.25),
+            Feedback(("a/b c.jpg", "x&y=z"), ("100%",)),
+            k=40,
+            group="track",
+            rerank=True,
+            query_camera=0,
         ),
-        feedback=Feedback(("a/b c.jpg", "x&y=z"), ("100%",)),
-        k=40,
-        group="track",
-        rerank=True,
-        query_camera=0,
         others=(("cd" * 32, (1, 2, 3, 4)), ("ef" * 32, None), ("key:a,b/c.jpg", None)),
         case="ab" * 16,
     )

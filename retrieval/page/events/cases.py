@@ -5,15 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from retrieval.cases.case import Case, CaseImage, SavedSearch, new_id
+from retrieval.cases.case import Case, CaseImage, new_id
 from retrieval.cases.saving import findings_of
 from retrieval.cases.store import CaseStore, UnknownCaseError
 from retrieval.page import cases as html
 from retrieval.page.audited_searcher import AuditedSearcher
-from retrieval.page.query_events import QueryEvents
+from retrieval.page.events.query import QueryEvents
 from retrieval.page.state import Answer, QueryState, Shown, detail
 from retrieval.page.texts import Say
-from retrieval.query.feedback import Feedback
 from retrieval.query.sameness import can_tell
 from retrieval.service.access import Caller
 from zoo.errors import UserError
@@ -97,36 +96,33 @@ class CaseEvents:
         caller: Caller,
         case: str,
         state: QueryState,
-        feedback: Feedback,
         shown: Shown,
-        words: str,
-        k: int,
-        group: str,
-        rerank: bool,
-        query_camera: int | None,
         say: Say,
     ) -> Answer:
         """Keep the search that is shown, in the open case or as a new one."""
         if not shown.is_answer:
             return self.listed(case, say, say("case.nothing"))
-        search = SavedSearch(words, shown.filters, feedback, int(k), group, rerank, query_camera)
 
         def kept() -> str:
-            embedding, findings = findings_of(self._searcher, state.queries, search, shown.results)
+            embedding, findings = findings_of(self._searcher, state.queries, shown.search, shown.results)
             old = self._opened(case) if detail(event, "how") != "new" else None
             made = Case(
                 new_id() if old is None else old.id,
                 str(detail(event, "name") or ""),
                 self._images(state),
                 embedding,
-                search,
+                shown.search,
                 findings,
                 notes=str(detail(event, "notes") or ""),
                 is_closed=old is not None and old.is_closed,
                 alarms_per_day=_number(detail(event, "alarms")),
             )
             self._searcher.note(
-                shown.filters, [each.key for each in shown.results], caller.name, action="case", case=made.id
+                shown.search.filters,
+                [each.key for each in shown.results],
+                caller.name,
+                action="case",
+                case=made.id,
             )
             return self.store.put(made, caller.name).id
 

@@ -181,22 +181,23 @@ class QueryEvents:
             told = Address.read(address)
             if told.case:
                 told = self._address_of(self.cases.get(told.case), told)
-            told.filters.check(self._gallery.model.card)
+            told.search.filters.check(self._gallery.model.card)
         except UserError as error:
             return answer | {"state": QueryState(fault=say.error(str(error))), "case": ""}
         answer["case"] = told.case
-        found = self._searcher.understand(told.words, say.zone)
-        answer |= EMPTY | contents(told.filters, say.zone)
+        search = told.search
+        found = self._searcher.understand(search.words, say.zone)
+        answer |= EMPTY | contents(search.filters, say.zone)
         answer |= {
-            "words": told.words,
+            "words": search.words,
             "understood": panels.understood(found, say),
             "words_before": found.filters,
-            "feedback": told.feedback,
-            "group": told.group,
-            "rerank": told.rerank,
-            "query_camera": told.query_camera,
+            "feedback": search.feedback,
+            "group": search.group,
+            "rerank": search.rerank,
+            "query_camera": search.query_camera,
         }
-        wanted = min(told.k or DEFAULT_RESULTS, MAX_SHARED)
+        wanted = min(search.k or DEFAULT_RESULTS, MAX_SHARED)
         answer["k"] = gr.update(value=wanted, maximum=max(MAX_RESULTS, wanted))
         if told.key:
             recalled = self._recall(told.key, say)
@@ -231,24 +232,11 @@ class QueryEvents:
         kept = [self._uploads.keep(image.data) if image.data else "" for image in case.images]
         if told != Address(case=case.id):
             return told
-        search = case.search
-        return Address(
-            kept[0] if kept else "",
-            case.images[0].key if case.images else "",
-            case.images[0].box if case.images else None,
-            search.words,
-            search.filters,
-            search.feedback,
-            search.k,
-            search.group,
-            search.rerank,
-            search.query_camera,
-            tuple(
-                (name or f"{OF_GALLERY}{image.key}", image.box)
-                for name, image in zip(kept[1:], case.images[1:], strict=True)
-            ),
-            case.id,
-        )
+        if not case.images:
+            return Address(search=case.search, case=case.id)
+        first, others = case.images[0], zip(kept[1:], case.images[1:], strict=True)
+        also = tuple((name or f"{OF_GALLERY}{image.key}", image.box) for name, image in others)
+        return Address(kept[0], first.key, first.box, also, case.search, case.id)
 
     def scene(self, state: QueryState, say: Say) -> Answer:
         """The scene in another language."""

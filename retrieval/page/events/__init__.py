@@ -1,0 +1,1 @@
+"""What the page's events do, a module a subject; `PageEvents` has them all."""
