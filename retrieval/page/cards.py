@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from retrieval.gallery.clock import format_time
 from retrieval.gallery.crops import PassCrop
-from retrieval.gallery.entries import Result, format_probability
+from retrieval.gallery.entries import Camera, Result, format_probability
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback
 from retrieval.results.downloads import FORMATS
@@ -117,10 +117,13 @@ def verdict(found: Verdict | None, results: Sequence[Result], promised: float, s
 
 
 def camera(result: Result, say: Say) -> str:
-    """The camera's name; one that nobody has named is called by its number in the page's language."""
-    if result.seen_by is None:
-        return ""
-    return result.seen_by.name if result.seen_by.is_named else say("camera.id", id=result.seen_by.id)
+    """The name of the camera that has seen it; empty where that is unknown."""
+    return "" if result.seen_by is None else camera_name(result.seen_by, say)
+
+
+def camera_name(camera: Camera, say: Say) -> str:
+    """The name; of a camera that nobody has named, its number in the page's language."""
+    return camera.name if camera.is_named else say("camera.id", id=camera.id)
 
 
 def where(result: Result, say: Say) -> str:

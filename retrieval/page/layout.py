@@ -100,6 +100,7 @@ class Layout:
             self.fields: dict[str, Any] = {}
             with gr.Row():
                 self.fields |= {field.name: _field(field, say) for field in FIELDS if field.name in _IN_SIGHT}
+            self.place = _html("place", ("actions", "place"))
             with gr.Accordion(say("more"), open=False, elem_id="more") as self.more, gr.Row():
                 rest = [field for field in FIELDS if field.name not in _IN_SIGHT]
                 self.fields |= {field.name: _field(field, say) for field in rest}

@@ -91,6 +91,9 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     everything = (*read, *encoded, "words", "upload", "k", "group", "rerank", "query_camera")
     _ask_after(page, page.address.submit, query.restore, everything)
     _answer(page, page.found.expand, results.more, ("k",))
+    _ask_after(page, page.place.select, on.filters.pick, ("camera", "near"), **_EACH)
+    _ask_after(page, page.place.edit, on.filters.circle, ("camera", "near"), **_EACH)
+    _ask_after(page, page.place.clear, on.filters.everywhere, ("camera", "near"), **_EACH)
     _ask_after(page, page.seen.select, on.filters.choose, ("color", "type"), **_EACH)
     _ask_after(page, page.words.submit, on.filters.read, read)
     _ask_after(page, page.apply.click, on.filters.read, read)
@@ -122,8 +125,8 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _answer(page, page.cases.tick, on.cases.tell, ("cases", "cases_tab", "news"))
     _answer(page, page.news.clear, on.cases.seen, ("case", "cases", "cases_tab", "news"))
     _ask_after(page, page.cases.select, on.cases.open, everything, **_EACH)
-    for event, handler in ((page.cases.edit, on.cases.close), (page.cases.delete, on.cases.delete)):
-        _answer(page, event, handler, ("case", "cases", "cases_tab"), **_EACH)
+    for event, change in ((page.cases.edit, on.cases.close), (page.cases.delete, on.cases.delete)):
+        _answer(page, event, change, ("case", "cases", "cases_tab"), **_EACH)
     said = tuple(page.translate("en", ""))
     loaded = _ask_after(page, blocks.load, page.translate, said, js=_REMEMBERED)
     loaded.then(None, None, None, js=(ASSETS / "page.js").read_text(encoding="utf-8"))
@@ -156,7 +159,7 @@ def _search(page: Layout) -> None:
         page,
         partial(gr.on, causes),
         page.events.searches.search,
-        ("found", "drawn", "seen", "shown", "address"),
+        ("found", "drawn", "seen", "place", "shown", "address"),
         trigger_mode="always_last",
         concurrency_limit=4,
     )

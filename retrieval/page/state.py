@@ -66,12 +66,14 @@ class Shown:
         asked: everything that the search depends on.
         results: in order.
         search: how was searched.
+        place: a hash of what the map to choose on shows.
         is_answer: whether the results answer a search; none may be the answer, too.
     """
 
     asked: tuple[Any, ...] = ()
     results: tuple[Result, ...] = ()
     search: SavedSearch = field(default_factory=SavedSearch)
+    place: int = 0
     is_answer: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Where the results were seen: an SVG map of the cameras, drawn without tiles, so that nothing is fetched."""
+"""Where the results were seen: an SVG map of the cameras."""
 
 import math
 from collections import defaultdict
@@ -6,15 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from retrieval.gallery.entries import Camera, Result
+from retrieval.results.ground import Ground
 from retrieval.results.trajectory import trajectory
 from retrieval.results.trajectory_chart import chosen_by
-
-_WIDTH, _PAD, _HEIGHTS = 520, 40, (220, 460)
-_FOOT = 20
-"""Height below the cameras' names, for the scale."""
-
-_METRES_A_DEGREE = 111_195.0
-_BARS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
 
 def trajectory_map(
@@ -24,29 +18,13 @@ def trajectory_map(
     title: str = "Map",
     journeys: Mapping[str, str] | None = None,
 ) -> str:
-    """Draw cameras, results and the way between them; empty where no result has a known place.
-
-    The projection is equirectangular around the middle, true in both directions for the extent of a city.
-    """
+    """Draw cameras, results and the way between them; empty where no result has a known place."""
     places = {result.key: result.place for result in results if result.place is not None}
     if not places:
         return ""
     standing = [(camera, camera.place) for camera in cameras if camera.place is not None]
-    latitudes, longitudes = zip(*(place for _, place in standing), *places.values(), strict=True)
-    middle = (min(latitudes) + max(latitudes)) / 2, (min(longitudes) + max(longitudes)) / 2
-    shrink = max(math.cos(math.radians(middle[0])), 0.01)
-    # At least 100 metres across, so that one camera alone is no division by zero.
-    across = max((max(longitudes) - min(longitudes)) * shrink * _METRES_A_DEGREE, 100.0)
-    along = max((max(latitudes) - min(latitudes)) * _METRES_A_DEGREE, 100.0)
-    height = min(max((_WIDTH - 2 * _PAD) * along / across + 2 * _PAD, _HEIGHTS[0]), _HEIGHTS[1])
-    metre = min((_WIDTH - 2 * _PAD) / across, (height - 2 * _PAD) / along)
-
-    def at(latitude: float, longitude: float) -> tuple[float, float]:
-        east = (longitude - middle[1]) * shrink * _METRES_A_DEGREE
-        north = (latitude - middle[0]) * _METRES_A_DEGREE
-        return _WIDTH / 2 + east * metre, height / 2 - north * metre
-
-    parts = [_scale_bar(metre, height)]
+    ground = Ground.around([*(place for _, place in standing), *places.values()])
+    at, parts = ground.at, [ground.scale()]
     spots: dict[tuple[float, float], list[Result]] = defaultdict(list)
     for result in results:
         if result.key in places:
@@ -74,7 +52,7 @@ def trajectory_map(
             f'opacity="{strength:.2f}"/><text x="{x:.1f}" y="{y + 3.5:.1f}">{best.rank}</text></g>'
         )
     return (
-        f'<svg class="vr-drawing" viewBox="0 0 {_WIDTH} {height + _FOOT:.0f}" role="group" '
+        f'<svg class="vr-drawing" viewBox="{ground.view_box}" role="group" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
 
@@ -90,16 +68,4 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     return (
         f'<line class="vr-way" x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}"/>'
         f'<polygon class="vr-head" points="{" ".join(head)}"/>'
-    )
-
-
-def _scale_bar(metre: float, height: float) -> str:
-    """A bar of a round length, at most a quarter of the width, and where north is."""
-    length = max((bar for bar in _BARS if bar * metre <= _WIDTH / 4), default=1)
-    text = f"{length / 1000:g} km" if length >= 1000 else f"{length} m"
-    y = height + _FOOT - 8
-    return (
-        f'<path class="vr-scale" d="M16 {y - 5:.0f}v5h{length * metre:.1f}v-5"/>'
-        f'<text class="vr-scale-text" x="16" y="{y - 9:.0f}">{text}</text>'
-        f'<text class="vr-scale-text" x="{_WIDTH - 30}" y="24">N ↑</text>'
     )

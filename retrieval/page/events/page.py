@@ -7,6 +7,7 @@ from retrieval.cases.watch import FALSE_ALARMS
 from retrieval.gallery.clock import format_time, is_date
 from retrieval.page import panels
 from retrieval.page.audited_searcher import AuditedSearcher
+from retrieval.page.cards import camera_name
 from retrieval.page.events.cases import CaseEvents
 from retrieval.page.events.filters import FilterEvents
 from retrieval.page.events.query import QueryEvents
@@ -58,11 +59,8 @@ class PageEvents:
         return panels.header(self.card.name, images, cameras, zone, say)
 
     def cameras(self, say: Say) -> list[tuple[str, int]]:
-        """The cameras to choose from; one without a name is called by its number."""
-        return [
-            (camera.name if camera.is_named else say("camera.id", id=camera.id), camera.id)
-            for camera in self._gallery.cameras()
-        ]
+        """The cameras to choose from."""
+        return [(camera_name(camera, say), camera.id) for camera in self._gallery.cameras()]
 
     def placeholders(self, say: Say) -> dict[str, str]:
         """What to write into a field, by its name; for times, the gallery's first and last."""

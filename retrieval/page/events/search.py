@@ -18,6 +18,7 @@ from retrieval.page.address import Address
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events.query import DEFAULT_RESULTS
 from retrieval.page.filter_fields import from_fields
+from retrieval.page.place import place_map
 from retrieval.page.state import Answer, QueryState, Shown, asked_with, detail
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback, still_there
@@ -84,12 +85,23 @@ class SearchEvents:
                     address = {"address": panels.address(told.write(), say)}
         except UserError as error:
             html = cards.notice(say("bad.filters"), say.error(str(error)), "error")
-        return address | {
-            "found": html,
-            "drawn": drawn,
-            "seen": seen,
-            "shown": Shown(asked, tuple(found), search, is_answer),
-        }
+        place, on_map = self._on_map(search.filters, shown.place, say)
+        return (
+            address
+            | on_map
+            | {
+                "found": html,
+                "drawn": drawn,
+                "seen": seen,
+                "shown": Shown(asked, tuple(found), search, place, is_answer),
+            }
+        )
+
+    def _on_map(self, filters: Filters, before: int, say: Say) -> tuple[int, Answer]:
+        """The map to choose on, where it is not what it was; and a hash of what it shows."""
+        cameras = self._gallery.cameras()
+        shows = hash((tuple(cameras), filters.near, filters.cameras, say))
+        return shows, {} if shows == before else {"place": place_map(cameras, filters, say)}
 
     def _nothing(self, words: str, say: Say) -> str:
         """What stands in the place of results where nothing is asked for; why, where somebody has tried."""

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from retrieval.journeys.store import LinkStore
 from retrieval.keys import add_key
 from retrieval.link import main as link
 from tests.retrieval.conftest import name
-from tests.retrieval.page.browser import TIMEOUT, visit
+from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.running_app import running_app
 
 
@@ -17,6 +17,44 @@ from tests.retrieval.running_app import running_app
 def folder(placed_folder: Path) -> Path:
     assert link(["--gallery", str(placed_folder), "--fastest", "500"]) == 0
     return placed_folder
+
+
+def choose_on_the_map(page: Page) -> None:
+    """Cameras and circles, by mouse and by keyboard; what is chosen is a filter, and in the address."""
+    page.locator(".vr-place-map summary").click()
+    page.locator(".vr-pick").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**camera=3**")
+    expect(page.locator(".vr-card")).to_have_count(6)
+    expect(page.locator(".vr-pick").nth(2)).to_be_focused()
+    expect(page.locator(".vr-pick").nth(2)).to_have_attribute("aria-pressed", "true")
+    page.locator(".vr-ground").scroll_into_view_if_needed()
+    area = page.locator(".vr-ground svg").bounding_box()
+    assert area is not None
+    dots = [page.locator(f".vr-pick >> nth={number} >> circle").first.bounding_box() for number in range(4)]
+    middles = [dot["y"] + dot["height"] / 2 for dot in dots if dot is not None]
+    # From between two cameras, half a kilometre apart each, to the third one: the fourth is outside.
+    page.mouse.move(area["x"] + area["width"] / 2, (middles[0] + middles[1]) / 2)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] / 2, middles[2] - 4, steps=3)
+    page.mouse.up()
+    page.wait_for_url(lambda url: "near=48.006" in url and "camera=" not in url)
+    expect(page.locator(".vr-card")).to_have_count(18)
+    page.locator(".vr-ground").focus()
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowDown")
+    # Of 750 metres 310 are left, which reach two cameras.
+    expect(page.locator(".vr-card")).to_have_count(12)
+    page.wait_for_function("document.activeElement.classList.contains('vr-ground')")
+    page.reload()
+    listens(page)
+    expect(page.locator(".vr-place-map > p").first).to_contain_text("m of 48.006")
+    expect(page.locator(".vr-card")).to_have_count(12)
+    page.locator(".vr-place-map summary").click()
+    page.locator(".vr-ground").focus()
+    page.keyboard.press("Escape")
+    expect(page.locator(".vr-card")).to_have_count(20)
+    page.wait_for_url(lambda url: "near=" not in url)
 
 
 def test_a_person_has_the_last_word(browser: Browser, folder: Path, images: Path) -> None:
@@ -39,6 +77,7 @@ def test_a_person_has_the_last_word(browser: Browser, folder: Path, images: Path
             if scope == "read":
                 expect(page.locator(".vr-said")).to_contain_text("write", timeout=TIMEOUT)
                 assert store.marked("cut") == []
+                choose_on_the_map(page)
                 context.close()
                 continue
             expect(steps).to_have_count(2, timeout=TIMEOUT)

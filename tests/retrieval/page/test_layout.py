@@ -114,6 +114,7 @@ def test_eight_states_break_no_rule(seen: Page, images: Path, tmp_path: Path) ->
     note("box")
     if seen.locator("#filters > button.open").count() == 0:
         seen.locator("#filters > button").click()
+    seen.locator(".vr-place-map summary").click()
     seen.locator("#more > button").click()
     expect(seen.locator("#rerank")).to_be_visible()
     note("filters")
@@ -136,6 +137,7 @@ def test_no_label_is_cut_at_any_width(browser: Browser, service_url: str, images
     page = context.new_page()
     visit(page, service_url)
     upload(page, images)
+    page.locator(".vr-place-map summary").click()
     page.locator("#more > button").click()
     expect(page.locator("#rerank")).to_be_visible()
     for width in WIDTHS:
