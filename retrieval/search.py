@@ -13,7 +13,7 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
-from retrieval.query.looks import without_looks
+from retrieval.query.looks import Looks, without_looks
 from retrieval.query.sameness import (
     add_false_match_rate,
     can_tell,
@@ -222,6 +222,8 @@ def main(argv: list[str] | None = None) -> int:
                 queries = [searcher.encode(path) for path in args.query]
             except ImageError as error:
                 raise UserError(str(error)) from error
+            looks = Looks.of(filters) if args.soft else None
+            filters = without_looks(filters) if args.soft else filters
             results = searcher.search(
                 queries,
                 10 if args.k is None else args.k,
@@ -230,9 +232,8 @@ def main(argv: list[str] | None = None) -> int:
                 rerank=args.rerank,
                 group=args.group,
                 camera=args.query_camera,
-                soft=args.soft,
+                looks=looks,
             )
-            filters = without_looks(filters) if args.soft else filters
             if args.json:
                 answer = searcher.answer(queries[0], results, filters, with_images=args.images)
                 print(json.dumps(answer, ensure_ascii=False))

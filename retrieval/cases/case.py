@@ -12,6 +12,7 @@ import numpy as np
 from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import Looks
 from zoo.errors import UserError
 from zoo.sameness import FALSE_MATCH_RATE, Verdict
 
@@ -66,6 +67,7 @@ class SavedSearch:
         group: `track`, `vehicle` or `none`.
         rerank: whether the results are ordered by mutual neighbours.
         query_camera: that the images come from.
+        looks: colours and types that order the first results; None where those do not count.
     """
 
     words: str = ""
@@ -75,6 +77,7 @@ class SavedSearch:
     group: str = "none"
     rerank: bool = False
     query_camera: int | None = None
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,9 @@ class Case:
         """
         search, findings = dict(content["search"]), dict(content["findings"])
         search["filters"] = Filters.read(search["filters"])
+        # Cases of before have none.
+        if (looks := search.get("looks")) is not None:
+            search["looks"] = Looks(tuple(looks["colors"]), tuple(looks["types"]))
         marks = search["feedback"]
         search["feedback"] = Feedback(tuple(marks["positive"]), tuple(marks["negative"]))
         findings["results"] = tuple(map(_result, findings["results"]))

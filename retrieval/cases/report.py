@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from retrieval.cases.case import Case
 from retrieval.gallery.base import Gallery
 from retrieval.journeys.store import journeys_of
+from retrieval.query.looks import Looks
 from retrieval.results.downloads import SearchReport, to_html
 
 
@@ -50,6 +51,7 @@ def _facts(case: Case, still_there: int) -> list[tuple[str, str]]:
         f"{search.k or len(findings.results)} results",
         *([f"one a {search.group}"] if search.group != "none" else []),
         *(["re-ranked by mutual neighbours"] if search.rerank else []),
+        *([f"looks weighed: {_named(search.looks)}"] if search.looks else []),
     ]
     told = {
         "Case": case.id + (", closed" if case.is_closed else ""),
@@ -75,3 +77,7 @@ def _facts(case: Case, still_there: int) -> list[tuple[str, str]]:
 def _moment(seconds: float, by: str | None) -> str:
     when = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"{when} by {by}" if by else when
+
+
+def _named(looks: Looks) -> str:
+    return ", ".join((*looks.colors, *looks.types)) or "what the model says of the query"

@@ -9,6 +9,7 @@ from retrieval.cases.case import SavedSearch
 from retrieval.gallery.entries import Box
 from retrieval.gallery.filters import FIELDS, Filters
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import Looks
 from retrieval.sources.crop import parse_box
 from zoo.errors import UserError
 
@@ -57,6 +58,9 @@ class Address:
             "group": "" if search.group == "none" else search.group,
             "rerank": "1" if search.rerank else "",
             "query_camera": "" if search.query_camera is None else search.query_camera,
+            "soft": "" if search.looks is None else "1",
+            "soft_color": () if search.looks is None else search.looks.colors,
+            "soft_type": () if search.looks is None else search.looks.types,
         }
         said = {name: value for name, value in values.items() if value not in ("", (), [])}
         return f"?{urlencode(said, doseq=True, quote_via=quote)}" if said else ""
@@ -80,6 +84,7 @@ class Address:
             for each in FIELDS
             if each.name in said
         }
+        looks = Looks(_unique(said.get("soft_color", ())), _unique(said.get("soft_type", ())))
         group = last("group")
         box = last("box")
         search = SavedSearch(
@@ -90,6 +95,7 @@ class Address:
             group if group in _GROUPS else "none",
             last("rerank") == "1",
             _number("query_camera", last("query_camera")),
+            looks if last("soft") == "1" else None,
         )
         others = tuple(map(_other, _unique(said.get("also", ())[:MAX_OTHERS])))
         return cls(last("upload"), last("key"), parse_box(box) if box else None, others, search, last("case"))

@@ -116,6 +116,12 @@ def verdict(found: Verdict | None, results: Sequence[Result], promised: float, s
     return f'<div class="vr-verdict vr-verdict-{kind}" role="status"><b>{title}</b> {escape(text)}</div>'
 
 
+def hidden(count: int, can_weigh: bool, say: Say) -> str:
+    """How many likely images are hidden for their colour or type, and what shows them."""
+    show = button("apply", say("weigh.instead")) if can_weigh else ""
+    return f'<p class="vr-hidden" role="status">{escape(say("hidden", count=count))} {show}</p>'
+
+
 def camera(result: Result, say: Say) -> str:
     """The name of the camera that has seen it; empty where that is unknown."""
     return "" if result.seen_by is None else camera_name(result.seen_by, say)

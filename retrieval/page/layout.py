@@ -28,6 +28,8 @@ class Layout:
         self.events = events
         self.state = gr.State(QueryState())
         self.feedback = gr.State(Feedback())
+        self.looks = gr.State(None)
+        """`Looks` that weigh in the order, or None."""
         self.shown = gr.State(Shown())
         self.words_before = gr.State(Filters())
         self.compared = gr.State("")

@@ -73,7 +73,7 @@ def build_page(
 def _connect(page: Layout, blocks: gr.Blocks) -> None:
     """Say which event does what; whatever changes a search asks for one."""
     on, query, results = page.events, page.events.queries, page.events.results
-    encoded = ("state", "feedback", "scene", "case")
+    encoded = ("state", "feedback", "looks", "scene", "case")
     read = ("words_before", "understood", *page.fields)
     _ask_after(page, page.upload.change, query.encode, encoded)
     _answer(page, page.examples.select, query.take_example, ("upload",), **_EACH)
@@ -94,10 +94,13 @@ def _connect(page: Layout, blocks: gr.Blocks) -> None:
     _ask_after(page, page.place.select, on.filters.pick, ("camera", "near"), **_EACH)
     _ask_after(page, page.place.edit, on.filters.circle, ("camera", "near"), **_EACH)
     _ask_after(page, page.place.clear, on.filters.everywhere, ("camera", "near"), **_EACH)
-    _ask_after(page, page.seen.select, on.filters.choose, ("color", "type"), **_EACH)
+    _ask_after(page, page.seen.select, on.filters.choose, ("color", "type", "looks", "rerank"), **_EACH)
+    _ask_after(page, page.seen.edit, on.filters.weigh_or_hide, ("color", "type", "looks", "rerank"), **_EACH)
+    _ask_after(page, page.found.apply, on.filters.weigh, ("color", "type", "looks", "rerank"), **_EACH)
+    _ask_after(page, page.rerank.input, on.filters.rerank, ("looks",))
     _ask_after(page, page.words.submit, on.filters.read, read)
     _ask_after(page, page.apply.click, on.filters.read, read)
-    _ask_after(page, page.clear.click, on.filters.clear_filters, (*read, "words"))
+    _ask_after(page, page.clear.click, on.filters.clear_filters, (*read, "words", "looks"))
     closely = _answer(
         page,
         page.closely.change,
@@ -144,7 +147,6 @@ def _search(page: Layout) -> None:
         page.asked.change,
         page.case.change,
         page.group.input,
-        page.rerank.input,
         page.query_camera.input,
         page.k.change,
     ]

@@ -9,6 +9,7 @@ from retrieval.gallery.entries import Box, Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.page.cards import button, camera, likeness, picture_address, swatch
 from retrieval.page.texts import Say
+from retrieval.query.looks import Looks
 from retrieval.query.searcher import Query
 from retrieval.query.words import Understood
 from retrieval.results.trajectory import Gap, Leg, between, between_cameras
@@ -127,16 +128,46 @@ def gallery_scene(key: str, others: Sequence[bytes], say: Say) -> str:
     )
 
 
-def prediction(query: Query, filters: Filters, is_calibrated: bool, say: Say) -> str:
-    """The likeliest colours and types with bars; each is a click away from being a filter."""
-    bars = _bars("color", query.colors, filters.colors, say) + _bars("type", query.types, filters.types, say)
-    note = say("predicted") + (f"; {say('calibrated')}" if is_calibrated else "")
+def prediction(
+    query: Query,
+    filters: Filters,
+    looks: Looks | None,
+    can_weigh: Mapping[str, bool],
+    is_calibrated: bool,
+    say: Say,
+) -> str:
+    """The likeliest colours and types with bars; each is a click away from weighing, or from being a filter.
+
+    Args:
+        query: what the model says.
+        filters: that hide other colours and types.
+        looks: that weigh in the order.
+        can_weigh: whether a `color` or `type` can.
+        is_calibrated: whether the probabilities are.
+        say: the page's language.
+    """
+    weighed = looks or Looks()
+    bars = "".join(
+        _bars(name, chances, hard, soft, can_weigh[name], say)
+        for name, chances, hard, soft in (
+            ("color", query.colors, filters.colors, weighed.colors),
+            ("type", query.types, filters.types, weighed.types),
+        )
+        if chances
+    )
+    told = say("weigh.told") if looks else say("predicted.weigh" if any(can_weigh.values()) else "predicted")
+    note = told + (f" {say('calibrated')}" if is_calibrated else "")
     return f'<div class="vr-guesses">{bars}</div><p class="vr-note">{escape(note)}</p>' if bars else ""
 
 
-def _bars(name: str, chances: dict[str, float], chosen: Collection[str], say: Say) -> str:
-    if not chances:
-        return ""
+def _bars(
+    name: str,
+    chances: dict[str, float],
+    hard: Collection[str],
+    soft: Collection[str],
+    can_weigh: bool,
+    say: Say,
+) -> str:
     rows = "".join(
         "<li>"
         + button(
@@ -149,12 +180,19 @@ def _bars(name: str, chances: dict[str, float], chosen: Collection[str], say: Sa
             "bar",
             condition=name,
             value=value,
-            pressed=value in chosen,
+            pressed=value in hard or value in soft,
         )
         + "</li>"
         for value, chance in list(chances.items())[:_SHOWN_CLASSES]
     )
-    return f'<section class="vr-guess"><h2>{escape(say(name))}</h2><ul>{rows}</ul></section>'
+    change = ""
+    if (hard and can_weigh) or soft:
+        does, other = ("hides", "weigh.only") if hard else ("weighs", "weigh.hide")
+        change = (
+            f'<p class="vr-weigh"><span>{escape(say(f"weigh.{does}"))}</span> '
+            f"{button('edit', say(other), kind='how', condition=name)}</p>"
+        )
+    return f'<section class="vr-guess"><h2>{escape(say(name))}</h2><ul>{rows}</ul>{change}</section>'
 
 
 def address(query: str, say: Say) -> str:

@@ -7,16 +7,43 @@ calibration. Of an image, galleries keep the likeliest class and its probability
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
+from zoo.card import Card
 from zoo.sameness import agreement
 
 HEAD = 200
 """Of the nearest images, so many are put in order."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Colours and types that order the first results and hide none, by name.
+
+    Where none is named of the colours or the types, what the model says of the query stands in their place.
+    """
+
+    colors: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, filters: Filters) -> "Looks":
+        """Those that filters name, which then hide nothing; see `without_looks`."""
+        return cls(filters.colors, filters.types)
+
+    def check(self, card: Card) -> None:
+        """Raise `UserError` where the model does not tell such a colour or type."""
+        Filters(self.colors, self.types).check(card)
+
+    def beside(self, filters: Filters) -> "Looks | None":
+        """What is left of them beside filters, which hide the other colours or types; None for nothing."""
+        left = Looks(() if filters.colors else self.colors, () if filters.types else self.types)
+        is_nothing_left = left == Looks() and self != left
+        return None if is_nothing_left else left
 
 
 def without_looks(filters: Filters | None) -> Filters:

@@ -49,6 +49,12 @@ def worth_of_looks(gallery: Gallery) -> tuple[float, float]:
     return (0.0, 0.0) if sameness is None else sameness.looks
 
 
+def can_weigh(gallery: Gallery) -> dict[str, bool]:
+    """Whether a `color` or a `type` changes the order of a search where it hides nothing."""
+    color, type = worth_of_looks(gallery)
+    return {"color": color > 0, "type": type > 0}
+
+
 def can_tell(gallery: Gallery) -> bool:
     """Whether searches of a gallery have probabilities and verdicts."""
     return calibration_of(gallery) is not None

@@ -14,7 +14,7 @@ from retrieval.gallery.entries import LOOKS, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback, fuse, refine
 from retrieval.query.looks import HEAD as LOOKED_AT
-from retrieval.query.looks import by_looks, stated, without_looks
+from retrieval.query.looks import Looks, by_looks, stated
 from retrieval.query.reranking import HEAD, reranked_distances
 from retrieval.query.sameness import can_tell, verdict, with_probabilities, worth_of_looks
 from retrieval.query.words import Understood, read_words
@@ -157,7 +157,7 @@ class Searcher:
         group: Group | None = None,
         without: Sequence[str] = (),
         camera: int | None = None,
-        soft: bool = False,
+        looks: Looks | None = None,
     ) -> list[Result]:
         """Search the gallery; the answer is of one state of it.
 
@@ -171,21 +171,20 @@ class Searcher:
             without: keys that are not returned.
             camera: that the images come from, where they do not say so themselves; None for the mean of all
                 cameras. Only where the gallery centres its cameras.
-            soft: let the colours and types of the filters, or what the model says of the query where they
-                name none, order the first results and hide nothing; see `retrieval.query.looks`.
+            looks: colours and types that order the first results and hide nothing; see
+                `retrieval.query.looks`. Those that a filter names are all alike, and do not count.
 
         Raises:
-            UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback; `soft` and `rerank`
+            UserError: see `Gallery.search`; `UnknownKeyError` for a key of the feedback; `looks` and `rerank`
                 together.
             ImageError: an image cannot be used.
         """
         self.gallery.check_query_camera(camera)
-        if soft and rerank:
+        if looks is not None and rerank:
             raise UserError("soft attributes and re-ranking both order the first results; leave one out")
         card, wanted = self.gallery.model.card, filters or Filters()
-        if soft:
-            wanted.check(card)
-            filters = without_looks(filters)
+        if looks is not None:
+            looks.check(card)
         asked = [query] if isinstance(query, Asked) else list(query)
         queries = [each if isinstance(each, Query) else self.encode(each) for each in asked]
         said = feedback or Feedback()
@@ -194,17 +193,17 @@ class Searcher:
             embedding = self.embedding(queries, said, camera)
 
             def nearest(count: int) -> list[Result]:
-                head = HEAD if rerank else LOOKED_AT if soft else 0
+                head = HEAD if rerank else LOOKED_AT if looks is not None else 0
                 fetch = count if count <= 0 else max(count, head) + len(left_out)
                 found = self.gallery.search(embedding, fetch, filters, is_centred=True)
                 found = [result for result in found if result.key not in left_out]
                 if rerank:
                     found = self._reranked(embedding, found)
-                if soft:
+                if looks is not None:
                     found = by_looks(
                         found,
-                        stated(wanted.colors, queries[0].colors),
-                        stated(wanted.types, queries[0].types),
+                        {} if wanted.colors else stated(looks.colors, queries[0].colors),
+                        {} if wanted.types else stated(looks.types, queries[0].types),
                         (len(card.colors), len(card.types)),
                         worth_of_looks(self.gallery),
                     )

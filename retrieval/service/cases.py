@@ -127,8 +127,8 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
             raise HTTPException(422, "`image` and `key` are both searched with; leave one out")
         if box and len(image or ()) != 1:
             raise HTTPException(422, "a box is one of a single image; cut the others out before")
-        if asked.soft:
-            raise HTTPException(422, "a case keeps no `soft`; leave it out")
+        if asked.soft and not image and not key:
+            raise HTTPException(422, "soft orders what an image finds; none was sent")
         charge(request, len(image or ()))
         queries: list[Encoded] = []
         images: list[CaseImage] = []
@@ -138,7 +138,14 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
             queries.append(searcher.encode(part))
             images.append(CaseImage("", data, box_of(box), display_jpeg(part.pixels)))
         search = SavedSearch(
-            words, filters, asked.feedback, asked.k, asked.group or "none", asked.rerank, asked.camera
+            words,
+            asked.hard(filters),
+            asked.feedback,
+            asked.k,
+            asked.group or "none",
+            asked.rerank,
+            asked.camera,
+            asked.looks(filters),
         )
         with gallery.read_transaction():
             if key:
@@ -149,7 +156,7 @@ def add_case_changes(router: APIRouter, searcher: Searcher, audit: Audit) -> Non
                 images.append(CaseImage(key, picture=gallery.picture(key) or b""))
             if queries:
                 left_out = (key,) if key else ()
-                results = searcher.search(queries, asked.k, filters, without=left_out, **asked.refinement)
+                results = searcher.search(queries, asked.k, without=left_out, **asked.refinement(filters))
             else:
                 results = gallery.browse(filters, asked.k, without=asked.feedback.negative)
             embedding, findings = findings_of(searcher, queries, search, results, asked.false_match_rate)
@@ -253,6 +260,7 @@ def _told(case: Case, store: CaseStore) -> dict[str, Any]:
         "group": None if search.group == "none" else search.group,
         "rerank": search.rerank,
         "query_camera": search.query_camera,
+        "soft": None if search.looks is None else {"color": search.looks.colors, "type": search.looks.types},
         "false_match_rate": findings.false_match_rate,
         "model": findings.model,
         "gallery_images": findings.images,

@@ -63,7 +63,7 @@ def add_download_route(router: APIRouter, searcher: Searcher, metrics: Metrics, 
             if query is None:
                 results = gallery.browse(filters, asked.k)
             else:
-                results = searcher.search(query, asked.k, filters, **asked.refinement)
+                results = searcher.search(query, asked.k, **asked.refinement(filters))
             keys = [result.key for result in results]
             pictures = {} if format == "csv" else gallery.pictures(keys)
             cameras, searched = gallery.cameras(), gallery.count(asked.hard(filters))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Reques
 from retrieval.gallery.entries import Box, Result
 from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
-from retrieval.query.looks import without_looks
+from retrieval.query.looks import Looks, without_looks
 from retrieval.query.searcher import Group, Searcher
 from retrieval.query.words import MAX_TEXT
 from retrieval.service.audit import Audit
@@ -45,15 +45,19 @@ class SearchOptions:
     images: bool = False
     soft: bool = False
 
-    @property
-    def refinement(self) -> dict[str, Any]:
-        """What `Searcher.search` takes beyond the query, k and the filters."""
+    def looks(self, filters: Filters) -> Looks | None:
+        """Those that order results and hide none."""
+        return Looks.of(filters) if self.soft else None
+
+    def refinement(self, filters: Filters) -> dict[str, Any]:
+        """What `Searcher.search` takes beyond the query and k."""
         return {
+            "filters": self.hard(filters),
             "feedback": self.feedback,
             "rerank": self.rerank,
             "group": self.group,
             "camera": self.camera,
-            "soft": self.soft,
+            "looks": self.looks(filters),
         }
 
     def hard(self, filters: Filters) -> Filters:
@@ -137,7 +141,7 @@ def add_search_routes(
             with stage("decode"):
                 query = crop(given, detected_box(given, detected) if detected else area)
             queries.append(searcher.encode(query))
-        results = searcher.search(queries, asked.k, filters, **asked.refinement)
+        results = searcher.search(queries, asked.k, **asked.refinement(filters))
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)
         metrics.searches.labels("image").inc()

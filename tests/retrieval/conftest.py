@@ -58,6 +58,16 @@ def calibrated(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def weighed(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The calibrated bundle; looks are worth so much that they decide."""
+    folder = tmp_path_factory.mktemp("weighed") / "bundle"
+    shutil.copytree(calibrated, folder)
+    card = Card.read(folder / "card.json")
+    card.replace(sameness=card.sameness | {"looks": [5.0, 5.0]}).write(folder / "card.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def encoder(bundle: Path) -> Iterator[Encoder]:
     opened = open_encoder(str(bundle), threads=1)
     yield opened

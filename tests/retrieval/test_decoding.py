@@ -147,7 +147,8 @@ def test_on_the_page(own_gallery: Path, encoder: Encoder, times: Times, tmp_path
         part = answer(once(file), events.queries.draw, event(box=shares), whole, Say("en"))["state"]
         assert (whole.box, part.box) == (None, BOX)
         for state in (whole, part):
-            asked = (state, Feedback(), Shown(), "", LOCAL, Say("en"), "", 10, "none", False, None, EMPTY)
+            visit = (state, Feedback(), Shown(), "", LOCAL, Say("en"))
+            asked = (*visit, "", 10, "none", False, None, None, EMPTY)
             shown = answer(once(), events.searches.search, *asked)["shown"]
             page = (state, shown, Feedback())
             key = shown.results[0].key

@@ -1,5 +1,8 @@
 """What the page's events do to the filters: chosen, read from words, and taken away again."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import gradio as gr
 
 from retrieval.gallery.filters import Filters
@@ -9,6 +12,8 @@ from retrieval.page.filter_fields import EMPTY, contents
 from retrieval.page.place import circle_at, ground_of
 from retrieval.page.state import Answer, detail
 from retrieval.page.texts import Say
+from retrieval.query.looks import Looks
+from retrieval.query.sameness import can_weigh
 from zoo.errors import UserError
 
 
@@ -20,14 +25,48 @@ class FilterEvents:
         self._gallery = searcher.gallery
         self._card = searcher.gallery.model.card
 
-    def choose(self, event: gr.EventData, color: list[str], type: list[str]) -> Answer:
-        """Make a predicted colour or type a filter, or no longer one."""
-        value = detail(event, "value")
-        field = "color" if detail(event, "condition") == "color" else "type"
-        chosen, known = (color, self._card.colors) if field == "color" else (type, self._card.types)
+    def choose(self, event: gr.EventData, color: list[str], type: list[str], looks: Looks | None) -> Answer:
+        """Let a predicted colour or type weigh in the order, or no longer.
+
+        Where the field names some, or where nobody knows what they are worth, it is a filter instead.
+        """
+        name, value = self._kind(event), detail(event, "value")
+        chosen, known = (color, self._card.colors) if name == "color" else (type, self._card.types)
         if value not in known:
             return {}
-        return {field: [name for name in chosen if name != value] if value in chosen else [*chosen, value]}
+        if chosen or not can_weigh(self._gallery)[name]:
+            return {name: _toggled(chosen, value)}
+        weighed = looks or Looks()
+        toggled = (
+            replace(weighed, colors=tuple(_toggled(weighed.colors, value)))
+            if name == "color"
+            else replace(weighed, types=tuple(_toggled(weighed.types, value)))
+        )
+        return _weighed(toggled)
+
+    def weigh_or_hide(
+        self, event: gr.EventData, color: list[str], type: list[str], looks: Looks | None
+    ) -> Answer:
+        """Let what is chosen of the colours, or of the types, hide the others; or only weigh, if it does."""
+        weighed = looks or Looks()
+        if self._kind(event) == "color":
+            if color:
+                return {"color": []} | _weighed(replace(weighed, colors=tuple(color)))
+            return {"color": list(weighed.colors), "looks": _or_none(replace(weighed, colors=()))}
+        if type:
+            return {"type": []} | _weighed(replace(weighed, types=tuple(type)))
+        return {"type": list(weighed.types), "looks": _or_none(replace(weighed, types=()))}
+
+    def weigh(self, color: list[str], type: list[str], looks: Looks | None) -> Answer:
+        """Let the colours and types that hide others only weigh."""
+        old = looks or Looks()
+        return {"color": [], "type": []} | _weighed(
+            Looks(tuple(color) or old.colors, tuple(type) or old.types)
+        )
+
+    def rerank(self, rerank: bool, looks: Looks | None) -> Answer:
+        """Re-ranking orders the first results alone."""
+        return {"looks": None if rerank else looks}
 
     def read(self, words: str, words_before: Filters, say: Say) -> Answer:
         """Make plain words filters.
@@ -66,9 +105,26 @@ class FilterEvents:
 
     def clear_filters(self) -> Answer:
         """No filter at all."""
-        return {"words_before": Filters(), "understood": "", "words": ""} | EMPTY
+        return {"words_before": Filters(), "understood": "", "words": "", "looks": None} | EMPTY
 
     def loosen(self, event: gr.EventData) -> Answer:
         """Take one filter away."""
         name = str(detail(event, "field"))
         return {name: EMPTY[name]} if name in EMPTY else {}
+
+    @staticmethod
+    def _kind(event: gr.EventData) -> str:
+        return "color" if detail(event, "condition") == "color" else "type"
+
+
+def _toggled(chosen: Sequence[str], value: str) -> list[str]:
+    return [name for name in chosen if name != value] if value in chosen else [*chosen, value]
+
+
+def _weighed(looks: Looks) -> Answer:
+    """Looks and re-ranking both order the first results: what is asked for last does."""
+    return {"looks": _or_none(looks), "rerank": False}
+
+
+def _or_none(looks: Looks) -> Looks | None:
+    return None if looks == Looks() else looks

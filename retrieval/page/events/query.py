@@ -31,6 +31,9 @@ MAX_RESULTS = 100
 """Of the slider, until more are asked for."""
 MAX_SHARED = 1000
 """Results that an address may ask for."""
+_FRESH: Answer = {"state": QueryState(), "feedback": Feedback(), "looks": None, "scene": "", "case": ""}
+"""No query, and nothing that was said of one."""
+
 _THUMBNAIL = 160
 """Pixels of an example's longer side."""
 
@@ -65,8 +68,7 @@ class QueryEvents:
         if upload is None and state.query is not None:
             # The field was emptied because something else is searched with.
             return {}
-        fresh: Answer = {"state": QueryState(), "feedback": Feedback(), "scene": "", "case": ""}
-        return fresh if upload is None else fresh | self._encode(upload, None, say)
+        return _FRESH if upload is None else _FRESH | self._encode(upload, None, say)
 
     def draw(self, event: gr.EventData, state: QueryState, say: Say) -> Answer:
         """Encode what a box chooses; its sides come as shares of the picture's."""
@@ -153,7 +155,7 @@ class QueryEvents:
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""
-        return {"state": QueryState(), "feedback": Feedback(), "scene": "", "upload": None, "case": ""}
+        return _FRESH | {"upload": None}
 
     def similar(self, event: gr.EventData, say: Say) -> Answer:
         """Search with an image of the gallery; marks stay, and the upload field is emptied."""
@@ -193,6 +195,7 @@ class QueryEvents:
             "understood": panels.understood(found, say),
             "words_before": found.filters,
             "feedback": search.feedback,
+            "looks": search.looks,
             "group": search.group,
             "rerank": search.rerank,
             "query_camera": search.query_camera,

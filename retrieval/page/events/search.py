@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -22,7 +21,8 @@ from retrieval.page.place import place_map
 from retrieval.page.state import Answer, QueryState, Shown, asked_with, detail
 from retrieval.page.texts import Say
 from retrieval.query.feedback import Feedback, still_there
-from retrieval.query.sameness import verdict
+from retrieval.query.looks import Looks
+from retrieval.query.sameness import can_weigh, verdict
 from retrieval.results.trajectory import trajectory
 from retrieval.service.access import Caller
 from zoo.errors import UserError
@@ -49,10 +49,13 @@ class SearchEvents:
         group: str,
         rerank: bool,
         query_camera: int | None,
+        looks: Looks | None,
         conditions: dict[str, Any],
     ) -> Answer:
         """Search with what is there: results, drawings, predictions, and the state of what is shown."""
-        search = SavedSearch(words, Filters(), feedback, int(k), group, rerank, query_camera)
+        chosen = Filters.read({name: conditions[name] for name in ("color", "type")})
+        looks = looks and looks.beside(chosen)
+        search = SavedSearch(words, Filters(), feedback, int(k), group, rerank, query_camera, looks)
         asked = (state, search, repr(conditions), case, say, len(self._gallery))
         if asked == shown.asked:
             return {}
@@ -62,8 +65,8 @@ class SearchEvents:
         try:
             if state.query is not None:
                 calibrated = any(value != 1 for value in self._card.temperature.values())
-                chosen = Filters.read({name: conditions[name] for name in ("color", "type")})
-                seen = panels.prediction(state.query, chosen, calibrated, say)
+                can = can_weigh(self._gallery)
+                seen = panels.prediction(state.query, chosen, looks, can, calibrated, say)
             search = replace(search, filters=from_fields(conditions, say.zone))
             search.filters.check(self._card)
             if state.fault:
@@ -132,6 +135,7 @@ class SearchEvents:
             group=search.group if search.group in ("track", "vehicle") else None,
             without=(state.key,) if state.key else (),
             camera=search.query_camera if self._gallery.camera_centring else None,
+            looks=search.looks,
         )
 
     def _drawn(self, found: Sequence[Result], feedback: Feedback, say: Say) -> str:
@@ -166,7 +170,7 @@ class SearchEvents:
             told = cards.verdict(verdict(self._gallery, found, promised), found, promised, say)
             hidden = self._searcher.hidden_look_alikes(state.query, filters)
             if hidden:
-                told += f'<p class="vr-hidden" role="status">{escape(say("hidden", count=hidden))}</p>'
+                told += cards.hidden(hidden, any(can_weigh(self._gallery).values()), say)
         made_of = self._gallery.crops([result.key for result in found])
         return cards.found(told, text, found, search.feedback, made_of, len(found) < total, say)
 

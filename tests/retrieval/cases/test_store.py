@@ -15,6 +15,7 @@ from retrieval.gallery.entries import Camera, Result
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import Looks
 from zoo.errors import UserError
 
 RESULT = Result(
@@ -42,6 +43,7 @@ CASE = Case(
         Feedback(("a",), ("b",)),
         40,
         "track",
+        looks=Looks(("red",)),
     ),
     Findings((RESULT,), "match", 0.01, 1000, 900, "grid.test", "ab" * 32),
     notes="seen\ntwice",
@@ -77,6 +79,12 @@ def test_nothing_but_an_id_is_made_a_path(store: CaseStore, id: str) -> None:
     for act in (store.get, store.delete, lambda each: store.put(replace(CASE, id=each), None)):
         with pytest.raises(UnknownCaseError):
             act(id)
+
+
+def test_a_case_from_before_looks_were_kept_is_read() -> None:
+    content = json.loads(json.dumps(CASE.as_json()))
+    del content["search"]["looks"]
+    assert Case.from_json(content).search == replace(CASE.search, looks=None)
 
 
 def test_what_cannot_be_kept_is_refused_and_nothing_is_written(store: CaseStore) -> None:

@@ -11,6 +11,7 @@ from retrieval.page.address import Address
 from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
+from retrieval.query.looks import Looks
 from zoo.errors import UserError
 
 
@@ -26,6 +27,7 @@ def test_an_address_says_everything_and_is_read_back() -> None:
             group="track",
             rerank=True,
             query_camera=0,
+            looks=Looks(("red",), ("van", "bus")),
         ),
         others=(("cd" * 32, (1, 2, 3, 4)), ("ef" * 32, None), ("key:a,b/c.jpg", None)),
         case="ab" * 16,
@@ -33,6 +35,7 @@ def test_an_address_says_everything_and_is_read_back() -> None:
     assert Address.read(told.write()) == told
     assert Address.read(Address.read(told.write()).write()) == told
     assert Address().write() == ""
+    assert Address.read("?soft=1").search.looks == Looks()
     assert Address.read("") == Address.read("?__theme=dark") == Address()
 
 

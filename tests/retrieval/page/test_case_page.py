@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.keys import add_key
 from tests.retrieval.conftest import name
-from tests.retrieval.page.browser import TIMEOUT, visit
+from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.page.test_layout import CUT, SETTLED, SMALL, violations
 from tests.retrieval.running_app import running_app
 
@@ -42,7 +42,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def served(
-    gallery_folder: Path, calibrated: Path, tmp_path_factory: pytest.TempPathFactory
+    gallery_folder: Path, weighed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A gallery that is only read, with cases beside it, behind keys."""
     root = tmp_path_factory.mktemp("cases")
@@ -55,7 +55,7 @@ def served(
     secrets = {scope: add_key(root / "keys.json", f"{scope}er", scope) for scope in ("read", "write")}
     options = (
         "--encoder",
-        calibrated,
+        weighed,
         "--keys",
         root / "keys.json",
         "--rate",
@@ -121,6 +121,31 @@ def test_over_rest(served: Service, query: bytes) -> None:
     assert {"endpoint": "case", "key_name": "writeer"}.items() <= served.lines()[0].items()
 
 
+def weigh_and_hide(page: Page) -> None:
+    """A click on a colour weighs and hides nothing; one more lets it hide the others."""
+    white = page.locator("#prediction .vr-bar").first
+    white.click()
+    page.wait_for_url("**soft_color=white")
+    expect(page.locator(".vr-card")).to_have_count(20)
+    page.get_by_role("button", name="Hide the others").click()
+    expect(page.locator(".vr-card")).to_have_count(4)
+    expect(white).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Only weigh it").click()
+    expect(page.locator(".vr-card")).to_have_count(20)
+    # A filter says how many likely ones it hides; weighed instead, it puts its own first and hides none.
+    page.locator("#filter-color input").click()
+    page.get_by_role("option", name="red", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(page.locator(".vr-hidden")).to_contain_text("1 that probably show this vehicle")
+    page.get_by_role("button", name="Weigh it instead").click()
+    page.wait_for_url("**soft_color=red")
+    expect(page.locator(".vr-card")).to_have_count(20)
+    page.reload()
+    listens(page)
+    expect(page.locator(".vr-card").first).to_contain_text("red")
+    expect(page.locator("#prediction .vr-weigh")).to_contain_text("hides nothing")
+
+
 def test_a_person_keeps_opens_and_closes_a_case(browser: Browser, served: Service, images: Path) -> None:
     page = open_page(browser, served, "write", viewport={"width": 1440, "height": 900})
     tab = page.get_by_role("tab").nth(2)
@@ -132,6 +157,7 @@ def test_a_person_keeps_opens_and_closes_a_case(browser: Browser, served: Servic
     page.locator("#query input[type=file]").set_input_files(images / "image_query" / name(3, 1))
     page.get_by_role("tab").nth(0).click()
     expect(page.locator(".vr-card")).to_have_count(20)
+    weigh_and_hide(page)
     page.locator(".vr-card .vr-yes").nth(1).click()
     page.locator(".vr-card .vr-no").nth(5).click()
     expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(1)
@@ -149,6 +175,7 @@ def test_a_person_keeps_opens_and_closes_a_case(browser: Browser, served: Servic
     assert (kept["notes"], kept["created_by"]) == ("by the \u2018gate\u2019", "writeer")
     assert [each["key"] for each in kept["results"]] == found
     assert (len(kept["like"]), len(kept["unlike"])) == (1, 1)
+    assert (kept["soft"], kept["filters"]) == ({"color": ["red"], "type": []}, {})
     line = [each for each in served.lines() if each["endpoint"] == "page"][-1]
     assert (line["key_name"], len(line["query_sha256"])) == ("writeer", 64)
     page.context.close()

@@ -1,6 +1,5 @@
 """Soft attributes: colour and type order results, hide nothing, and change no probability."""
 
-import shutil
 from pathlib import Path
 
 import httpx
@@ -8,25 +7,13 @@ import pytest
 
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.entries import Result
-from retrieval.gallery.filters import Filters
 from retrieval.milvus.gallery import MilvusGallery
-from retrieval.query.looks import by_looks, stated
+from retrieval.query.looks import Looks, by_looks, stated
 from retrieval.query.searcher import Searcher
 from retrieval.search import main
 from tests.retrieval.running_app import running_app
-from zoo.card import Card
 from zoo.errors import UserError
 from zoo.sameness import agreement
-
-
-@pytest.fixture(scope="session")
-def weighed(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The calibrated bundle; looks are worth so much that they decide."""
-    folder = tmp_path_factory.mktemp("weighed") / "bundle"
-    shutil.copytree(calibrated, folder)
-    card = Card.read(folder / "card.json")
-    card.replace(sameness=card.sameness | {"looks": [5.0, 5.0]}).write(folder / "card.json")
-    return folder
 
 
 def found(*rows: tuple[str, float, str | None, float | None]) -> list[Result]:
@@ -76,18 +63,18 @@ def test_nothing_is_hidden_and_no_probability_changes(
         plain = searcher.search(query, 0)
         told = {each.key: (each.probability, each.distance) for each in plain}
         other = next(each.color for each in reversed(plain) if each.color != plain[0].color)
-        soft = searcher.search(query, 0, Filters(colors=(str(other),)), soft=True)
+        soft = searcher.search(query, 0, looks=Looks((str(other),)))
         assert {each.key: (each.probability, each.distance) for each in soft} == told
         assert soft[0].color == other and [each.rank for each in soft] == list(range(1, 25))
         # A few results are the first of the same order.
-        assert [each.key for each in searcher.search(query, 3, Filters(colors=(str(other),)), soft=True)] == [
+        assert [each.key for each in searcher.search(query, 3, looks=Looks((str(other),)))] == [
             each.key for each in soft[:3]
         ]
-        assert searcher.search(query, 1, soft=True)[0].color == searcher.encode(query).color
+        assert searcher.search(query, 1, looks=Looks())[0].color == searcher.encode(query).color
         with pytest.raises(UserError, match="leave one out"):
-            searcher.search(query, 3, soft=True, rerank=True)
+            searcher.search(query, 3, looks=Looks(), rerank=True)
         with pytest.raises(UserError, match="pruple"):
-            searcher.search(query, 3, Filters(colors=("pruple",)), soft=True)
+            searcher.search(query, 3, looks=Looks(("pruple",)))
     encoder.close()
 
 
@@ -110,3 +97,11 @@ def test_by_command_and_over_rest(
         csv = {**form, "format": "csv"}
         assert len(client.post("/api/export", files={"image": query}, data=csv).text.splitlines()) == 25
         assert client.post("/api/export", data=csv).status_code == 422
+        # A case keeps what weighed, and hides nothing for it.
+        address = f"/api/cases/{'5' * 32}"
+        assert client.put(address, data=form | {"name": "x"}).status_code == 422
+        case = client.put(address, files={"image": query}, data=form | {"name": "x"}).json()
+        assert (case["filters"], case["soft"]) == ({}, {"color": ["white"], "type": []})
+        assert [each["key"] for each in case["results"]] == [each["key"] for each in answer["results"]]
+        assert "looks weighed: white" in client.get(f"{address}/export").text
+        assert client.delete(address).json() == {"deleted": True}
