@@ -27,9 +27,10 @@ $(READY): pyproject.toml
 
 env: $(READY) ## make the environment and nothing else
 
-demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name, TRAIN_IDS=n)
+demo: $(READY) ## the whole road, from synthetic pictures to the search page (HEADLESS=1, TRAIN=1, RECIPE=name, TRAIN_IDS=n, DETECTOR=file, SITE_SECONDS=n)
 	@$(PY) deploy/demo.py $(if $(HEADLESS),--headless) $(if $(TRAIN),--train) $(if $(RECIPE),--recipe '$(RECIPE)') \
-	  $(if $(TRAIN_IDS),--train-ids $(TRAIN_IDS))
+	  $(if $(TRAIN_IDS),--train-ids $(TRAIN_IDS)) $(if $(DETECTOR),--detector '$(DETECTOR)') \
+	  $(if $(SITE_SECONDS),--site-seconds $(SITE_SECONDS))
 
 bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle

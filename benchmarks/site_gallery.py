@@ -1,34 +1,47 @@
 """`python -m benchmarks.site_gallery`: a drawn site's videos through tracker and encoder into a gallery.
 
-The boxes are the truth's, in place of a detector: those of the zoo were trained on photographs, and find few
-drawn vehicles. All after it is what `retrieval.ingest --video` does.
+With `--detector` that is what `retrieval.ingest --video` does for each camera. Without one the boxes are the
+truth's, and all after them is the same.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from tqdm import tqdm
+
 from benchmarks.site_truth import TrueDetector, camera_names
 from retrieval.galleries import open_gallery
-from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Facts, GalleryModel
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.decoding import VideoFrame, decode, open_video
-from retrieval.sources.passes import Pass, Passes
+from retrieval.sources.detector import Detector
+from retrieval.sources.passes import CROPS, Pass, Passes
 from retrieval.sources.pipeline import ingest
+from retrieval.sources.source import Source
+from retrieval.sources.video import Shot, read_video
 from serving import open_encoder
 from zoo.errors import UserError, exit_on_user_error
 
 _START = 1_777_622_400.0
 """8:00 on 1 May 2026, UTC."""
-_EXAMPLES = 12
+_RATE = 5.0
+"""Frames a second that a detector looks at."""
 
 
-def passes_of(site: Path, camera: int, name: str) -> Iterator[Pass]:
-    """The passes of one camera."""
+def sources_of(site: Path, camera: int, name: str, detector: Detector | None) -> Iterable[Source]:
+    """The passes of one camera, by a detector's boxes or the truth's."""
+    if detector is None:
+        return true_passes(site, camera, name)
+    shot = Shot(rate=_RATE, camera=camera, start=_START)
+    return read_video(str(site / f"{name}.mp4"), shot, detector, CROPS)
+
+
+def true_passes(site: Path, camera: int, name: str) -> Iterator[Pass]:
+    """The passes of one camera by the truth's boxes."""
     detector, path = TrueDetector(site / name / "gt" / "gt.txt"), (site / f"{name}.mp4").resolve()
     passes = Passes(path.name, str(path), detector)  # type: ignore[arg-type]
     facts, time = Facts(camera=camera, time=_START), 0.0
@@ -43,13 +56,6 @@ def passes_of(site: Path, camera: int, name: str) -> Iterator[Pass]:
     yield from passes.finish(facts, time)
 
 
-def write_examples(gallery: Gallery, folder: Path) -> None:
-    """Write the pictures of some passes into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(gallery.pictures(gallery.sample_keys(_EXAMPLES)).values(), 1):
-        (folder / f"{number:02}.jpg").write_bytes(picture)
-
-
 @exit_on_user_error
 def main() -> int:
     """Fill the gallery, and print how many passes it has."""
@@ -57,19 +63,19 @@ def main() -> int:
     parser.add_argument("--site", type=Path, required=True, help="of `vehicle-reid synthesize --videos`")
     parser.add_argument("--gallery", required=True)
     parser.add_argument("--model", default="lite0_osnet.real")
-    parser.add_argument("--examples", type=Path, help="a folder for pictures to search with")
+    parser.add_argument("--detector", help="an ONNX file, or a name of the zoo (default: the truth's boxes)")
+    parser.add_argument("--confidence", type=float, default=0.4, help="of the detector (default 0.4)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     if not (names := camera_names(args.site)):
         raise UserError(f"{args.site}: no videos in it; draw some with `vehicle-reid synthesize --videos`")
+    detector = Detector(args.detector, confidence=args.confidence) if args.detector else None
     with closing(open_encoder(args.model)) as encoder:
         model = GalleryModel(encoder.card, encoder.model_hash, args.model)
         with open_gallery(args.gallery, model=model, writable=True) as gallery:
             gallery.set_cameras(find_cameras(args.site))
-            for camera, name in enumerate(names, 1):
-                ingest(passes_of(args.site, camera, name), gallery, encoder)
-            if args.examples is not None:
-                write_examples(gallery, args.examples)
+            for camera, name in enumerate(tqdm(names, unit="camera", desc="videos", file=sys.stderr), 1):
+                ingest(sources_of(args.site, camera, name, detector), gallery, encoder)
             print(json.dumps({"passes": len(gallery)}) if args.json else f"{len(gallery)} passes")
     return 0
 

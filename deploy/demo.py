@@ -1,5 +1,7 @@
 """The whole road in one command: pictures -> weights -> bundle -> Triton -> gallery -> search page.
 
+Beside it, on a page of their own: a drawn site's videos -> detector -> tracks -> passes -> journeys.
+
 Every stage is one of the project's public commands, run as a process of its own, so that what works here
 works by hand too. What a stage has finished is reused by the next run.
 
@@ -8,20 +10,20 @@ demo is meant to end, and the exit code is 0; before, it is 130, and the next ru
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import signal
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from demo_site import journeys_page
+from demo_stages import check_page, run, service
+
+from retrieval.sources.detector import Detector
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 from zoo.registry import weights_path
@@ -35,7 +37,6 @@ FIGURES = {
     "type_accuracy": "type",
 }
 MAP_TOLERANCE = 1e-6
-STOP_SECONDS = 20
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,64 +45,6 @@ def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def start(title: str, module: str, *arguments: str | Path) -> "subprocess.Popen[str]":
-    """Start one of the project's commands, with the answer wanted as JSON.
-
-    It gets a session of its own, so that Ctrl-C reaches this process alone, which stops the others in order.
-    """
-    print(f"\n== {title}", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", module, *map(str, arguments), "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def stop(process: "subprocess.Popen[str]") -> None:
-    """End a command as Ctrl-C does; kill it where that takes too long."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def run(title: str, module: str, *arguments: str | Path) -> dict[str, Any]:
-    """Run a stage to its end; its progress goes to the terminal, its last line of stdout is the answer.
-
-    Raises:
-        UserError: the stage failed; it has already said why on stderr.
-    """
-    process = start(title, module, *arguments)
-    try:
-        output, _ = process.communicate()
-    finally:
-        stop(process)
-    if process.returncode != 0:
-        raise UserError(
-            f"the stage '{title}' ended with exit code {process.returncode}; its message stands above"
-        )
-    answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    return answer
-
-
-@contextlib.contextmanager
-def service(title: str, module: str, *arguments: str | Path) -> Iterator[dict[str, Any]]:
-    """Start a service, yield the line of JSON that it prints when it is ready, and stop it at the end."""
-    process = start(title, module, *arguments)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if line.startswith("{"):
-                yield json.loads(line)
-                break
-        else:
-            code = process.wait()
-            raise UserError(
-                f"'{title}' ended with exit code {code} before it was ready; its message stands above"
-            )
-    finally:
-        stop(process)
 
 
 def weights_for(data: Path, train: bool, recipe: str, runs: Path) -> tuple[str, str]:
@@ -150,28 +93,9 @@ def table(served: dict[str, float], offline: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def check_page(address: str) -> None:
-    """Raise unless the search page answers."""
-    try:
-        with urllib.request.urlopen(address, timeout=30) as response:
-            if response.status != 200:
-                raise UserError(f"{address}: the search page answers with status {response.status}")
-    except urllib.error.URLError as error:
-        raise UserError(f"{address}: the search page does not answer ({error.reason})") from error
-
-
-def site_gallery(build: Path, seconds: int) -> Path:
-    """Draw a site's videos, follow its vehicles, and join their passes to journeys; kept for next time."""
-    site, gallery = build / f"site-{seconds}", build / f"site-{seconds}-gallery"
-    if not (site / "site.json").exists():
-        run("Videos of a drawn site", "training.synthesize", "--out", site, "--videos", "--cameras", "4",
-            "--vehicles", "30", "--seconds", str(seconds), "--rate", "5", "--seed", "31", "--plain-share",
-            "0.5")  # fmt: skip
-    if not (gallery / "journeys.sqlite").exists():
-        run("Tracks, passes and a gallery of them", "benchmarks.site_gallery", "--site", site, "--gallery",
-            gallery, "--examples", f"{gallery}-queries")  # fmt: skip
-        run("Journeys", "retrieval.link", "--gallery", gallery)
-    return gallery
+def seconds_since(began: float) -> float:
+    """To a tenth."""
+    return round(time.monotonic() - began, 1)
 
 
 @exit_on_user_error
@@ -193,9 +117,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--site-seconds",
         type=int,
-        default=120,
-        help="of a drawn site's videos, shown as journeys on a page of their own; 0 for none (default: "
-        "%(default)s; --headless leaves them out)",
+        metavar="N",
+        help="of a drawn site's videos, shown as journeys on a page of their own; 0 for none (default: 120; "
+        "with --headless 0)",
+    )
+    parser.add_argument(
+        "--detector",
+        metavar="NAME_OR_ONNX",
+        help="that finds the site's vehicles (default: yolox-nano, fetched where it is not here; the drawn "
+        "truth's boxes where it cannot be)",
     )
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where what can be rebuilt goes"
@@ -209,6 +139,11 @@ def main(argv: list[str] | None = None) -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
     began = time.monotonic()
+    if arguments.detector is not None:
+        Detector(arguments.detector)  # what is none is told now, and not in some minutes
+    site_seconds = arguments.site_seconds
+    if site_seconds is None:
+        site_seconds = 0 if arguments.headless else 120
     build: Path = arguments.build
     train_ids = arguments.train_ids if arguments.train else 0
     data = build / f"data-{train_ids}-{arguments.test_ids}-{arguments.size}"
@@ -227,30 +162,25 @@ def main(argv: list[str] | None = None) -> int:
         with service("Search page", "retrieval.app", "--gallery", gallery, "--encoder", encoder,
                      "--examples", data / "image_query", "--port", "0") as page:  # fmt: skip
             check_page(page["url"])
-            seconds = round(time.monotonic() - began, 1)
             print(f"\n{table(served, offline)}\n")
             if abs(served["mAP"] - offline["mAP"]) > MAP_TOLERANCE:
                 raise UserError(
                     f"served and offline mAP differ: {served['mAP']:.8f} and {offline['mAP']:.8f}"
                 )
+            site_page: AbstractContextManager[dict[str, Any]] = nullcontext({})
+            if site_seconds:
+                site_page = journeys_page(build, site_seconds, arguments.detector)
             if not arguments.headless:
                 print(
-                    f"Search page: {page['url']}   (after {seconds} s; Ctrl-C stops everything)", flush=True
+                    f"Search page: {page['url']}   (after {seconds_since(began)} s; Ctrl-C stops everything)",
+                    flush=True,
                 )
-                with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
-                    if arguments.site_seconds:
-                        site = site_gallery(build, arguments.site_seconds)
-                        journeys = stack.enter_context(
-                            service("Journeys page", "retrieval.app", "--gallery", site, "--examples",
-                                    f"{site}-queries", "--writable", "--port", "0")
-                        )  # fmt: skip
-                        print(
-                            f"Journeys of a drawn site: {journeys['url']}   (choose an example, then "
-                            "'Map and times')", flush=True,
-                        )  # fmt: skip
+                with suppress(KeyboardInterrupt), site_page:
                     signal.pause()
                 return 0
-    print(json.dumps({"served": served, "offline": offline, "seconds": seconds}))
+            with site_page as site:
+                answer = {"served": served, "offline": offline, **site, "seconds": seconds_since(began)}
+    print(json.dumps(answer))
     return 0
 
 

@@ -88,7 +88,7 @@ class Detector:
         name: str | Path,
         classes: Sequence[str | int] | None = None,
         confidence: float = 0.4,
-        overlap: float = 0.6,
+        overlap: float = 0.45,
         min_size: int = MIN_SIZE,
     ) -> None:
         import onnxruntime

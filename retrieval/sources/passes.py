@@ -18,7 +18,7 @@ from serving.encoders.image import InputImage
 CROPS = 5
 """Crops that a pass is made of, at most."""
 
-_UNCERTAIN = 0.15
+_UNCERTAIN = 0.1
 """The least score of a box that continues a track."""
 _LEAST_CERTAINTY = 1.0
 """Sum of the scores of a track, below which nothing was there."""

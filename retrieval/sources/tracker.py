@@ -19,7 +19,7 @@ _ACCELERATION = 2.0
 _FIRST_SPEED = 2.0
 """Of a vehicle that was seen once, in sizes a second."""
 _LEAST_OVERLAP = 0.1
-_LEAST_OVERLAP_UNCERTAIN = 0.5
+_LEAST_OVERLAP_UNCERTAIN = 0.3
 _LEAST_OVERLAP_STANDING = 0.5
 _MOST_GROWTH = 4.0
 """Of a vehicle's area in the picture, from where it should be to where it is, or the other way round."""

@@ -44,6 +44,16 @@ def test_one_box_a_vehicle() -> None:
     assert suppress(boxes[:0], np.zeros(0), 0.5) == []
 
 
+def test_a_front_beside_its_whole_vehicle_is_no_second_one(tmp_path: Path) -> None:
+    """A vehicle's front, half of it, that a detector finds as well is left out; a neighbour is not."""
+    output = np.zeros((1, 6, CELLS))
+    output[0, :4, :3] = np.array([[80, 80, 96, 96], [80, 104, 96, 48], [150, 80, 96, 96]]).T
+    output[0, 5, :3] = [0.9, 0.8, 0.7]
+    detector = Detector(write_constant_detector(tmp_path / "detector.onnx", output), classes=(1,))
+    found = detector.find(np.zeros((160, 320, 3), np.uint8))
+    assert [round(each.score, 1) for each in found] == [0.9, 0.7]
+
+
 def yolox(is_raw: bool) -> np.ndarray:
     """A bus at 160, 80 of 64 by 32, said by the cell in row 5, column 10 of the stride 16."""
     output = np.zeros((1, CELLS, 85))

@@ -108,7 +108,8 @@ def test_a_box_of_another_size_is_another_vehicle() -> None:
 def test_uncertain_boxes_continue_a_track_and_begin_none() -> None:
     tracker = Tracker()
     (first,), _ = tracker.update(0, [seen(0, 0)])
-    (second, other), _ = tracker.update(0.1, [seen(2, 0, 0.2), seen(400, 0, 0.2)])
+    # Uncertain boxes are less exact, too.
+    (second, other), _ = tracker.update(0.1, [seen(30, 0, 0.2), seen(400, 0, 0.2)])
     assert (second, other) == (first, None)
     (third,), over = tracker.update(9, [seen(2, 0)])
     assert over == [first]
