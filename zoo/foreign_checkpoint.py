@@ -218,12 +218,13 @@ def _load(path: Path, file: IO[bytes]) -> Any:
         with _allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: refused, nothing was executed ({reason})") from error
     except Exception as error:
         # A damaged or malicious file makes the unpickler fail in any way there is; none is a crash of ours.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+        # torch before 2.5 tells of every failure as of one to unpickle, with its advice first.
+        if isinstance(error, pickle.UnpicklingError) and "unsupported" in reason.lower():
+            raise UserError(f"{path}: refused, nothing was executed ({reason[:120]})") from error
+        reason = reason[-120:] if len(reason) > 400 else reason[:120]
         raise UserError(f"{path}: truncated or damaged ({reason}); copy it again") from error
 
 

@@ -30,6 +30,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from training.distributed.devices import KINDS, Devices, enter_device
 from training.distributed.ranks import Ranks, joined
+from training.distributed.rendezvous import ALONE
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 from zoo.processes import children
@@ -82,24 +83,18 @@ def run_ranks(work: Work, devices: Devices, nodes: Nodes, threads: int | None) -
         logger.propagate = False
     with tempfile.TemporaryDirectory(prefix="training-ranks-") as folder, _ranks_start_deaf_to_ctrl_c():
         reports = Path(folder)
-        meeting: dict[str, Any] = {"rdzv_endpoint": nodes.endpoint}
-        if nodes.count == 1:
-            meeting = {
-                "rdzv_endpoint": str(reports / "rendezvous"),
-                "rdzv_configs": {"store_type": "file"},
-                "local_addr": "127.0.0.1",
-            }
         config = LaunchConfig(
             min_nodes=nodes.count,
             max_nodes=nodes.count,
             nproc_per_node=devices.count,
             run_id=nodes.run_id,
-            rdzv_backend="c10d",
             max_restarts=0,
             monitor_interval=0.1,
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            **meeting,
+            rdzv_backend=ALONE if nodes.count == 1 else "c10d",
+            rdzv_endpoint=nodes.endpoint,
+            local_addr="127.0.0.1" if nodes.count == 1 else None,
         )
         others = set(children(os.getpid()))
         try:
