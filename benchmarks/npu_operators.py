@@ -1,12 +1,14 @@
 """`python -m benchmarks.npu_operators`: the operators that NPUs are asked for, against torch_npu's own list.
 
-A training step of every recipe, one at every level of precision, and an evaluation run on a simulated NPU
-(`tests/simulated_npu`) under a dispatch mode that writes down what reaches the device. The list is that of
-torch_npu 2.14.0, whose wheel holds its registrations; `--read` takes them from an unpacked wheel of another
-release into benchmarks/torch_npu_operators.txt. With --write, the table goes into docs/npu.md.
+A training step of every recipe and architecture, one at every level of precision, an evaluation of each, and
+an adaptation run on a simulated NPU (`tests/simulated_npu`) under a dispatch mode that writes down what
+reaches the device. The list is that of torch_npu 2.14.0, whose wheel holds its registrations; `--read` takes
+them from an unpacked wheel of another release into benchmarks/torch_npu_operators.txt. With --write, the
+table goes into docs/npu.md.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,6 +21,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.training.veri_layout import make_veri
+from training.adapt import main as adapt
 from training.data.batches import Batch
 from training.distributed.devices import KINDS, enter_device
 from training.distributed.ranks import Ranks
@@ -29,7 +33,8 @@ from training.run.step import train_step
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
 from zoo.inference import InferenceModel
-from zoo.registry import create_model, make_card
+from zoo.registry import create_model, list_archs, make_card
+from zoo.weights import save_weights
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("torch_npu_operators.txt")
@@ -69,16 +74,18 @@ def record() -> dict[str, list[str]]:
     """Take the steps; operator -> where it was asked for."""
     device = enter_device(KINDS["npu"])
     seen: dict[str, list[str]] = defaultdict(list)
-    cases: list[tuple[str, Level | None]] = [(path.stem, None) for path in sorted(RECIPES.glob("*.toml"))]
-    cases += [("pamtri", level) for level in get_args(Level)]
-    for name, level in cases:
-        print(name, level or "", file=sys.stderr, flush=True)
-        recipe = load_recipe(name, amp=level, loss_scale=128.0)
+    cases: list[tuple[str, dict[str, Any]]] = [(path.stem, {}) for path in sorted(RECIPES.glob("*.toml"))]
+    cases += [("adapt", {"model": {"arch": arch}}) for arch in list_archs()]
+    cases += [("pamtri", {"amp": level}) for level in get_args(Level)]
+    for name, changed in cases:
+        print(name, changed or "", file=sys.stderr, flush=True)
+        recipe = load_recipe(name, **{"loss_scale": 128.0, **changed})
+        level = changed.get("amp")
         state, batch = _prepared(recipe, device)
         with Recorder() as recorder:
             train_step(state, batch, progress=recipe.epochs - 1.0)
             state.average_statistics()
-        where = name if level is None else f"--amp {level}"
+        where = name if not changed else recipe.model.arch if level is None else f"--amp {level}"
         for operator in recorder.names:
             seen[operator].append(where)
         if level is None:
@@ -89,7 +96,28 @@ def record() -> dict[str, list[str]]:
                 inference(own.image, own.keypoints, own.heatmaps, own.segments).embedding.cpu()
             for operator in recorder.names:
                 seen[operator].append("evaluation")
+    for operator in _adapt():
+        seen[operator].append("training.adapt")
     return {operator: sorted(set(places)) for operator, places in seen.items()}
+
+
+def _adapt() -> set[str]:
+    """What the command asks for, with one round of everything that it does."""
+    with tempfile.TemporaryDirectory() as name, Recorder() as recorder:
+        folder = Path(name)
+        old = folder / "old.safetensors"
+        model = create_model("lite0_osnet", num_ids=2)
+        save_weights(model, make_card(model, "lite0_osnet.old", (32, 32)), old)
+        (folder / "fast.toml").write_text(
+            'base = "adapt"\nepochs = 1\nnum_identities = 2\nnum_instances = 2\n'
+        )
+        pictures = make_veri(folder / "veri", train_ids=8, test_ids=1, images=3)
+        given = ["--weights", old, "--data", pictures, "--out", folder / "out", "--npus", 1, "--rounds", 1]
+        # The guard only embeds, and would keep an untrained model.
+        given += ["--skip", "guard", "--recipe", folder / "fast.toml"]
+        with contextlib.redirect_stdout(sys.stderr):
+            adapt([*map(str, given)])
+    return recorder.names
 
 
 def _prepared(recipe: Any, device: torch.device) -> tuple[Any, Batch]:
