@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 def open_model(
     exported: ExportedModel, engine: Engine = "onnxruntime", threads: int | None = None
-) -> LoadedModel:
+) -> ParallelModel:
     """Open an exported model.
 
     Args:
@@ -57,16 +57,14 @@ def embeddings_of(exported: ExportedModel, engine: Engine) -> str:
     return exported.model_hash
 
 
-def _openvino(exported: ExportedModel, threads: int) -> LoadedModel:
-    model = OpenVinoModel(exported.onnx_file, exported.card, threads)
-    if threads == 1:
-        return model
-    return ParallelModel(
-        model, lambda: OpenVinoModel(exported.onnx_file, exported.card, threads, streams=threads), threads
-    )
+def _openvino(exported: ExportedModel, threads: int) -> ParallelModel:
+    def narrow() -> LoadedModel:
+        return OpenVinoModel(exported.onnx_file, exported.card, threads, streams=threads)
+
+    return ParallelModel(OpenVinoModel(exported.onnx_file, exported.card, threads), narrow, threads)
 
 
-def _faster(exported: ExportedModel, threads: int) -> LoadedModel:
+def _faster(exported: ExportedModel, threads: int) -> ParallelModel:
     """Measure both, in turns, and return the faster; onnxruntime where OpenVINO is not there."""
     models = {"onnxruntime": open_parallel(exported.onnx_file, threads)}
     why_not = None

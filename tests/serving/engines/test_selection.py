@@ -22,7 +22,6 @@ def test_dealt_batches_are_answered_row_by_row(bundle: Bundle, engine: engines.E
     images = np.random.default_rng(0).integers(0, 256, (19, *SIZE, 3), dtype=np.uint8)
     expected = OnnxModel(bundle.onnx_file, 1).run({"image": images})
     model = engines.open_model(bundle, engine, threads=2)
-    assert isinstance(model, ParallelModel)
     for count in (1, 2, 3, 19):
         found = model.run({"image": images[:count]})
         assert found.keys() == expected.keys()
@@ -41,15 +40,27 @@ class Recording:
         return {name: inputs["image"][:, 0, 0, :1].astype(np.float32) for name in self.card.outputs}
 
 
-def test_single_images_get_all_threads_and_batches_are_dealt_evenly(bundle: Bundle) -> None:
-    wide, narrow = Recording(bundle.card), Recording(bundle.card)
-    model = ParallelModel(wide, lambda: narrow, threads=3)
+@pytest.mark.parametrize(
+    ("size", "threads", "wide", "narrow"),
+    [
+        ((128, 128), 3, [2], [1, 1, 1, 2, 2, 2, 4, 4, 3]),
+        ((256, 256), 3, [2], [1] * 20),
+        ((512, 256), 1, [1] * 22, []),
+        ((64, 64), 1, [2, 3, 6, 11], []),
+    ],
+)
+def test_single_images_get_all_threads_and_batches_are_dealt_evenly(
+    bundle: Bundle, size: tuple[int, int], threads: int, wide: list[int], narrow: list[int]
+) -> None:
+    card = replace(bundle.card, input_size=size)
+    broad, slim = Recording(card), Recording(card)
+    model = ParallelModel(broad, lambda: slim, threads)
     images = np.arange(11, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     for count in (2, 3, 6, 11):
         answer = model.run({"image": images[:count]})["embedding"]
         np.testing.assert_array_equal(answer[:, 0], np.arange(count))
-    assert wide.counts == [2]
-    assert sorted(narrow.counts) == sorted([1, 1, 1, 2, 2, 2, 4, 4, 3])
+    assert broad.counts == wide
+    assert sorted(slim.counts) == sorted(narrow)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +78,7 @@ def test_auto_takes_what_was_clearly_faster_and_says_why(
     )
     with caplog.at_level(logging.INFO, engines.__name__):
         model = engines.open_model(bundle, "auto", threads=1)
-    assert isinstance(model, OpenVinoModel if chosen == "openvino" else OnnxModel)
+    assert isinstance(model.wide, OpenVinoModel if chosen == "openvino" else OnnxModel)
     (line,) = caplog.messages
     assert f"{chosen} runs it: onnxruntime 20.0 and openvino {openvino} images/s" in line
 
@@ -93,7 +104,7 @@ def test_engines_share_embeddings_in_fp32_alone(bundle: Bundle, caplog: pytest.L
     assert engines.embeddings_of(reduced, "auto") == bundle.model_hash
     assert engines.embeddings_of(reduced, "openvino") != bundle.model_hash
     with caplog.at_level(logging.INFO, engines.__name__):
-        assert isinstance(engines.open_model(reduced, "auto", threads=1), OnnxModel)
+        assert isinstance(engines.open_model(reduced, "auto", threads=1).wide, OnnxModel)
     assert "because openvino gives other embeddings in int8" in caplog.text
 
 
@@ -102,6 +113,6 @@ def test_auto_without_openvino_is_onnxruntime(
 ) -> None:
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.INFO, engines.__name__):
-        assert isinstance(engines.open_model(bundle, "auto", threads=1), OnnxModel)
+        assert isinstance(engines.open_model(bundle, "auto", threads=1).wide, OnnxModel)
     (line,) = caplog.messages
     assert "onnxruntime runs it, because openvino is not installed" in line
