@@ -271,16 +271,13 @@ class Gallery(ABC):
         """The small JPEG of an image, None where there is no such key."""
         return self.pictures([key]).get(key)
 
+    @abstractmethod
     def holds_passes(self) -> bool:
         """Whether some of its entries are passes, as far as it keeps what they are made of."""
-        return False
 
+    @abstractmethod
     def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
-        """Of those keys that are there and are passes, the images that they are made of, the best first.
-
-        Only a gallery in a folder keeps them.
-        """
-        return {}
+        """Of those keys that are there and are passes, the images that they are made of, the best first."""
 
     @abstractmethod
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:

@@ -33,7 +33,7 @@ class About:
             "create_collection",
             self._collection,
             schema=about_schema(),
-            index_params=_index("FLAT", "L2", "nothing"),
+            index_params=index_params("FLAT", "L2", "nothing"),
             consistency_level="Strong",
         )
         values = {"card": model.card.to_json(), "model_hash": model.hash, "encoder": model.encoder}
@@ -90,7 +90,7 @@ def create_images(connection: Connection, address: Address, card: Card, kind: st
             "create_collection",
             address.collection,
             schema=schema_of(card.outputs["embedding"]),
-            index_params=_index(kind, metric_of(card)),
+            index_params=index_params(kind, metric_of(card)),
             consistency_level="Strong",
         )
 
@@ -99,7 +99,7 @@ def change_index(connection: Connection, address: Address, card: Card, kind: str
     """Have Milvus make another index of the embeddings."""
     connection.call("release_collection", address.collection)
     connection.call("drop_index", address.collection, "embedding")
-    connection.call("create_index", address.collection, _index(kind, metric_of(card)))
+    connection.call("create_index", address.collection, index_params(kind, metric_of(card)))
     connection.call("load_collection", address.collection)
 
 
@@ -108,7 +108,8 @@ def metric_of(card: Card) -> str:
     return "IP" if card.metric == "cosine" else "L2"
 
 
-def _index(kind: str, metric: str, field: str = "embedding") -> Any:
+def index_params(kind: str, metric: str, field: str = "embedding") -> Any:
+    """How Milvus' client wants an index of a field to be described."""
     from pymilvus import MilvusClient
 
     wanted = MilvusClient.prepare_index_params()

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.gallery.base import Gallery, UnknownKeyError, check_model, with_sameness
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Camera, Entry, GalleryModel, Origin, Result, results_of
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.ranking import similarity
 from retrieval.milvus.about import About, change_index, create_images
 from retrieval.milvus.camera_statistics import CameraStatistics, StatisticsReader
 from retrieval.milvus.connection import Address, Connection, parse_address
+from retrieval.milvus.crops import Crops
 from retrieval.milvus.filters import IS_TIME_KNOWN, expression_of
 from retrieval.milvus.rows import (
     SHOWN,
@@ -76,6 +78,7 @@ class MilvusGallery(Gallery):
         self._connection = connection
         self._images = address.collection
         self._about = About(connection, address)
+        self._crops = Crops(connection, address)
         index = str(connection.call("describe_index", self._images, "embedding")["index_type"])
         fields = connection.call("describe_collection", self._images)["fields"]
         is_nullable = any(field.get("nullable") for field in fields)
@@ -170,7 +173,8 @@ class MilvusGallery(Gallery):
         with self._writing:
             for start in range(0, len(checked), _ROWS_A_REQUEST):
                 part = checked[start : start + _ROWS_A_REQUEST]
-                known = {row["name"]: entry_of(row) for row in self._rows([e.key for e in part], ["*"])}
+                rows = self._rows([entry.key for entry in part], ["*"])
+                known = {entry.key: entry for entry in self._whole(rows)}
                 fresh = {}
                 for entry in part:
                     if entry.key not in known or not are_equal(entry, known[entry.key]):
@@ -178,6 +182,7 @@ class MilvusGallery(Gallery):
                         changed += 1
                 self._note_cameras(fresh.values())
                 if fresh:
+                    self._crops.write(list(fresh.values()))
                     rows = [row_of(entry) for entry in fresh.values()]
                     self._connection.call("upsert", self._images, rows)
                     self._about.note_change()
@@ -190,6 +195,7 @@ class MilvusGallery(Gallery):
             found = [row["id"] for row in self._rows(list(keys), ["id"])]
             if found:
                 self._connection.call("delete", self._images, ids=found)
+                self._crops.remove(found)
                 self._about.note_change()
         return len(found)
 
@@ -301,14 +307,18 @@ class MilvusGallery(Gallery):
 
     def get(self, key: str) -> Entry | None:
         """Everything that the gallery holds of an image."""
-        rows = self._rows([key], ["*"])
-        return entry_of(rows[0]) if rows else None
+        found = self._whole(self._rows([key], ["*"]))
+        return found[0] if found else None
 
     def entries(self, batch: int = 256) -> Iterator[list[Entry]]:
         """Everything that the gallery holds, in batches, in an order of Milvus'."""
         for rows in self._connection.scan(self._images, "", ["*"]):
             for start in range(0, len(rows), batch):
-                yield [entry_of(row) for row in rows[start : start + batch]]
+                yield self._whole(rows[start : start + batch])
+
+    def _whole(self, rows: Sequence[Row]) -> list[Entry]:
+        crops = self._crops.read([row["name"] for row in rows])
+        return [entry_of(row, crops.get(row["name"], ())) for row in rows]
 
     def results(self, keys: Sequence[str]) -> list[Result]:
         """The images of those keys that are there."""
@@ -336,6 +346,14 @@ class MilvusGallery(Gallery):
     def pictures(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Of those keys that are there, the small JPEGs."""
         return {row["name"]: picture_of(row) for row in self._rows(keys, ["name", "picture"])}
+
+    def holds_passes(self) -> bool:
+        """Whether some of its entries are passes."""
+        return self._crops.is_any()
+
+    def crops(self, keys: Sequence[str]) -> dict[str, tuple[PassCrop, ...]]:
+        """Of those keys that are there and are passes, the images that they are made of, the best first."""
+        return self._crops.read(keys, is_newest=False)
 
     def origins(self, keys: Sequence[str]) -> dict[str, Origin]:
         """Of those keys that are there, their sources and the digests of these."""

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import LOOKS, PLAIN_FACTS, SIDES, Entry, Facts, box_of, likeliest
 from zoo.card import Card
 from zoo.errors import UserError
@@ -17,7 +19,7 @@ MAX_TEXT = 65_535
 MAX_CLASSES = 1024
 _PIECE = 60_000
 """Characters of a piece of a picture: Milvus' longest text is a little longer."""
-_PIECES = 64
+_PIECES, _PIECES_OF_CROPS = 64, 1024
 
 _INTEGERS = ("vehicle_id", "track_id", "camera")
 _NUMBERS = ("time", "latitude", "longitude", *SIDES)
@@ -79,14 +81,34 @@ def schema_of(dimension: int) -> Any:
         )
     for name in ("source", "digest"):
         schema.add_field(name, DataType.VARCHAR, max_length=MAX_TEXT)
-    schema.add_field(
-        "picture",
-        DataType.ARRAY,
-        element_type=DataType.VARCHAR,
-        max_capacity=_PIECES,
-        max_length=MAX_TEXT,
-    )
+    _add_pieces(schema, "picture", _PIECES)
     return schema
+
+
+def crops_schema() -> Any:
+    """The collection of the images of passes."""
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
+    schema.add_field("count", DataType.INT64)
+    _add_pieces(schema, "crops", _PIECES_OF_CROPS)
+    schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)
+    return schema
+
+
+def _add_pieces(schema: Any, name: str, most: int) -> None:
+    """Add a field for a text that is longer than Milvus' longest."""
+    from pymilvus import DataType
+
+    schema.add_field(
+        name, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=most, max_length=MAX_TEXT
+    )
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text as such a field takes it."""
+    return [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
 
 
 def about_schema() -> Any:
@@ -103,7 +125,6 @@ def about_schema() -> Any:
 def row_of(entry: Entry) -> dict[str, Any]:
     """The row of an image."""
     color, kind = likeliest(entry.color_probs), likeliest(entry.type_probs)
-    picture = base64.b64encode(entry.picture).decode()
     row = {
         "id": row_id(entry.key),
         "name": entry.key,
@@ -118,7 +139,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "type_probs": entry.type_probs.tolist(),
         "source": entry.source,
         "digest": entry.digest,
-        "picture": [picture[start : start + _PIECE] for start in range(0, len(picture), _PIECE)],
+        "picture": pieces_of(base64.b64encode(entry.picture).decode()),
     }
     return {name: UNKNOWN[name] if value is None else value for name, value in row.items()}
 
@@ -135,8 +156,8 @@ def picture_of(row: dict[str, Any]) -> bytes:
     return base64.b64decode("".join(row["picture"]))
 
 
-def entry_of(row: dict[str, Any]) -> Entry:
-    """The entry whose row it is."""
+def entry_of(row: dict[str, Any], crops: tuple[PassCrop, ...] = ()) -> Entry:
+    """The entry whose row it is, with the images that it is made of."""
     return Entry(
         key=row["name"],
         embedding=np.asarray(row["embedding"], np.float32),
@@ -146,15 +167,26 @@ def entry_of(row: dict[str, Any]) -> Entry:
         source=row["source"],
         digest=row["digest"],
         box=box_of(row),
+        crops=crops,
         **{name: row[name] for name in PLAIN_FACTS},
     )
 
 
 def are_equal(first: Entry, second: Entry) -> bool:
     """Whether two entries say the same."""
-    facts = list(Facts.__dataclass_fields__)
-    plain = ("key", "picture", "source", "digest", *facts)
+    plain = ("key", "picture", "source", "digest", *Facts.__dataclass_fields__)
     arrays = ("embedding", "color_probs", "type_probs")
+    return (
+        len(first.crops) == len(second.crops)
+        and _are_same(first, second, plain, arrays)
+        and all(
+            _are_same(one, other, ("picture", "quality", "time", "box"), ("embedding",))
+            for one, other in zip(first.crops, second.crops, strict=True)
+        )
+    )
+
+
+def _are_same(first: object, second: object, plain: Iterable[str], arrays: Iterable[str]) -> bool:
     return all(getattr(first, name) == getattr(second, name) for name in plain) and all(
         np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays
     )

@@ -20,6 +20,7 @@ from retrieval.search import main as search
 from retrieval.sources.passes import Pass, Shown
 from retrieval.sources.pipeline import ingest
 from retrieval.sources.reembedding import reembed
+from retrieval.transfer import main as transfer
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from tests.retrieval.conftest import draw_vehicle
@@ -99,8 +100,14 @@ def test_an_answer_is_by_pass_and_tells_images_where_asked(
 ) -> None:
     query = tmp_path / "query.png"
     draw_vehicle(1, 3).save(query)
-    assert search(["--gallery", str(folder), "--query", str(query), "--json", "--images"]) == 0
-    found = json.loads(capsys.readouterr().out)["results"]
+    copy = f"milvus:{tmp_path / 'lite.db'}"
+    assert transfer(["--from", str(folder), "--to", copy]) == 0
+    capsys.readouterr()
+    for gallery in (copy, str(folder)):
+        assert search(["--gallery", gallery, "--query", str(query), "--json", "--images"]) == 0
+    in_milvus, answer = map(json.loads, capsys.readouterr().out.splitlines())
+    assert in_milvus == answer
+    found = answer["results"]
     assert len(found) == 3
     of_pass = next(each for each in found if each["key"] == "a#pass-1")
     # The very image that is asked for is the third best of its pass.

@@ -20,6 +20,7 @@ import pytest
 from retrieval.app import main as app
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
+from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
@@ -63,9 +64,28 @@ def make_entries() -> list[Entry]:
                 latitude=48 + 0.001 * n if has_place else None,
                 longitude=(179.9 if n % 12 else -179.9) if has_place else None,
                 box=(1.5, 2.0, 3.25, 4.0) if has_box else None,
+                crops=make_crops(n) if n % 13 == 0 or n in {7, 9} else (),
             )
         )
     return entries
+
+
+def make_crops(number: int) -> tuple[PassCrop, ...]:
+    """The images of a pass; of one vehicle they are many, and longer than a text of Milvus may be."""
+    rng = np.random.default_rng(number)
+    return tuple(
+        PassCrop(
+            bytes(rng.integers(0, 256, 9_000 if number == 0 else 30, dtype=np.uint8)),
+            *(float(rng.random()), None if place else 100.3, (0.5, 1.0, 30.0, 40.25)),
+            rng.normal(size=DIMENSION).astype(np.float32),
+        )
+        for place in range(60 if number == 0 else 2)
+    )
+
+
+def told(crops: tuple[PassCrop, ...]) -> list[tuple[object, ...]]:
+    """All that is known of a pass's images, to the last digit."""
+    return [(each.picture, each.quality, each.time, each.box, each.embedding.tolist()) for each in crops]
 
 
 @pytest.fixture(scope="module", params=["euclidean", "cosine"])
@@ -170,11 +190,22 @@ def test_same_content(pair: tuple[Gallery, Gallery]) -> None:
     assert kept.keys() == found.keys()
     for key, entry in kept.items():
         for name, value in vars(entry).items():
-            assert np.array_equal(getattr(found[key], name), value), (key, name)
+            if name == "crops":
+                assert told(found[key].crops) == told(value), key
+            else:
+                assert np.array_equal(getattr(found[key], name), value), (key, name)
     some = list(kept)[::7]
     assert milvus.origins([*some, "none"]) == folder.origins(some)
     assert np.array_equal(milvus.embeddings(some), folder.embeddings(some))
     assert milvus.picture(some[0]) == kept[some[0]].picture
+    assert milvus.holds_passes()
+    assert {key: told(crops) for key, crops in milvus.crops(list(kept)).items()} == {
+        key: told(crops) for key, crops in folder.crops(list(kept)).items()
+    }
+    # One pass was removed, and one replaced by an image.
+    gone = [entry.key for entry in make_entries() if entry.crops and not kept.get(entry.key, entry).crops]
+    assert len(gone) == 1
+    assert milvus.crops(gone) == {}
     assert milvus.get("none") is milvus.picture("none") is None
     with pytest.raises(UserError, match="no image of this key"):
         milvus.embeddings(["none"])
