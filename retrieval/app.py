@@ -34,6 +34,7 @@ from retrieval.service.prometheus import Measured, Metrics
 from retrieval.service.rates import RateLimit, Rates
 from retrieval.sources.detector import Detector
 from retrieval.sources.folder import list_images
+from retrieval.sources.originals import Originals
 from serving.encoders.trace import start_tracing
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
@@ -67,6 +68,7 @@ def build_app(
     keep_uploads: float = 24.0,
     false_alarms: float = FALSE_ALARMS,
     time_zone: str = "",
+    originals: Originals | None = None,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
     import gradio as gr
@@ -84,7 +86,7 @@ def build_app(
     metrics = Metrics(searcher.gallery)
     uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
     page = build_page(
-        AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms, time_zone
+        AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms, time_zone, originals
     )
     page.state_session_capacity = VISITS
     gallery = searcher.gallery
@@ -106,7 +108,7 @@ def build_app(
         redoc_url=None,
         lifespan=lambda _: running(),
     )
-    add_rest(app, searcher, metrics, audit, detector)
+    add_rest(app, searcher, metrics, audit, detector, originals)
     # Gradio checks the files that it serves only once a page counts as launched, and mounting does not count.
     page.has_launched = True
     gr.mount_gradio_app(
@@ -237,6 +239,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--examples", type=Path, metavar="DIR", help="query images to offer (default: some of the gallery's)"
     )
     parser.add_argument(
+        "--originals",
+        type=Path,
+        metavar="DIR",
+        help="where the files may be that it was filled from: whoever may search sees whole scenes",
+    )
+    parser.add_argument(
         "--host", default="127.0.0.1", help="other than loopback with --keys only (default: 127.0.0.1)"
     )
     parser.add_argument(
@@ -319,6 +327,7 @@ def main(argv: list[str] | None = None) -> int:
     check_false_match_rate(args.false_match_rate)
     rates = Rates(args.rate) if keys is not None and args.rate else None
     detector = open_detector(args)
+    originals = None if args.originals is None else Originals(args.originals)
     audit = Audit(args.audit)
     log = AnswerLog(args.log, args.log_form)
     with (
@@ -347,6 +356,7 @@ def main(argv: list[str] | None = None) -> int:
                     args.keep_uploads,
                     args.false_alarms,
                     args.time_zone,
+                    originals,
                 )
                 serve(app, server, args.host, args.json)
         finally:

@@ -16,6 +16,7 @@ from retrieval.gallery.clock import parse_time, parse_zone
 from retrieval.local.backup import back_up, restore
 from retrieval.local.examination import examine, repair
 from retrieval.local.gallery import erase_traces
+from retrieval.sources.originals import Originals
 from retrieval.sources.reembedding import reembed
 from retrieval.sources.retention import find_expired
 from zoo.command_line import CommandParser
@@ -184,8 +185,7 @@ def _restore(args: argparse.Namespace) -> dict[str, Any]:
 def _reembed(args: argparse.Namespace) -> dict[str, Any]:
     if Path(args.gallery).resolve() == Path(args.to).resolve():
         raise UserError(f"--to {args.to}: is the gallery to read; name another, and use it when it is whole")
-    if args.originals is not None and not args.originals.is_dir():
-        raise UserError(f"--originals {args.originals}: no such folder; mend the path, or leave it out")
+    originals = None if args.originals is None else Originals(args.originals)
     with open_gallery(args.gallery) as source:
         encoder, model = open_gallery_encoder(args.to, args.encoder)
         with (
@@ -199,7 +199,7 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
             ) as target,
             tqdm(total=len(source), unit="image", desc="reembed", file=sys.stderr) as bar,
         ):
-            done = reembed(source, target, encoder, args.originals, bar.update)
+            done = reembed(source, target, encoder, originals, bar.update)
             size = len(target)
     _say(
         args,

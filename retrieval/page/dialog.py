@@ -2,7 +2,9 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -29,6 +31,7 @@ def comparison(
     found: ImageComparison | str | None,
     neighbours: tuple[str, str],
     said: Feedback,
+    scenes: Sequence[str],
     say: Say,
 ) -> str:
     """Query and result side by side, in a dialog.
@@ -42,6 +45,7 @@ def comparison(
         found: what makes them alike; None while it is being looked for, a sentence where it cannot be told.
         neighbours: keys of the results before and after, empty where there is none.
         said: what the user has marked.
+        scenes: keys of the two, where their whole scene may be shown.
     """
     heats = ("", "")
     if isinstance(found, ImageComparison):
@@ -94,9 +98,27 @@ def comparison(
         f"{zoom}"
         f'<button type="button" class="vr-button vr-close" aria-label="{close}" title="{close}">✕</button>'
         f"</div>"
-        f'<div class="vr-pair">{pictures}</div>{_facts(query, result, seen, say)}'
+        f'<div class="vr-pair">{pictures}</div>{_scenes(scenes, result, say)}'
+        f"{_facts(query, result, seen, say)}"
         f'<div class="vr-legends">{legend}</div>'
         f'<div class="vr-dialog-actions">{actions}<span>{steps}</span></div></dialog>'
+    )
+
+
+def _scenes(keys: Sequence[str], result: Result, say: Say) -> str:
+    """The whole scenes, which the browser fetches when somebody unfolds them."""
+    figures = "".join(
+        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f'<div class="vr-pair-picture"><img loading="lazy" src="api/scenes/{quote(key)}?frame=true" '
+        f'alt="{escape(title)}"></div><p class="vr-gone">{escape(say("scene.gone"))}</p></figure>'
+        for key in sorted(keys, key=lambda each: each == result.key)
+        for title in (say("result", rank=result.rank) if key == result.key else say("query"),)
+    )
+    if not figures:
+        return ""
+    return (
+        f'<details class="vr-scenes"><summary>{escape(say("scene.original"))}</summary>'
+        f'<div class="vr-pair">{figures}</div></details>'
     )
 
 

@@ -19,6 +19,7 @@ from retrieval.page.uploads import Uploads
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.service.rates import charge
 from retrieval.service.workload import REQUEST_SECONDS
+from retrieval.sources.originals import Originals
 from serving.encoders.deadline import deadline
 
 STREAM_SCRIPT = ASSETS / "stream.js"
@@ -52,6 +53,7 @@ def build_page(
     uploads: Uploads,
     alarms_per_day: float = FALSE_ALARMS,
     zone: str = "",
+    originals: Originals | None = None,
 ) -> gr.Blocks:
     """Lay the page out.
 
@@ -61,8 +63,9 @@ def build_page(
         uploads: keeps the query pictures.
         alarms_per_day: false alarms a day that are proposed for the watch on a case.
         zone: of times since 1970; empty for the browser's.
+        originals: the files that the gallery was filled from.
     """
-    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone)
+    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone, originals)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)

@@ -21,9 +21,11 @@ from retrieval.service.journeys import add_journey_routes
 from retrieval.service.problems import EVERYWHERE, NO_FIELDS, problems
 from retrieval.service.prometheus import CONTENT_TYPE, Metrics
 from retrieval.service.readiness import Readiness
+from retrieval.service.scenes import add_scene_route
 from retrieval.service.search import add_search_routes
 from retrieval.service.workload import HUGE_IMAGES_WAITING, RETRY_AFTER, OverloadError, admission
 from retrieval.sources.detector import Detector
+from retrieval.sources.originals import Originals
 from zoo.decoding_memory import DecoderBusyError, decoding
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
@@ -33,7 +35,12 @@ _SUPERVISING = 8
 
 
 def add_rest(
-    app: FastAPI, searcher: Searcher, metrics: Metrics, audit: Audit, detector: Detector | None = None
+    app: FastAPI,
+    searcher: Searcher,
+    metrics: Metrics,
+    audit: Audit,
+    detector: Detector | None = None,
+    originals: Originals | None = None,
 ) -> None:
     """Add all routes, and what their errors turn into."""
     decoding.max_waiting = HUGE_IMAGES_WAITING
@@ -54,6 +61,7 @@ def add_rest(
     add_compare_route(router, searcher, audit)
     add_download_route(router, searcher, metrics, audit)
     add_entry_routes(router, searcher, metrics, audit)
+    add_scene_route(router, searcher.gallery, originals)
     add_journey_routes(router, searcher, audit, may_write(searcher.gallery))
     add_case_routes(router, searcher, audit)
     add_case_changes(router, searcher, audit)

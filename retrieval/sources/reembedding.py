@@ -4,16 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path, PurePath
 
 import numpy as np
 
 from retrieval.gallery.base import Gallery
-from retrieval.gallery.entries import Entry, Facts, Origin
+from retrieval.gallery.entries import Entry, Origin
 from retrieval.sources.crop import crop
+from retrieval.sources.originals import Originals
 from retrieval.sources.pipeline import BATCH_SIZE, pooled
 from retrieval.sources.read_ahead import read_ahead, reading_threads
-from retrieval.sources.source import SUFFIXES, digest, display_picture, file_of
 from serving.encoders.encoder import Encoder
 from serving.encoders.image import InputImage
 from serving.encoders.predictions import Predictions
@@ -57,7 +56,7 @@ def reembed(
     source: Gallery,
     target: Gallery,
     encoder: Encoder,
-    originals: Path | None = None,
+    originals: Originals | None = None,
     advance: Callable[[int], object] = lambda images: None,
 ) -> Reembedded:
     """Bring `target` to what `source` holds, with the embeddings, colours and types of its own model.
@@ -69,8 +68,8 @@ def reembed(
         source: read only; others may write to it meanwhile.
         target: open for writing.
         encoder: of the target's model.
-        originals: a folder where the files may be that the images came from; one counts where it still is
-            what the gallery was made of. None to encode the pictures that the gallery keeps.
+        originals: where the files may be that the images came from; None to encode the pictures that the
+            gallery keeps.
         advance: called with how many more images are done with.
 
     Raises:
@@ -82,7 +81,8 @@ def reembed(
     target.set_cameras(source.cameras())
 
     def read(entry: Entry) -> _Found:
-        image = None if originals is None else _original(entry, originals)
+        scene = None if originals is None else originals.find(entry)
+        image = None if scene is None else crop(scene, entry.box)
         if image is None and not entry.picture:
             raise ImageError(f"{entry.key}: the gallery keeps no picture of it; ingest its file")
         kept = [each.picture for each in entry.crops] or [entry.picture]
@@ -168,32 +168,3 @@ def _remove_others(source: Gallery, target: Gallery) -> int:
         there = source.origins(keys)
         gone.extend(key for key in keys if key not in there)
     return target.remove(gone) if gone else 0
-
-
-def _original(entry: Entry, folder: Path) -> InputImage | None:
-    """The image that an entry was made of, None where its file is gone or another one now."""
-    for path in _places(entry, folder):
-        try:
-            image = InputImage.open(path)
-            assert image.data is not None
-            cut = crop(image, entry.box)
-            facts = Facts(**entry.facts)
-            # A picture tells where a digest is not of the file: of a box that a detector has found.
-            if entry.digest in (digest(image.data), digest(image.data, facts)) or (
-                entry.picture and display_picture(cut) == entry.picture
-            ):
-                return cut
-        except ImageError:
-            continue
-    return None
-
-
-def _places(entry: Entry, folder: Path) -> Iterator[Path]:
-    """Files in a folder that may be the entry's: by its source's path and the ends of that, longest first."""
-    parts = PurePath(file_of(entry.source) or entry.key).parts
-    for start in range(len(parts)):
-        end = PurePath(*parts[start:])
-        path = folder / end
-        is_inside = ".." not in end.parts and path.is_relative_to(folder)
-        if is_inside and path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path

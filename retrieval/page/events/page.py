@@ -15,6 +15,7 @@ from retrieval.page.events.results import ResultEvents
 from retrieval.page.events.search import SearchEvents
 from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
+from retrieval.sources.originals import Originals
 
 
 class PageEvents:
@@ -39,12 +40,13 @@ class PageEvents:
         uploads: Uploads,
         alarms_per_day: float = FALSE_ALARMS,
         zone: str = "",
+        originals: Originals | None = None,
     ) -> None:
         self.zone = zone
         self.queries = QueryEvents(searcher, examples, uploads)
         self.filters = FilterEvents(searcher)
         self.searches = SearchEvents(searcher)
-        self.results = ResultEvents(searcher, self.queries)
+        self.results = ResultEvents(searcher, self.queries, originals)
         self.cases = CaseEvents(searcher, self.queries, alarms_per_day)
         self._gallery = searcher.gallery
         self.card = searcher.gallery.model.card

@@ -1,6 +1,7 @@
 """What the page's events do with the results that are shown: marked, compared, and taken along as a file."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -19,6 +20,7 @@ from retrieval.query.sameness import verdict
 from retrieval.results.downloads import FORMATS, SearchReport, make_download
 from retrieval.service.access import Caller
 from retrieval.sources.crop import crop
+from retrieval.sources.originals import Originals
 from serving.encoders.image import InputImage
 from zoo.decoding_memory import DecoderBusyError
 from zoo.errors import UserError
@@ -31,10 +33,13 @@ MORE = 20
 class ResultEvents:
     """The handlers of results; see `PageEvents`."""
 
-    def __init__(self, searcher: AuditedSearcher, queries: QueryEvents) -> None:
+    def __init__(
+        self, searcher: AuditedSearcher, queries: QueryEvents, originals: Originals | None = None
+    ) -> None:
         self._searcher = searcher
         self._gallery = searcher.gallery
         self._queries = queries
+        self._originals = originals
 
     def forget(self) -> Answer:
         """No marks at all."""
@@ -116,8 +121,16 @@ class ResultEvents:
             found,
             neighbours,
             feedback,
+            self._with_scenes([state.key, key]),
             say,
         )
+
+    def _with_scenes(self, keys: Sequence[str]) -> list[str]:
+        """Those images whose whole scene may be shown."""
+        if self._originals is None:
+            return []
+        origins = self._gallery.origins([key for key in keys if key])
+        return [key for key, origin in origins.items() if self._originals.may_have(key, origin.source)]
 
     def _seen(self, state: QueryState, feedback: Feedback, result: Result, say: Say) -> Result | None:
         """The query's own sighting, else the marked one that is nearest to a result in time."""

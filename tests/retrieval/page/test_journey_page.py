@@ -57,11 +57,28 @@ def choose_on_the_map(page: Page) -> None:
     page.wait_for_url(lambda url: "near=" not in url)
 
 
+def see_the_scene(page: Page) -> None:
+    """The file that a result was made of; it stays unfolded, and large, from one result to the next."""
+    page.get_by_role("tab").nth(0).click()
+    page.locator(".vr-card .vr-compare").nth(1).click()
+    dialog = page.locator("dialog[open]")
+    dialog.locator(".vr-scenes summary").click()
+    dialog.get_by_role("button", name="Zoom").click()
+    for place in (2, 3):
+        expect(dialog.locator(".vr-heat")).to_have_count(2)
+        expect(dialog.locator(".vr-scenes figcaption")).to_have_text(f"Result {place}")
+        expect(page.locator("dialog.vr-zoomed .vr-scenes img")).to_be_visible()
+        page.wait_for_function("document.querySelector('.vr-scenes img').naturalWidth === 96")
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+
+
 def test_a_person_has_the_last_word(browser: Browser, folder: Path, images: Path) -> None:
     keys = folder.parent / "keys.json"
     secrets = {scope: add_key(keys, scope, scope) for scope in ("read", "write")}
     store = LinkStore(folder)
-    with running_app("--gallery", folder, "--writable", "--keys", keys) as url:
+    originals = images / "image_test"
+    with running_app("--gallery", folder, "--writable", "--keys", keys, "--originals", originals) as url:
         for scope in ("read", "write"):
             context = browser.new_context(http_credentials={"username": "x", "password": secrets[scope]})
             page = context.new_page()
@@ -78,6 +95,7 @@ def test_a_person_has_the_last_word(browser: Browser, folder: Path, images: Path
                 expect(page.locator(".vr-said")).to_contain_text("write", timeout=TIMEOUT)
                 assert store.marked("cut") == []
                 choose_on_the_map(page)
+                see_the_scene(page)
                 context.close()
                 continue
             expect(steps).to_have_count(2, timeout=TIMEOUT)

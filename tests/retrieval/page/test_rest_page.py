@@ -60,6 +60,11 @@ def test_comparison_tells_regions(service: httpx.Client, query: bytes) -> None:
     assert service.post(f"/api/compare/{KEY}", files={"image": b"x"}).status_code == 400
 
 
+def test_scenes_are_shown_only_where_somebody_says_so(service: httpx.Client) -> None:
+    answer = service.get(f"/api/scenes/{KEY}")
+    assert (answer.status_code, "is not there" in answer.json()["detail"]) == (404, True)
+
+
 def test_export_is_the_search_as_a_file(service: httpx.Client, query: bytes) -> None:
     form = {"k": "5", "color": ["white", "red"], "unlike": KEY}
     found = service.post("/api/search", files={"image": query}, data=form).json()["results"]
