@@ -11,8 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from retrieval.cases.store import CaseStore
 from retrieval.galleries import MILVUS, open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time, parse_zone
+from retrieval.journeys.store import LinkStore
 from retrieval.local.backup import back_up, restore
 from retrieval.local.examination import examine, repair
 from retrieval.local.gallery import erase_traces
@@ -201,13 +203,20 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
         ):
             done = reembed(source, target, encoder, originals, bar.update)
             size = len(target)
+            cases, marks = _take_over(source.folder, target.folder)
     _say(
         args,
         f"{args.to}: holds {size} images of {model.card.name}; {done.from_originals} encoded from originals, "
         f"{done.from_pictures} from kept pictures, {done.known} there before, {done.removed} removed, in "
-        f"{done.seconds:.1f} s",
+        f"{done.seconds:.1f} s; {cases} cases and {marks} marks of links came along",
     )
-    content = asdict(done) | {"gallery": args.to, "size": size, "model": model.card.name}
+    content = asdict(done) | {
+        "gallery": args.to,
+        "size": size,
+        "model": model.card.name,
+        "cases": cases,
+        "marks": marks,
+    }
     if done.bad:
         first = next(iter(done.bad.values()))
         content["fault"] = (
@@ -215,6 +224,14 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
             "ingest them again"
         )
     return content
+
+
+def _take_over(source: Path, target: Path) -> tuple[int, int]:
+    """Bring cases, and what people said of links, to the other gallery; those in Milvus keep neither."""
+    if not (CaseStore.is_kept(source) and CaseStore.is_kept(target)):
+        return 0, 0
+    marks = LinkStore(target).take_over(LinkStore(source))
+    return CaseStore(target).take_over(CaseStore(source)), marks
 
 
 def _prune(args: argparse.Namespace) -> dict[str, Any]:

@@ -113,20 +113,34 @@ class LinkStore:
         another confirmed one.
         """
         with self._writing() as database:
-            earlier, later = (_pass_of(database, _last_run(database), key) for key in (earlier, later))
-            database.execute(
-                "DELETE FROM marks WHERE (earlier, later) IN ((?, ?), (?, ?))",
-                (earlier, later, later, earlier),
-            )
-            if verdict == "confirmed":
-                database.execute(
-                    "DELETE FROM marks WHERE verdict = 'confirmed' AND (earlier = ? OR later = ?)",
-                    (earlier, later),
-                )
-            if verdict is not None:
-                database.execute(
-                    "INSERT INTO marks VALUES (?, ?, ?, ?, ?)", (earlier, later, verdict, time.time(), by)
-                )
+            run = _last_run(database)
+            earlier, later = _pass_of(database, run, earlier), _pass_of(database, run, later)
+            _note(database, earlier, later, verdict, time.time(), by)
+
+    def take_over(self, other: "LinkStore") -> int:
+        """Take what people said of links in another gallery, where nobody has said something later here.
+
+        Returns:
+            how many marks were taken.
+        """
+        with other._reading() as database:
+            if database is None:
+                return 0
+            rows = database.execute(
+                "SELECT earlier, later, verdict, made, marked_by FROM marks ORDER BY made"
+            ).fetchall()
+        taken = 0
+        with self._writing() as database:
+            for earlier, later, verdict, made, by in rows:
+                (known,) = database.execute(
+                    "SELECT max(made) FROM marks WHERE (earlier, later) IN ((?, ?), (?, ?)) "
+                    "OR (verdict = 'confirmed' AND ? = 'confirmed' AND (earlier = ? OR later = ?))",
+                    (earlier, later, later, earlier, verdict, earlier, later),
+                ).fetchone()
+                if known is None or known < made:
+                    _note(database, earlier, later, verdict, made, by)
+                    taken += 1
+        return taken
 
     def pass_of(self, key: str) -> str:
         """The name of the pass that an image is of."""
@@ -261,6 +275,21 @@ def _images(database: sqlite3.Connection, name: str) -> tuple[str, ...]:
     rows = database.execute("SELECT key FROM images WHERE run = ? AND pass = ? ORDER BY key", (run, name))
     found = [str(key) for (key,) in rows]
     return (name, *(key for key in found if key != name))
+
+
+def _note(
+    database: sqlite3.Connection, earlier: str, later: str, verdict: Mark | None, made: float, by: str | None
+) -> None:
+    """Write a mark in the place of those that it contradicts; None for the verdict writes none."""
+    database.execute(
+        "DELETE FROM marks WHERE (earlier, later) IN ((?, ?), (?, ?))", (earlier, later, later, earlier)
+    )
+    if verdict == "confirmed":
+        database.execute(
+            "DELETE FROM marks WHERE verdict = 'confirmed' AND (earlier = ? OR later = ?)", (earlier, later)
+        )
+    if verdict is not None:
+        database.execute("INSERT INTO marks VALUES (?, ?, ?, ?, ?)", (earlier, later, verdict, made, by))
 
 
 def _way(database: sqlite3.Connection, key: str) -> list[str]:

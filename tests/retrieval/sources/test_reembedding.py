@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.cases.case import Case, CaseImage, SavedSearch, new_id
+from retrieval.cases.store import CaseStore
 from retrieval.galleries import open_gallery
 from retrieval.ingest import main as ingest
+from retrieval.journeys.store import LinkStore
 from retrieval.maintenance import main
 from retrieval.sources.source import display_picture
 from serving.encoders.encoder import open_encoder
 from serving.encoders.image import InputImage
-from tests.retrieval.conftest import draw_vehicle
+from tests.retrieval.conftest import draw_vehicle, name
 from tests.retrieval.small_model import write_bundle
 
 
@@ -88,8 +91,23 @@ def test_it_goes_on_and_follows(
     reembed("--gallery", old, "--to", new, code=2)
     assert "name a new gallery's encoder with --encoder" in capsys.readouterr().err
     reembed("--gallery", old, "--to", old, "--encoder", other, code=2)
+    cases, links = CaseStore(old), LinkStore(old)
+    case = cases.put(
+        Case(new_id(), "Red", (CaseImage("", b"picture"),), search=SavedSearch("red", k=7)), "ann"
+    )
+    first, second, third = name(1, 1), name(1, 2), name(1, 3)
+    links.mark(first, second, "confirmed", "ann")
+    links.mark(first, third, "cut", "ann")
     reembed("--gallery", old, "--to", new, "--encoder", other, "--json")
-    assert counts(summary(capsys)) == (0, 24, 0, 0)
+    told = summary(capsys)
+    assert (counts(told), told["cases"], told["marks"]) == ((0, 24, 0, 0), 1, 2)
+    assert CaseStore(new).get(case.id).as_json() == case.as_json()
+    assert LinkStore(new).marked("confirmed") == [(first, second)]
+    assert LinkStore(new).marked("cut") == [(first, third)]
+    # What was said last counts, on either side.
+    cases.change(case.id, "bob", notes="seen")
+    LinkStore(new).mark(first, second, "cut")
+    links.mark(first, third, "confirmed")
     with open_gallery(old, writable=True) as gallery:
         keys = gallery.sample_keys(24)
         gallery.remove(keys[:2])
@@ -97,7 +115,11 @@ def test_it_goes_on_and_follows(
         assert entry is not None
         gallery.add([replace(entry, key="new", digest="new")])
     reembed("--gallery", old, "--to", new, "--json")
-    assert counts(summary(capsys)) == (0, 1, 22, 2)
+    told = summary(capsys)
+    assert (counts(told), told["cases"], told["marks"]) == ((0, 1, 22, 2), 1, 1)
+    assert CaseStore(new).get(case.id).notes == "seen"
+    assert LinkStore(new).marked("confirmed") == [(first, third)]
+    assert LinkStore(new).marked("cut") == [(first, second)]
     with open_gallery(new) as gallery, open_gallery(old) as source:
         assert len(gallery) == 23
         assert gallery.cameras() == source.cameras()
