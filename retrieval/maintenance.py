@@ -203,20 +203,19 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
         ):
             done = reembed(source, target, encoder, originals, bar.update)
             size = len(target)
-            cases, marks = _take_over(source.folder, target.folder)
+            along = _take_over(source.folder, target.folder)
     _say(
         args,
         f"{args.to}: holds {size} images of {model.card.name}; {done.from_originals} encoded from originals, "
         f"{done.from_pictures} from kept pictures, {done.known} there before, {done.removed} removed, in "
-        f"{done.seconds:.1f} s; {cases} cases and {marks} marks of links came along",
+        f"{done.seconds:.1f} s; {along['cases']} cases and {along['marks']} marks of links came along"
+        + (
+            f"; damaged cases stayed behind: {_some(along['damaged_cases'])}"
+            if along["damaged_cases"]
+            else ""
+        ),
     )
-    content = asdict(done) | {
-        "gallery": args.to,
-        "size": size,
-        "model": model.card.name,
-        "cases": cases,
-        "marks": marks,
-    }
+    content = asdict(done) | along | {"gallery": args.to, "size": size, "model": model.card.name}
     if done.bad:
         first = next(iter(done.bad.values()))
         content["fault"] = (
@@ -226,12 +225,16 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
-def _take_over(source: Path, target: Path) -> tuple[int, int]:
+def _take_over(source: Path, target: Path) -> dict[str, Any]:
     """Bring cases, and what people said of links, to the other gallery; those in Milvus keep neither."""
     if not (CaseStore.is_kept(source) and CaseStore.is_kept(target)):
-        return 0, 0
-    marks = LinkStore(target).take_over(LinkStore(source))
-    return CaseStore(target).take_over(CaseStore(source)), marks
+        return {"cases": 0, "marks": 0, "damaged_cases": []}
+    cases = CaseStore(source)
+    return {
+        "cases": CaseStore(target).take_over(cases),
+        "marks": LinkStore(target).take_over(LinkStore(source)),
+        "damaged_cases": cases.list()[1],
+    }
 
 
 def _prune(args: argparse.Namespace) -> dict[str, Any]:

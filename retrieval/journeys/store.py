@@ -129,6 +129,8 @@ class LinkStore:
             rows = database.execute(
                 "SELECT earlier, later, verdict, made, marked_by FROM marks ORDER BY made"
             ).fetchall()
+        if not rows:
+            return 0
         taken = 0
         with self._writing() as database:
             for earlier, later, verdict, made, by in rows:

@@ -92,15 +92,16 @@ def test_it_goes_on_and_follows(
     assert "name a new gallery's encoder with --encoder" in capsys.readouterr().err
     reembed("--gallery", old, "--to", old, "--encoder", other, code=2)
     cases, links = CaseStore(old), LinkStore(old)
-    case = cases.put(
-        Case(new_id(), "Red", (CaseImage("", b"picture"),), search=SavedSearch("red", k=7)), "ann"
-    )
+    made = Case(new_id(), "Red", (CaseImage("", b"picture"),), search=SavedSearch("red", k=7))
+    case = cases.put(made, "ann")
+    (old / "cases" / f"{'0' * 32}.json").write_text("{}")
     first, second, third = name(1, 1), name(1, 2), name(1, 3)
     links.mark(first, second, "confirmed", "ann")
     links.mark(first, third, "cut", "ann")
     reembed("--gallery", old, "--to", new, "--encoder", other, "--json")
     told = summary(capsys)
     assert (counts(told), told["cases"], told["marks"]) == ((0, 24, 0, 0), 1, 2)
+    assert told["damaged_cases"] == ["0" * 32]
     assert CaseStore(new).get(case.id).as_json() == case.as_json()
     assert LinkStore(new).marked("confirmed") == [(first, second)]
     assert LinkStore(new).marked("cut") == [(first, third)]
