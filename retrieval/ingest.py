@@ -9,25 +9,22 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retrieval.centring import add_centring, warn_of_traffic
-from retrieval.detector_options import add_detector, open_detector
+from retrieval.centring import warn_of_traffic
+from retrieval.detector_options import open_detector
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time, parse_zone
+from retrieval.ingest_options import REPORT_NAME, read_arguments
 from retrieval.sources.cameras import find_cameras
 from retrieval.sources.folder import Walk, lines_of, walk_images
 from retrieval.sources.image_list import read_image_list
-from retrieval.sources.manifest import COLUMNS, read_manifest
-from retrieval.sources.passes import CROPS
-from retrieval.sources.pipeline import BATCH_SIZE, ingest
+from retrieval.sources.manifest import read_manifest
+from retrieval.sources.pipeline import ingest
 from retrieval.sources.scenes import cut_scenes
 from retrieval.sources.source import Source
 from retrieval.sources.streams import is_stream, without_secrets
 from retrieval.sources.video import Shot, read_video
-from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import write_text
-
-REPORT_NAME = "ingest-report.json"
 
 
 @dataclass(frozen=True)
@@ -95,115 +92,11 @@ def _named(video: str) -> tuple[str, Path]:
     return video, path if path.is_dir() else path.parent
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = CommandParser(
-        module="retrieval.ingest",
-        section="ingest",
-        examples=[
-            "--images pictures --gallery build/gallery --encoder build/bundle",
-            "--video gate.mp4 --camera 3 --start 2026-05-01T08:00 --zone Asia/Tokyo --gallery build/gallery",
-            "--video rtsp://10.0.0.7/stream1 --camera 3 --gallery build/gallery",
-        ],
-        description="Encode the images of a folder, a table, a stream or a video into a gallery. Run it "
-        "again to add what is new; images already there are skipped, and an interrupted run resumes.",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    source.add_argument(
-        "--manifest",
-        type=Path,
-        metavar="FILE",
-        help=f"table, CSV or Parquet, with the columns {', '.join(COLUMNS)}",
-    )
-    source.add_argument(
-        "--stdin",
-        action="store_true",
-        help="a path a line, or a JSON object with the names of the table's columns",
-    )
-    source.add_argument(
-        "--video",
-        metavar="FILE",
-        help="frames of a video; of a folder of recordings; or of a stream: rtsp://..., http://...",
-    )
-    parser.add_argument(
-        "--gallery",
-        required=True,
-        metavar="GALLERY",
-        help="a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db; made when it is not there",
-    )
-    parser.add_argument(
-        "--encoder",
-        metavar="SPEC",
-        help="a model's name, a bundle, or triton:grpc://HOST:PORT (default: the gallery's own)",
-    )
-    parser.add_argument(
-        "--fps", type=float, default=25.0, help="of the recordings, for VeRi names (default: 25)"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="images encoded at a time"
-    )
-    parser.add_argument(
-        "--index",
-        metavar="SPEC",
-        help="auto, exact, or a FAISS factory string such as IVF4096,SQ8; in Milvus, one of its kinds, such "
-        "as HNSW; the gallery remembers it",
-    )
-    add_centring(parser)
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE",
-        help=f"what was done, as JSON (default: {REPORT_NAME} in the gallery's folder, or here)",
-    )
-    video = parser.add_argument_group("of a video")
-    video.add_argument(
-        "--rate", type=float, help="frames a second to look at (default: 1; where passes are followed, 5)"
-    )
-    video.add_argument(
-        "--per",
-        choices=("pass", "image"),
-        default="pass",
-        help="with --detector, an entry for each time that a vehicle passes, or for each box (default: pass)",
-    )
-    video.add_argument(
-        "--crops", type=int, default=CROPS, metavar="K", help="that a pass is made of (default: %(default)s)"
-    )
-    video.add_argument("--camera", type=int, help="whose it is")
-    video.add_argument("--start", metavar="TIME", help="of its first frame (default: 0)")
-    video.add_argument(
-        "--zone",
-        default="UTC",
-        metavar="NAME",
-        help="that --start, and the times in the names of a folder's recordings, are in (default: UTC)",
-    )
-    video.add_argument("--follow", action="store_true", help="wait for new recordings in the folder")
-    video.add_argument(
-        "--seconds", type=float, metavar="N", help="end a stream after so many (default: never)"
-    )
-    video.add_argument(
-        "--hardware", metavar="NAME", help="a device that decodes, such as cuda or vaapi, where there is one"
-    )
-    scenes = parser.add_argument_group("of whole scenes, in pictures and videos")
-    add_detector(scenes)
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    return parser
-
-
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when at least one of the images is in the gallery."""
-    args = build_parser().parse_args(argv)
-    if not args.fps > 0:
-        raise UserError(f"--fps {args.fps:g}: frames a second have to be more than 0")
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size}: at least 1")
-    if args.rate is None:
-        args.rate = 5.0 if args.detector is not None and args.per == "pass" else 1.0
-    if args.crops < 1:
-        raise UserError(f"--crops {args.crops}: at least 1")
-    if not args.rate > 0:
-        raise UserError(f"--rate {args.rate:g}: --rate has to be more than 0")
+    args = read_arguments(argv)
+    is_live = args.video is not None and (args.follow or is_stream(args.video))
     given = open_sources(args)
     cameras = find_cameras(given.folder)
     encoder, model = open_gallery_encoder(args.gallery, args.encoder)
@@ -219,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
                     encoder,
                     fps=args.fps,
                     batch_size=args.batch_size,
-                    is_live=args.video is not None and (args.follow or is_stream(args.video)),
+                    is_live=is_live,
                     advance=bar.update,
                 )
             size = len(gallery)
@@ -246,6 +139,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.json:
         print(json.dumps({**content, "bad": len(summary.bad), "report": str(report)}, ensure_ascii=False))
+    if not summary.found and args.detector is not None:
+        if is_live:
+            return 0
+        raise UserError(
+            f"{given.name}: the detector finds no vehicle in it; try a --detector-confidence below "
+            f"{args.detector_confidence:g}, other --detector-classes, or another --detector"
+        )
     if len(summary.bad) == summary.found:
         raise UserError(f"{given.name}: none of the {summary.found} images can be used; see {report}")
     return 0

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from retrieval.galleries import open_gallery
+from retrieval.sources.detector import find_detector
 from tests.retrieval.sources.detectors import CELLS, write_constant_detector
+from zoo.hub.cache import object_path
+from zoo.hub.remote import REMOTE, find_remote
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 4
@@ -64,3 +67,20 @@ def test_without_network_and_detector_the_truth_is_taken_and_that_is_told(
     told = capsys.readouterr().err.splitlines()[-1]
     assert "the drawn truth's" in told
     assert "python -m zoo fetch detector.yolox-nano" in told
+
+
+def test_a_detector_that_is_here_is_taken_without_asking_a_network(
+    demo_site: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = find_remote("detector.yolox-nano")
+    held = write_constant_detector(tmp_path / "x.onnx", np.zeros((1, 6, CELLS)))
+    digest = known.digest.of(held)
+    entries = REMOTE.read_text(encoding="utf-8").replace(known.digest.value, digest.value)
+    monkeypatch.setenv("VEHICLE_REID_CACHE", str(tmp_path))
+    monkeypatch.setattr("zoo.hub.remote.REMOTE", tmp_path / "remote.toml")
+    (tmp_path / "remote.toml").write_text(entries, encoding="utf-8")
+    (tmp_path / "objects").mkdir()
+    held.rename(object_path(digest))
+    monkeypatch.setattr("zoo.fetch.download", lambda *_: pytest.fail("asked the network"))
+    assert demo_site.usual_detector() == "yolox-nano"
+    assert find_detector("yolox-nano") == object_path(digest)

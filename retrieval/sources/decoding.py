@@ -51,7 +51,7 @@ def open_video(address: str, hardware: str | None = None, timeout: float | None 
         timeout: seconds without any data after which reading gives up.
 
     Raises:
-        UserError: PyAV is missing, or there is no such kind of device.
+        UserError: PyAV is missing, or there is no such kind of device, or none that works.
         OSError: it cannot be opened, or nothing came of it in time.
         ValueError: it is no video.
     """
@@ -75,6 +75,13 @@ def open_video(address: str, hardware: str | None = None, timeout: float | None 
     try:
         container = av.open(address, options=options, timeout=timeout, hwaccel=accelerated)
     except av.error.FFmpegError as error:
+        if accelerated is not None:
+            # What opens without the device is no broken video.
+            with suppress(av.error.FFmpegError), av.open(address, options=options, timeout=timeout):
+                raise UserError(
+                    f"--hardware {hardware}: no such device can be used here ({error.strerror}); leave the "
+                    "option out, and the processor decodes"
+                ) from None
         raise _broken(error) from None
     if not container.streams.video:
         container.close()

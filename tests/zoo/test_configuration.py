@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.app import build_parser
-from retrieval.ingest import build_parser as ingest_parser
+from retrieval.ingest_options import build_parser as ingest_parser
 from retrieval.maintenance import build_parser as maintenance_parser
 from serving.launch import main as launch
 from zoo.command_line import CommandParser

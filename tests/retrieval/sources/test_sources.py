@@ -18,7 +18,7 @@ from retrieval.sources.manifest import read_manifest
 from retrieval.sources.video import Shot, read_video
 from serving.encoders.encoder import Encoder
 from tests.retrieval.conftest import draw_vehicle
-from tests.retrieval.sources.detectors import write_detector
+from tests.retrieval.sources.detectors import CELLS, write_constant_detector, write_detector
 from tests.retrieval.test_ingest import run
 from zoo.errors import UserError
 
@@ -195,6 +195,7 @@ def test_damaged_video_keeps_what_came_before(tmp_path: Path, film: Path) -> Non
 def test_user_faults(tmp_path: Path, film: Path, bundle: Path, capsys) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
+    detector = write_constant_detector(tmp_path / "detector.onnx", np.zeros((1, 6, CELLS)))
     arguments = ["--gallery", tmp_path / "g", "--encoder", bundle]
     for given, message in (
         (("--video", text), "not a video that can be read"),
@@ -207,6 +208,10 @@ def test_user_faults(tmp_path: Path, film: Path, bundle: Path, capsys) -> None:
             "not a detector of a form",
         ),
         (("--video", film, "--detector", "yolox-nan"), "no such detector"),
+        (
+            ("--video", film, "--detector", detector, "--detector-confidence", 1),
+            "finds no vehicle in it; try",
+        ),
     ):
         code, _, stderr = run(capsys, *given, *arguments)
         assert (code, message in stderr) == (2, True), stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from retrieval.galleries import open_gallery
 from retrieval.gallery.clock import parse_time, parse_zone
@@ -277,6 +278,10 @@ def test_faults_of_who_asks(tmp_path: Path, bundle: Path, capsys) -> None:
         (("--video", path, "--zone", "Nowhere"), "is not a time zone"),
         (("--video", path, "--follow"), "is no folder"),
         (("--video", path, "--hardware", "abacus"), "this build of PyAV knows"),
+        (("--video", path, "--seconds", "5"), "ends a stream"),
+        (("--video", path, "--crops", "3", "--per", "image"), "--per, --crops: needs a detector"),
+        (("--video", path, "--min-size", "40"), "do nothing without --detector"),
+        (("--images", tmp_path, "--camera", "3", "--start", "8:00"), "--camera, --start: of a video alone"),
         (("--video", "rtsp://user:secret@127.0.0.1:9/a?channel=1&token=secret"), "127.0.0.1:9/a?channel=1:"),
         (("--video", "rtsp://127.0.0.1:9/a", "--start", "8:00"), "is that of the clock"),
     ):
@@ -284,3 +289,7 @@ def test_faults_of_who_asks(tmp_path: Path, bundle: Path, capsys) -> None:
         assert (code, message in stderr, len(stderr.splitlines())) == (2, True, 1), stderr
         assert "secret" not in stderr
         assert not (tmp_path / "g").exists()
+    device = hwdevices_available()[0]
+    code, _, stderr = run(capsys, "--video", path, "--hardware", device, *arguments)
+    # Where there is such a device, it decodes.
+    assert code == 0 or f"--hardware {device}: no such device can be used here" in stderr
