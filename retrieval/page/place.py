@@ -46,18 +46,19 @@ def place_map(cameras: Sequence[Camera], filters: Filters, say: Say) -> str:
         return ""
     near, hint = filters.near, say("place.how")
     radius = ground.bar * ground.metre
-    told = say("place.none")
+    told = []
     circle = '<circle class="vr-circle" hidden/>'
     if near is not None:
         x, y = ground.at(near.latitude, near.longitude)
         radius = near.radius * ground.metre
         circle = f'<circle class="vr-circle" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-        told = say("place.near", metres=f"{near.radius:g}", place=f"{near.latitude:g}, {near.longitude:g}")
-    elif filters.cameras:
+        place = f"{near.latitude:g}, {near.longitude:g}"
+        told.append(say("place.near", metres=f"{near.radius:g}", place=place))
+    if filters.cameras:
         names = {camera.id: camera_name(camera, say) for camera in cameras}
         chosen = ", ".join(names.get(each, say("camera.id", id=each)) for each in filters.cameras)
-        told = f"{say('camera')}: {chosen}"
-    clear = button("clear", say("place.clear")) if near is not None or filters.cameras else ""
+        told.append(f"{say('camera')}: {chosen}")
+    clear = button("clear", say("place.clear")) if told else ""
     smaller = button("", say("place.smaller"), "\N{MINUS SIGN}", "smaller")
     larger = button("", say("place.larger"), "+", "larger")
     return (
@@ -66,7 +67,7 @@ def place_map(cameras: Sequence[Camera], filters: Filters, say: Say) -> str:
         f'data-radius="{radius:.1f}"><svg class="vr-drawing" viewBox="{ground.view_box}" role="group" '
         f'aria-label="{escape(say("map"))}">{ground.scale()}{circle}'
         f"{_picks(ground, cameras, filters.cameras, say)}</svg></div>"
-        f'<p role="status">{escape(told)}</p><p class="vr-note">{escape(hint)}</p>'
+        f'<p role="status">{escape(" · ".join(told) or say("place.none"))}</p><p class="vr-note">{escape(hint)}</p>'
         f"<div>{smaller}{larger}{clear}</div></details>"
     )
 

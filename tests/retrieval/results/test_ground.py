@@ -42,6 +42,8 @@ def test_a_circle_is_read_as_it_was_drawn() -> None:
     assert drawn.count('role="button"') == 2
     assert drawn.count('aria-pressed="true"') == 1
     assert "A &lt;b&gt;" in drawn
+    both = place_map(cameras, Filters(cameras=(2,), near=near), Say())
+    assert "Within 300 m of 48.12, 11.55 · Camera: camera 2" in both
     # Two cameras of one mast are one button.
     mast = [Camera(1, "A", 48.1, 11.5), Camera(2, "B", 48.1, 11.5)]
     assert place_map(mast, Filters(), Say()).count('role="button"') == 1
