@@ -67,7 +67,8 @@ def place_map(cameras: Sequence[Camera], filters: Filters, say: Say) -> str:
         f'data-radius="{radius:.1f}"><svg class="vr-drawing" viewBox="{ground.view_box}" role="group" '
         f'aria-label="{escape(say("map"))}">{ground.scale()}{circle}'
         f"{_picks(ground, cameras, filters.cameras, say)}</svg></div>"
-        f'<p role="status">{escape(" · ".join(told) or say("place.none"))}</p><p class="vr-note">{escape(hint)}</p>'
+        f'<p role="status">{escape(" · ".join(told) or say("place.none"))}</p>'
+        f'<p class="vr-note">{escape(hint)}</p>'
         f"<div>{smaller}{larger}{clear}</div></details>"
     )
 
