@@ -86,7 +86,13 @@ def build_app(
     metrics = Metrics(searcher.gallery)
     uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
     page = build_page(
-        AuditedSearcher(searcher, metrics, audit, log), examples, uploads, false_alarms, time_zone, originals
+        AuditedSearcher(searcher, metrics, audit, log),
+        examples,
+        uploads,
+        false_alarms,
+        time_zone,
+        originals,
+        detector,
     )
     page.state_session_capacity = VISITS
     gallery = searcher.gallery

@@ -19,6 +19,7 @@ from retrieval.page.uploads import Uploads
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.service.rates import charge
 from retrieval.service.workload import REQUEST_SECONDS
+from retrieval.sources.detector import Detector
 from retrieval.sources.originals import Originals
 from serving.encoders.deadline import deadline
 
@@ -54,6 +55,7 @@ def build_page(
     alarms_per_day: float = FALSE_ALARMS,
     zone: str = "",
     originals: Originals | None = None,
+    detector: Detector | None = None,
 ) -> gr.Blocks:
     """Lay the page out.
 
@@ -64,8 +66,9 @@ def build_page(
         alarms_per_day: false alarms a day that are proposed for the watch on a case.
         zone: of times since 1970; empty for the browser's.
         originals: the files that the gallery was filled from.
+        detector: offers the vehicles of a scene to choose from.
     """
-    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone, originals)
+    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone, originals, detector)
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)

@@ -1,6 +1,7 @@
 """The page's HTML around the results: title, scene, predictions, what words meant, comparison, trajectory."""
 
 import base64
+import json
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
@@ -47,35 +48,55 @@ def header(model: str, images: int, cameras: int, zone: str, say: Say) -> str:
     )
 
 
-def scene(image: InputImage, box: Box | None, hours: str, others: Sequence[bytes], say: Say) -> str:
+def scene(
+    image: InputImage,
+    box: Box | None,
+    found: Sequence[Box],
+    hours: str,
+    others: Sequence[bytes],
+    say: Say,
+) -> str:
     """The query image with a box to draw in it.
 
     Args:
         image: the whole picture.
         box: what is chosen of it.
+        found: vehicles in it to choose from.
         hours: after which the picture is forgotten.
         others: JPEGs of further images of the same vehicle.
         say: the page's language.
     """
     height, width = image.size
-    chosen = ""
-    if box is not None:
-        left, top, right, bottom = box
-        chosen = (
-            f' style="left:{left / width:.3%};top:{top / height:.3%};'
-            f'width:{(right - left) / width:.3%};height:{(bottom - top) / height:.3%}"'
-        )
-    text = say("scene.box", box=",".join(f"{side:.0f}" for side in box)) if box else say("scene.hint")
+    chosen = "" if box is None else f' style="{_placed(box, width, height)}"'
+    hint = say("scene.found", count=len(found)) if found else say("scene.hint")
+    text = say("scene.box", box=",".join(f"{side:.0f}" for side in box)) if box else hint
+    vehicles = "".join(
+        f'<button type="button" class="vr-target" data-event="select" data-detail="{escape(detail)}" '
+        f'aria-label="{escape(say("scene.vehicle", number=number))}" style="{_placed(each, width, height)}">'
+        "</button>"
+        for number, each in enumerate(found, 1)
+        for left, top, right, bottom in [each]
+        for detail in [json.dumps({"box": [left / width, top / height, right / width, bottom / height]})]
+    )
     larger = button("", say("scene.large"), f"⤢ {escape(say('scene.large'))}", "large")
     whole = button("edit", say("scene.whole")) if box else ""
     return (
         f'<div class="vr-scene"><div class="vr-frame" tabindex="0" role="application" '
         f'aria-label="{escape(say("scene"))}"><img src="{data_uri(display_jpeg(image.pixels, _SCENE_SIZE))}" '
         f'alt="{escape(say("query"))}" draggable="false">'
-        f'<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
+        f'{vehicles}<div class="vr-box"{chosen}{"" if box else " hidden"}></div></div>'
         f'<p>{escape(text)}</p><small class="vr-forgotten">{escape(say("upload.kept", hours=hours))}</small>'
         f"{_others(others, say)}"
         f"<div>{larger}{whole}{_add(say)}{button('clear', say('scene.other'))}</div></div>"
+    )
+
+
+def _placed(box: Box, width: int, height: int) -> str:
+    """The style that puts a box where it is in a picture of this size."""
+    left, top, right, bottom = box
+    return (
+        f"left:{left / width:.3%};top:{top / height:.3%};"
+        f"width:{(right - left) / width:.3%};height:{(bottom - top) / height:.3%}"
     )
 
 

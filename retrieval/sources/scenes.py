@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
-from retrieval.sources.detector import Detector
+from retrieval.sources.detector import Detection, Detector
 from retrieval.sources.source import Picture, Source, Unusable
+from serving.encoders.image import InputImage
 from zoo.preprocess import ImageError
 
 _CROP_SIDE = 256
@@ -14,6 +15,20 @@ _CROP_SIDE = 256
 
 _FILLS = 0.5
 """Part of a picture that a vehicle fills where the picture is of that vehicle alone."""
+
+
+def vehicles_of(image: InputImage, detector: Detector) -> list[Detection] | None:
+    """The vehicles of a scene; None for a picture of one alone, which is small, or filled by it.
+
+    Raises:
+        DetectorError, ImageError: see `Detector.find_in`.
+    """
+    height, width = image.size
+    if max(height, width) <= _CROP_SIDE:
+        return None
+    found = detector.find_in(image)
+    areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
+    return None if max(areas, default=0) >= _FILLS * height * width else found
 
 
 def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source]:
@@ -27,16 +42,11 @@ def cut_scenes(sources: Iterable[Source], detector: Detector) -> Iterator[Source
             continue
         try:
             image = source.load().image
-            height, width = image.size
+            found = vehicles_of(image, detector)
         except ImageError:
             yield source
             continue
-        if max(height, width) <= _CROP_SIDE:
-            yield source
-            continue
-        found = detector.find_in(image)
-        areas = [(each.box[2] - each.box[0]) * (each.box[3] - each.box[1]) for each in found]
-        if max(areas, default=0) >= _FILLS * height * width:
+        if found is None:
             yield source
             continue
         if not found:

@@ -39,8 +39,18 @@ element.addEventListener("pointerup", (event) => {
   if (!start) return;
   const box = spanned(event);
   start = null;
-  // A click without a way is no box.
-  if (box[2] - box[0] > STEP && box[3] - box[1] > STEP) send(box);
+  if (box[2] - box[0] > STEP && box[3] - box[1] > STEP) {
+    send(box);
+    return;
+  }
+  // A click without a way is no box; it chooses the smallest of the vehicles found there.
+  const area = ({ width, height }) => width * height;
+  const [found] = [...element.querySelectorAll(".vr-target")]
+    .map((vehicle) => ({ vehicle, at: vehicle.getBoundingClientRect() }))
+    .filter(({ at }) => at.left <= event.clientX && event.clientX <= at.right)
+    .filter(({ at }) => at.top <= event.clientY && event.clientY <= at.bottom)
+    .sort((one, other) => area(one.at) - area(other.at));
+  if (found) found.vehicle.click();
   else element.querySelector(".vr-box").hidden = true;
 });
 element.addEventListener("keydown", (event) => {

@@ -15,6 +15,7 @@ from retrieval.page.events.results import ResultEvents
 from retrieval.page.events.search import SearchEvents
 from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
+from retrieval.sources.detector import Detector
 from retrieval.sources.originals import Originals
 
 
@@ -41,9 +42,10 @@ class PageEvents:
         alarms_per_day: float = FALSE_ALARMS,
         zone: str = "",
         originals: Originals | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.zone = zone
-        self.queries = QueryEvents(searcher, examples, uploads)
+        self.queries = QueryEvents(searcher, examples, uploads, detector)
         self.filters = FilterEvents(searcher)
         self.searches = SearchEvents(searcher)
         self.results = ResultEvents(searcher, self.queries, originals)

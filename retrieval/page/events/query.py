@@ -1,6 +1,7 @@
 """What the page's events do to the image that is searched with: chosen, boxed, recalled, or brought back."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -20,6 +21,8 @@ from retrieval.page.texts import Say
 from retrieval.page.uploads import Uploads
 from retrieval.query.feedback import Feedback
 from retrieval.sources.crop import crop
+from retrieval.sources.detector import Detection, Detector, DetectorError
+from retrieval.sources.scenes import vehicles_of
 from retrieval.sources.source import display_jpeg
 from serving.encoders.image import InputImage
 from zoo.decoding_memory import DecoderBusyError
@@ -45,8 +48,15 @@ class QueryEvents:
         cases: of the gallery, whose searches can be brought back.
     """
 
-    def __init__(self, searcher: AuditedSearcher, examples: Sequence[Path], uploads: Uploads) -> None:
+    def __init__(
+        self,
+        searcher: AuditedSearcher,
+        examples: Sequence[Path],
+        uploads: Uploads,
+        detector: Detector | None = None,
+    ) -> None:
         self._searcher = searcher
+        self._detector = detector
         self._uploads = uploads
         self._gallery = searcher.gallery
         self.cases = CaseStore(searcher.gallery.folder)
@@ -151,7 +161,13 @@ class QueryEvents:
 
     def _drawn(self, upload: InputImage, state: QueryState, say: Say) -> str:
         others = [each.picture for each in state.others]
-        return panels.scene(upload, state.box, f"{self._uploads.hours:g}", others, say)
+        found: list[Detection] | None = None
+        if self._detector is not None:
+            # Where it fails, a box can still be drawn.
+            with suppress(DetectorError):
+                found = vehicles_of(upload, self._detector)
+        boxes = [each.box for each in found or ()]
+        return panels.scene(upload, state.box, boxes, f"{self._uploads.hours:g}", others, say)
 
     def empty(self) -> Answer:
         """Search with no image; where the upload field was not empty, this ends in `encode` as well."""

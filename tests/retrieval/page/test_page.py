@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -15,6 +16,7 @@ from retrieval.keys import add_key
 from tests.retrieval.conftest import VEHICLES, draw_vehicle
 from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.running_app import running_app
+from tests.retrieval.sources.detectors import CELLS, write_constant_detector
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +334,34 @@ def test_marks_in_quick_succession_all_count(page: Page, images: Path) -> None:
     )
     expect(page.locator(".vr-marks .vr-thumb-no")).to_have_count(4, timeout=TIMEOUT)
     assert not set(unwanted) & set(keys(page))
+
+
+def test_a_detector_s_vehicles_are_chosen_by_a_click_or_a_key(
+    browser: Browser, gallery_folder: Path, tmp_path: Path
+) -> None:
+    """Two are found, one beside the other; a picture of one vehicle alone offers none."""
+    output = np.zeros((1, 6, CELLS))
+    output[0, :, :2] = np.array([[80, 80, 96, 96, 0, 0.9], [240, 80, 96, 96, 0, 0.8]]).T
+    detector = write_constant_detector(tmp_path / "detector.onnx", output, metadata={"names": "['x', 'car']"})
+    Image.new("RGB", (320, 160), "gray").save(tmp_path / "scene.png")
+    draw_vehicle(1, 1).save(tmp_path / "one.png")
+    with running_app("--gallery", gallery_folder, "--detector", detector) as url:
+        page = browser.new_page()
+        page.set_default_timeout(TIMEOUT)
+        visit(page, url)
+        upload(page, tmp_path / "scene.png")
+        found = page.locator(".vr-target")
+        expect(found).to_have_count(2, timeout=TIMEOUT)
+        expect(page.locator("#scene p")).to_contain_text("2 vehicles found")
+        at = found.first.bounding_box()
+        assert at is not None
+        page.mouse.click(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+        expect(page.locator("#scene p")).to_have_text("Box 32,32,128,128", timeout=TIMEOUT)
+        found.nth(1).press("Enter")
+        expect(page.locator("#scene p")).to_have_text("Box 192,32,288,128", timeout=TIMEOUT)
+        upload(page, tmp_path / "one.png")
+        expect(found).to_have_count(0, timeout=TIMEOUT)
+        page.close()
 
 
 def test_box_by_pointer_and_by_keyboard(page: Page, service_url: str, tmp_path: Path) -> None:
