@@ -373,6 +373,7 @@ def test_openapi_describes_it_all(service: Service) -> None:
         ("/api/case-pictures/{id}", "get"),
         ("/api/case-news", "get"),
         ("/api/images/{key}", "get"),
+        ("/api/scenes/{key}", "get"),
         ("/api/words", "get"),
         ("/api/compare/{key}", "post"),
         ("/api/export", "post"),
