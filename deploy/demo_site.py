@@ -3,11 +3,14 @@
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 from demo_stages import check_page, run, service
 
 from retrieval.galleries import open_gallery
@@ -71,6 +74,8 @@ def site_gallery(build: Path, seconds: int, detector: str | None) -> tuple[Path,
                      "--model", MODEL)["passes"]  # fmt: skip
         journeys = run("Journeys", "retrieval.link", "--gallery", gallery)["journeys"]
         write_examples(gallery, journeys)
+        if detector is not None:
+            write_scene(site, Path(f"{gallery}-queries") / "00-scene.jpg")
         write_text(counts, json.dumps({"passes": passes, "journeys": len(journeys)}))
     return gallery, {"boxes": boxes, **json.loads(counts.read_text(encoding="utf-8"))}
 
@@ -87,12 +92,26 @@ def write_examples(gallery: Path, journeys: list[list[dict[str, Any]]]) -> None:
             (folder / f"{number:02}.jpg").write_bytes(pictures[key])
 
 
+def write_scene(site: Path, target: Path) -> None:
+    """Write the frame that shows the most vehicles, as a picture whose vehicles a detector offers."""
+    shown = Counter(
+        (truth.parents[1].name, int(row.partition(",")[0]))
+        for truth in sorted(site.glob("*/gt/gt.txt"))
+        for row in truth.read_text(encoding="utf-8").splitlines()
+    )
+    camera, number = max(shown, key=lambda frame: shown[frame])
+    with av.open(str(site / f"{camera}.mp4")) as video:
+        next(islice(video.decode(video=0), number - 1, None)).to_image().save(target, quality=95)
+
+
 @contextmanager
 def journeys_page(build: Path, seconds: int, detector: str | None) -> Iterator[dict[str, Any]]:
     """Make what `site_gallery` makes, show it on a page meanwhile, and yield what is in it as `site`."""
-    gallery, found = site_gallery(build, seconds, detector or usual_detector())
+    detector = detector or usual_detector()
+    gallery, found = site_gallery(build, seconds, detector)
+    options = [] if detector is None else ["--detector", detector, "--detector-confidence", str(CONFIDENCE)]
     with service("Journeys page", "retrieval.app", "--gallery", gallery, "--examples",
-                 f"{gallery}-queries", "--writable", "--port", "0") as page:  # fmt: skip
+                 f"{gallery}-queries", "--writable", "--port", "0", *options) as page:  # fmt: skip
         check_page(page["url"])
         print(
             f"Journeys of a drawn site: {page['url']}   ({found['journeys']} journeys of {found['passes']} "

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from retrieval.galleries import open_gallery
 from retrieval.sources.detector import find_detector
@@ -52,6 +53,10 @@ def test_each_detector_has_a_gallery_and_none_is_made_twice(
         with open_gallery(folder) as gallery:
             assert len(gallery) == found["passes"] > 0
         assert list(Path(f"{folder}-queries").iterdir())
+    # A whole scene to choose a vehicle in, where there is a detector for that.
+    scenes = [list(Path(f"{folder}-queries").glob("*scene*")) for folder in (by_truth, by_detector)]
+    assert list(map(len, scenes)) == [0, 1]
+    assert Image.open(scenes[1][0]).size == (640, 360)
     capfd.readouterr()
     assert demo_site.site_gallery(build, SECONDS, detector) == (by_detector, of_detector)
     assert demo_site.site_gallery(build, SECONDS, None) == (by_truth, of_truth)
