@@ -40,7 +40,11 @@ def costs(video: Path, name: str, encoder: Encoder, rounds: int) -> dict[str, di
     model = GalleryModel(encoder.card, encoder.model_hash, "")
     with open_video(str(video.resolve())) as container:
         frames = [each.pixels for each in decode(container, _RATE) if isinstance(each, VideoFrame)]
-    network = onnxruntime.InferenceSession(str(find_detector(name)), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # as the detector's
+    network = onnxruntime.InferenceSession(
+        str(find_detector(name)), options, providers=["CPUExecutionProvider"]
+    )
     (taken,) = network.get_inputs()
     planes = np.full(taken.shape, 114, np.float32)
 
@@ -75,7 +79,7 @@ def memory(site: Path, encoder: Encoder, seconds: float) -> list[tuple[float, in
     """Seconds of video, passes in the gallery and resident MiB, about ten times on the way."""
     name = camera_names(site)[0]
     detector = TrueDetector(site / name / "gt" / "gt.txt")
-    passes, found = Passes(name, name, detector), []  # type: ignore[arg-type]
+    passes, found = Passes(name, name, detector.confidence), []
 
     def looped() -> Iterator[Pass]:
         begun, facts = 0.0, Facts(camera=1, time=0.0)
@@ -85,7 +89,7 @@ def memory(site: Path, encoder: Encoder, seconds: float) -> list[tuple[float, in
                     if isinstance(each, VideoFrame):
                         now = begun + each.time
                         facts = Facts(camera=1, time=now)
-                        yield from passes.add(VideoFrame(now, each.pixels), facts)
+                        yield from passes.add(VideoFrame(now, each.pixels), facts, detector.find())
             begun = now + 10
             if begun >= seconds / 10 * (len(found) + 1):
                 found.append((begun, len(gallery), resident() // 2**20))

@@ -43,7 +43,7 @@ def sources_of(site: Path, camera: int, name: str, detector: Detector | None) ->
 def true_passes(site: Path, camera: int, name: str) -> Iterator[Pass]:
     """The passes of one camera by the truth's boxes."""
     detector, path = TrueDetector(site / name / "gt" / "gt.txt"), (site / f"{name}.mp4").resolve()
-    passes = Passes(path.name, str(path), detector)  # type: ignore[arg-type]
+    passes = Passes(path.name, str(path), detector.confidence)
     facts, time = Facts(camera=camera, time=_START), 0.0
     with open_video(str(path)) as container:
         # More frames a second than there are: every one has its boxes.
@@ -52,7 +52,7 @@ def true_passes(site: Path, camera: int, name: str) -> Iterator[Pass]:
                 raise UserError(f"{path}: {frame.reason}; draw the site again")
             detector.frame, time = number, frame.time
             facts = Facts(camera=camera, time=round(_START + time, 3))
-            yield from passes.add(frame, facts)
+            yield from passes.add(frame, facts, detector.find())
     yield from passes.finish(facts, time)
 
 

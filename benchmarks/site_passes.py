@@ -13,7 +13,7 @@ from retrieval.gallery.entries import Box, Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import VideoFrame
 from retrieval.sources.detector import Detector
-from retrieval.sources.passes import Pass, Passes
+from retrieval.sources.passes import UNCERTAIN, Pass, Passes
 from retrieval.sources.pipeline import pooled
 from retrieval.sources.tracker import Tracker, overlaps
 from serving.encoders.encoder import Encoder
@@ -54,7 +54,7 @@ def read_passes(site: Path, encoder: Encoder, real: Detector | None) -> tuple[li
     for camera, name in enumerate(camera_names(site), 1):
         path, truth = site / name / "gt" / "gt.txt", Passages.of(site, camera)
         detector = TrueDetector(path) if real is None else JudgedDetector(path, real)
-        passes, tracker = Passes(name, name, detector), Tracker(detector.confidence)  # type: ignore[arg-type]
+        passes, tracker = Passes(name, name, detector.confidence), Tracker(detector.confidence)
         told: dict[str, Pass] = {}
         mine: dict[str, list[tuple[int, Box]]] = defaultdict(list)
         every: dict[str, list[InputImage]] = defaultdict(list)
@@ -64,8 +64,8 @@ def read_passes(site: Path, encoder: Encoder, real: Detector | None) -> tuple[li
             for detector.frame, shown in enumerate(container.decode(video=0)):
                 time, pixels = float(shown.time), shown.to_ndarray(format="rgb24")
                 facts = Facts(camera=camera, time=time)
-                told |= {each.key: each for each in passes.add(VideoFrame(time, pixels), facts)}
-                found, scene = detector.find(), InputImage.from_pixels(pixels)
+                found, scene = detector.find(pixels, UNCERTAIN), InputImage.from_pixels(pixels)
+                told |= {each.key: each for each in passes.add(VideoFrame(time, pixels), facts, found)}
                 owners, _ = tracker.update(time, found)
                 boxes += [
                     TrueBox(camera, detector.frame, vehicle, passages + truth.at(vehicle, time), box)

@@ -79,14 +79,15 @@ def _grid(strides: tuple[int, ...], height: int, width: int) -> np.ndarray:
 
 def _read_yolox(found: np.ndarray, grid: np.ndarray | None) -> Found:
     """Ge et al., YOLOX, 2021: centre (xy + cell) stride, size exp(wh) stride, score objectness x class."""
-    rows = found.astype(np.float64)
+    rows = found[:, :5].astype(np.float64)
     centre, extent = rows[:, :2], rows[:, 2:4]
     if grid is not None:
         stride = grid[:, 2:]
         # A size of e^20 cells is as good as none, and no overflow.
         centre, extent = (centre + grid[:, :2]) * stride, np.exp(np.minimum(extent, 20)) * stride
-    classes = rows[:, 5:].argmax(axis=1)
-    return _corners(centre, extent), rows[:, 4] * rows[:, 5:].max(axis=1), classes
+    classes = found[:, 5:].argmax(axis=1)
+    best = np.take_along_axis(found[:, 5:], classes[:, None], axis=1)[:, 0].astype(np.float64)
+    return _corners(centre, extent), rows[:, 4] * best, classes
 
 
 def _read_yolov8(found: np.ndarray) -> Found:

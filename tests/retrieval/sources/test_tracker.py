@@ -117,29 +117,16 @@ def test_uncertain_boxes_continue_a_track_and_begin_none() -> None:
     assert tracker.finish() == [third]
 
 
-class FoundDetector:
-    """Stands in for a detector: gives what it is told."""
-
-    confidence = 0.4
-
-    def __init__(self) -> None:
-        self.next: list[Detection] = []
-
-    def find(self, image: np.ndarray, least: float | None = None) -> list[Detection]:
-        return self.next
-
-
 def passes_of(
     frames: list[tuple[float, list[Detection]]], size: tuple[int, int] = (240, 640)
 ) -> tuple[list[Pass], list[Pass]]:
     """Passes that came while frames did, and those at the end."""
-    detector, noise = FoundDetector(), np.random.default_rng(1)
-    passes = Passes("a.mp4", "/v/a.mp4", detector, 3)  # type: ignore[arg-type]
+    noise = np.random.default_rng(1)
+    passes = Passes("a.mp4", "/v/a.mp4", 0.4, 3)
     pixels = noise.integers(0, 255, (*size, 3)).astype(np.uint8)
     during = []
     for time, found in frames:
-        detector.next = found
-        during += list(passes.add(VideoFrame(time, pixels), Facts(camera=2, time=1000 + time)))
+        during += list(passes.add(VideoFrame(time, pixels), Facts(camera=2, time=1000 + time), found))
     return during, list(passes.finish(Facts(camera=2, time=1000 + time), time))
 
 
