@@ -76,6 +76,7 @@ def build_app(
     from gradio.utils import get_upload_folder
 
     from retrieval.page.audited_searcher import AuditedSearcher
+    from retrieval.page.events.page import PageEvents
     from retrieval.page.guard import UNKNOWN_FUNCTION
     from retrieval.page.page import STREAM_SCRIPT, build_page
     from retrieval.page.theme import STYLE_SHEET, build_theme
@@ -85,15 +86,8 @@ def build_app(
 
     metrics = Metrics(searcher.gallery)
     uploads = Uploads(Path(get_upload_folder()) / "queries", keep_uploads)
-    page = build_page(
-        AuditedSearcher(searcher, metrics, audit, log),
-        examples,
-        uploads,
-        false_alarms,
-        time_zone,
-        originals,
-        detector,
-    )
+    audited = AuditedSearcher(searcher, metrics, audit, log)
+    page = build_page(PageEvents(audited, examples, uploads, false_alarms, time_zone, originals, detector))
     page.state_session_capacity = VISITS
     gallery = searcher.gallery
 

@@ -4,23 +4,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from retrieval.cases.watch import FALSE_ALARMS
-from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events.page import PageEvents
 from retrieval.page.guard import GuardedBlocks
 from retrieval.page.layout import ASSETS, Layout
 from retrieval.page.texts import Say
-from retrieval.page.uploads import Uploads
 from retrieval.query.occlusion import ENCODINGS
 from retrieval.service.rates import charge
 from retrieval.service.workload import REQUEST_SECONDS
-from retrieval.sources.detector import Detector
-from retrieval.sources.originals import Originals
 from serving.encoders.deadline import deadline
 
 STREAM_SCRIPT = ASSETS / "stream.js"
@@ -48,27 +42,8 @@ _EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
 _COUNT = count(1)
 
 
-def build_page(
-    searcher: AuditedSearcher,
-    examples: Sequence[Path],
-    uploads: Uploads,
-    alarms_per_day: float = FALSE_ALARMS,
-    zone: str = "",
-    originals: Originals | None = None,
-    detector: Detector | None = None,
-) -> gr.Blocks:
-    """Lay the page out.
-
-    Args:
-        searcher: answers.
-        examples: image files to offer, in the upload folder.
-        uploads: keeps the query pictures.
-        alarms_per_day: false alarms a day that are proposed for the watch on a case.
-        zone: of times since 1970; empty for the browser's.
-        originals: the files that the gallery was filled from.
-        detector: offers the vehicles of a scene to choose from.
-    """
-    events = PageEvents(searcher, examples, uploads, alarms_per_day, zone, originals, detector)
+def build_page(events: PageEvents) -> gr.Blocks:
+    """Lay out the page whose events these are."""
     blocks = GuardedBlocks(title="Find this vehicle", analytics_enabled=False, fill_width=True)
     with blocks:
         page = Layout(events)

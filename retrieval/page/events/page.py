@@ -25,13 +25,22 @@ class PageEvents:
     A handler's parameters are named after the parts of the page whose values it gets, `event` aside;
     `conditions` are the filters' fields, by name.
 
+    Args:
+        searcher: answers.
+        examples: image files to offer, in the upload folder.
+        uploads: keeps the query pictures.
+        alarms_per_day: false alarms a day that are proposed for the watch on a case.
+        zone: of times since 1970; empty for the browser's.
+        originals: the files that the gallery was filled from.
+        detector: offers the vehicles of a scene to choose from.
+
     Attributes:
         queries: those of what changes the query.
         filters: those of what changes the filters.
         searches: those of the search itself.
         results: those of what is done with results.
         cases: those of cases.
-        zone: of times since 1970; empty for the browser's.
+        zone: as given.
     """
 
     def __init__(
