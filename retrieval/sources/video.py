@@ -131,8 +131,13 @@ def _looked_at(
     Of a recording the next frame is looked at meanwhile, on a core of its own.
     """
 
+    if detector is None:
+        for frame in film.frames:
+            yield frame, None
+        return
+
     def look(frame: VideoFrame | Fault) -> list[Detection] | DetectorError | None:
-        if detector is None or isinstance(frame, Fault):
+        if isinstance(frame, Fault):
             return None
         try:
             return detector.find(frame.pixels, least)
