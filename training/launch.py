@@ -11,10 +11,11 @@ from typing import get_args
 from training.options import RECIPES, Level, add_device_arguments
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error, extra_imports
+from zoo.numbers import plain
 
 
 def number_or_dynamic(text: str) -> float | str:
-    return text if text == "dynamic" else float(text)
+    return text if text == "dynamic" else float(plain(text))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -130,7 +130,6 @@ def _looked_at(
 
     Of a recording the next frame is looked at meanwhile, on a core of its own.
     """
-
     if detector is None:
         for frame in film.frames:
             yield frame, None

@@ -6,6 +6,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import parse_near
 from retrieval.sources.crop import parse_box
 from training.datasets.files import whole_number
+from training.launch import number_or_dynamic
 from zoo.command_line import CommandParser
 from zoo.errors import UserError
 from zoo.numbers import plain
@@ -31,4 +32,6 @@ def test_such_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
             read(f"{text},20,30,40"[: None if read is parse_box else -3])
     with pytest.raises(UserError, match=text):
         whole_number(text, "vehicle", "here:1")
+    with pytest.raises(ValueError):
+        number_or_dynamic(text)
     assert (plain("10"), plain(10), plain("1e3")) == ("10", 10, "1e3")

@@ -30,6 +30,7 @@ from training.datasets.files import check_images, whole_number
 from training.datasets.layout import Layout, Split
 from training.datasets.records import Record, number_ids
 from zoo.errors import UserError
+from zoo.numbers import plain
 from zoo.pose import NUM_KEYPOINTS
 
 NEEDED = ("path", "vehicle_id", "camera_id")
@@ -162,7 +163,7 @@ def _check_row(row: Row, needed: Sequence[str], seen: dict[str, str]) -> None:
 def _orientation(row: Row) -> float | None:
     text = row.get("orientation")
     try:
-        return float(text) if text else None
+        return float(plain(text)) if text else None
     except ValueError:
         raise UserError(f"{row.where}: orientation {text!r} is not a number; mend the row") from None
 

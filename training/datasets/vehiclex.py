@@ -20,6 +20,7 @@ from training.datasets.layout import Layout, Split
 from training.datasets.records import VERI, Record
 from zoo.errors import UserError
 from zoo.labels import COLORS, TYPES
+from zoo.numbers import plain
 
 
 def recognises(root: Path) -> bool:
@@ -62,7 +63,7 @@ def _class(item: XmlItem, name: str, names: tuple[str, ...]) -> str:
 def _degrees(item: XmlItem) -> float:
     text = item.text("orientation")
     try:
-        return float(text)
+        return float(plain(text))
     except ValueError:
         raise UserError(f"{item.where}: orientation {text!r} is not a number; mend the line") from None
 

@@ -16,6 +16,7 @@ from retrieval.page.texts import Say
 from retrieval.query.sameness import can_tell
 from retrieval.service.access import Caller
 from zoo.errors import UserError
+from zoo.numbers import plain
 
 MAX_SHOWN = 50
 """Alarms of one watch."""
@@ -197,6 +198,6 @@ def _number(text: Any) -> float:
         UserError: it is no number.
     """
     try:
-        return float(text or 0)
+        return float(plain(text or 0))
     except (TypeError, ValueError):
         raise UserError(f"{text!r} false alarms a day: a number is expected") from None
