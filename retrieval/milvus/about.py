@@ -29,13 +29,7 @@ class About:
 
     def create(self, model: GalleryModel) -> None:
         """Make it."""
-        self._connection.call(
-            "create_collection",
-            self._collection,
-            schema=about_schema(),
-            index_params=index_params("FLAT", "L2", "nothing"),
-            consistency_level="Strong",
-        )
+        create_beside(self._connection, self._collection, about_schema())
         values = {"card": model.card.to_json(), "model_hash": model.hash, "encoder": model.encoder}
         self._upsert(values)
 
@@ -106,6 +100,17 @@ def change_index(connection: Connection, address: Address, card: Card, kind: str
 def metric_of(card: Card) -> str:
     """Milvus' name of the card's metric; vectors of a cosine model are kept at unit length."""
     return "IP" if card.metric == "cosine" else "L2"
+
+
+def create_beside(connection: Connection, collection: str, schema: Any) -> None:
+    """Make a collection beside that of the images: one whose vectors, which Milvus wants, say nothing."""
+    connection.call(
+        "create_collection",
+        collection,
+        schema=schema,
+        index_params=index_params("FLAT", "L2", "nothing"),
+        consistency_level="Strong",
+    )
 
 
 def index_params(kind: str, metric: str, field: str = "embedding") -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.entries import Entry
-from retrieval.milvus.about import index_params
+from retrieval.milvus.about import create_beside
 from retrieval.milvus.connection import Address, Connection
 from retrieval.milvus.rows import crops_schema, pieces_of, row_id
 from zoo.errors import UserError
@@ -73,13 +73,7 @@ class Crops:
 
     def _create(self) -> None:
         try:
-            self._connection.call(
-                "create_collection",
-                self._collection,
-                schema=crops_schema(),
-                index_params=index_params("FLAT", "L2", "nothing"),
-                consistency_level="Strong",
-            )
+            create_beside(self._connection, self._collection, crops_schema())
         except UserError:
             # Another writer may have been quicker.
             if not self._exists():
