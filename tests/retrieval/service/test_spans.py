@@ -104,10 +104,14 @@ def test_a_search_is_one_trace(
         httpx.Client(base_url=url, trust_env=False) as client,
     ):
         headers = {"traceparent": f"00-{CALLER}-00f067aa0ba902b7-01", "X-Request-ID": "case-7"}
-        assert client.post("/api/search", files={"image": query}, headers=headers).status_code == 200
+        # The server sends its own a few seconds later, and may lose a batch of them.
+        for _ in range(8):
+            answer = client.post("/api/search", files={"image": query}, headers=headers)
+            assert answer.status_code == 200
+            if collector.others.wait(10):
+                break
+        assert collector.others.is_set()
         assert client.get("/health").status_code == 200
-        # The server sends its own a few seconds later, and does not when it ends.
-        assert collector.others.wait(60)
     mine = [span for span in collector.spans if span.trace == CALLER]
     names = {span.id: span.name for span in mine}
     above = {(span.by, span.name, names.get(span.above, "")) for span in mine}
@@ -120,9 +124,10 @@ def test_a_search_is_one_trace(
     }
     # The server's own, the models that it ran among them, hang below the request that it got.
     assert any(by != "vehicle-reid-app" and parent == "infer vehicle_reid" for by, _, parent in above)
-    (top,) = [span for span in mine if span.name == "POST search"]
-    assert top.above == "00f067aa0ba902b7"
-    assert (top.attributes["request_id"], top.attributes["http.response.status_code"]) == ("case-7", "200")
+    tops = [span for span in mine if span.name == "POST search"]
+    assert {span.above for span in tops} == {"00f067aa0ba902b7"}
+    assert {span.attributes["request_id"] for span in tops} == {"case-7"}
+    assert {span.attributes["http.response.status_code"] for span in tops} == {"200"}
     assert not any("health" in span.name for span in collector.spans)
 
 
