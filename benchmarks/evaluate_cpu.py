@@ -26,6 +26,7 @@ from serving.benchmarks.rows import make_images
 from training.datasets.records import Record
 from training.evaluation.deployed import EXPORTED_FROM, deployed_model
 from training.evaluation.extract import EvaluationSet, extract
+from zoo.errors import exit_on_user_error
 from zoo.inference import InferenceModel
 from zoo.loading import load_model
 from zoo.weights import save_weights
@@ -94,6 +95,7 @@ def measure(weights: str, side: int, images: int, turns: int, threads: int) -> d
     return {"weights": weights, "size": side, "images": images, "export_cpu_s": export, "sides": rows}
 
 
+@exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluate_cpu", description=__doc__)

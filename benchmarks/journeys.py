@@ -19,6 +19,7 @@ from retrieval.journeys.linking import LinkOptions, link
 from retrieval.journeys.passes import Passes
 from serving import open_encoder
 from serving.encoders.image import InputImage
+from zoo.errors import exit_on_user_error
 from zoo.labels import parse_veri_name
 
 _BATCH = 16
@@ -96,6 +97,7 @@ def read_city(folder: Path, model: str, hours: float) -> tuple[Passes, Passes, n
     return passes(True), passes(False), np.array([member[2] for member in members]), metric
 
 
+@exit_on_user_error
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)

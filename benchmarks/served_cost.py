@@ -24,6 +24,7 @@ from serving.bundle import Bundle
 from serving.encoders.triton import TritonEncoder
 from serving.engines.timing import Work
 from serving.triton.address import TritonAddress
+from zoo.errors import exit_on_user_error
 
 COPIES = 2
 
@@ -97,6 +98,7 @@ def measure(setting: Setting, turns: int, rounds: int) -> dict[str, dict[str, fl
     return found
 
 
+@exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.served_cost", description=__doc__)

@@ -32,6 +32,7 @@ from training.losses import batch_hard_triplet
 from training.run.recipe import Recipe, load_recipe
 from training.run.state import TrainState
 from training.run.step import train_step
+from zoo.errors import exit_on_user_error
 from zoo.inference import Normalisation
 from zoo.registry import create_model, make_card
 
@@ -86,6 +87,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Measure and print the table."""
     arguments = parse_arguments(argv)

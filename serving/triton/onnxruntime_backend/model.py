@@ -35,6 +35,10 @@ _GRAPH_LEVELS = {
     2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 
+RUN_NUMBERS = 3 * 256 * 256
+"""Of a run's images together, one at least, as `zoo.parallel_model.RUN_PIXELS` has it elsewhere: what a
+layer hands to the next then stays in the processor's cache."""
+
 _UNSUPPORTED = ("sequence_batching", "model_operations", "batch_input", "batch_output")
 """Parts of a config that the C++ backend honours and this one does not."""
 
@@ -67,6 +71,7 @@ class TritonPythonModel:
         self.session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.input_names = [spec["name"] for spec in config["input"]]
         self.output_names = [spec["name"] for spec in config["output"]]
+        self.batched = int(config.get("max_batch_size", 0)) > 0
         check_config(config, self.session)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -97,7 +102,7 @@ class TritonPythonModel:
         wanted = {name for request in requests for name in request.requested_output_names()}
         names = [name for name in self.output_names if name in wanted]
         try:
-            values = dict(zip(names, self.session.run(names, merged), strict=True))
+            values = dict(zip(names, self._run(names, merged), strict=True))
         except Exception as error:
             # Whatever onnxruntime raises concerns this batch; the instance lives on.
             failure = pb_utils.TritonError(f"onnxruntime: {error}", pb_utils.TritonError.INTERNAL)
@@ -113,6 +118,18 @@ class TritonPythonModel:
             )
             for request, size, end in zip(requests, sizes, ends, strict=True)
         ]
+
+    def _run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a batch in parts that fit the cache; a model without a batch axis in one."""
+        first = feed[self.input_names[0]]
+        if not self.batched:
+            return self.session.run(names, feed)
+        size = max(1, RUN_NUMBERS // first[0].size)
+        parts = [
+            self.session.run(names, {name: value[start : start + size] for name, value in feed.items()})
+            for start in range(0, len(first), size)
+        ]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
 def check_config(config: dict[str, Any], session: onnxruntime.InferenceSession) -> None:

@@ -1,11 +1,15 @@
-"""The Python-based onnxruntime backend refuses, in a real server, what the C++ one refuses."""
+"""The Python-based onnxruntime backend in a real server: it refuses what the C++ one does; how it runs."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from google.protobuf import text_format
+from onnx import helper
+from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc import model_config_pb2 as schema
 
 from benchmarks.processes import worker_of
@@ -73,6 +77,45 @@ def test_wrong_config_is_refused(bundle: Bundle, tmp_path: Path, fault: str) -> 
         server.start()
     # The message ends with the log's end, where the ensemble complains too; the cause stands before it.
     assert reason in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def counting_network(config: schema.ModelConfig) -> onnx.ModelProto:
+    """A network that answers a row with the number of rows that it was run with."""
+    image = config.input[0]
+    nodes = [
+        helper.make_node("Shape", [image.name], ["count"], start=0, end=1),
+        helper.make_node("Cast", ["count"], ["number"], to=onnx.TensorProto.FLOAT),
+    ]
+    constants, answers = [], []
+    for output in config.output:
+        size = output.dims[0]
+        constants.append(helper.make_tensor(f"{output.name}_size", onnx.TensorProto.INT64, [1], [size]))
+        shape = f"{output.name}_shape"
+        nodes += [
+            helper.make_node("Concat", ["count", f"{output.name}_size"], [shape], axis=0),
+            helper.make_node("Expand", ["number", shape], [output.name]),
+        ]
+        answers.append(helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, ["n", size]))
+    taken = helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, ["n", *image.dims])
+    graph = helper.make_graph(nodes, "counting", [taken], answers, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+
+
+def test_a_large_batch_is_run_in_parts_that_fit_the_cache(bundle: Bundle, tmp_path: Path) -> None:
+    changed = altered(
+        bundle, tmp_path / "bundle", lambda c: setattr(c, "default_model_filename", "counting.onnx")
+    )
+    model = changed / "triton" / ONNX_MODEL
+    config = text_format.Parse((model / "config.pbtxt").read_text(encoding="utf-8"), schema.ModelConfig())
+    onnx.save(counting_network(config), model / "1" / "counting.onnx")
+    (image,) = config.input
+    images = np.zeros((20, *image.dims), np.uint8)
+    asked = InferInput(image.name, images.shape, "UINT8")
+    asked.set_data_from_numpy(images)
+    with TritonServer(changed) as server, InferenceServerClient(server.grpc) as client:
+        rows = client.infer(ONNX_MODEL, [asked]).as_numpy("embedding")
+    most = 256 * 256 // (image.dims[0] * image.dims[1])
+    assert rows[:, 0].tolist() == [most] * most + [20 - most] * (20 - most)
 
 
 def worker_threads(bundle: Bundle, target: Path, threads: int) -> int:
