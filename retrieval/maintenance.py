@@ -11,10 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from retrieval.cases.store import CaseStore
+from retrieval.companions import take_over
 from retrieval.galleries import MILVUS, open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time, parse_zone
-from retrieval.journeys.store import LinkStore
 from retrieval.local.backup import back_up, restore
 from retrieval.local.examination import examine, repair
 from retrieval.local.gallery import erase_traces
@@ -203,19 +202,14 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
         ):
             done = reembed(source, target, encoder, originals, bar.update)
             size = len(target)
-            along = _take_over(source.folder, target.folder)
+            along = take_over(source, target)
     _say(
         args,
         f"{args.to}: holds {size} images of {model.card.name}; {done.from_originals} encoded from originals, "
         f"{done.from_pictures} from kept pictures, {done.known} there before, {done.removed} removed, in "
-        f"{done.seconds:.1f} s; {along['cases']} cases and {along['marks']} marks of links came along"
-        + (
-            f"; damaged cases stayed behind: {_some(along['damaged_cases'])}"
-            if along["damaged_cases"]
-            else ""
-        ),
+        f"{done.seconds:.1f} s; {along}",
     )
-    content = asdict(done) | along | {"gallery": args.to, "size": size, "model": model.card.name}
+    content = asdict(done) | asdict(along) | {"gallery": args.to, "size": size, "model": model.card.name}
     if done.bad:
         first = next(iter(done.bad.values()))
         content["fault"] = (
@@ -223,18 +217,6 @@ def _reembed(args: argparse.Namespace) -> dict[str, Any]:
             "ingest them again"
         )
     return content
-
-
-def _take_over(source: Path, target: Path) -> dict[str, Any]:
-    """Bring cases, and what people said of links, to the other gallery; those in Milvus keep neither."""
-    if not (CaseStore.is_kept(source) and CaseStore.is_kept(target)):
-        return {"cases": 0, "marks": 0, "damaged_cases": []}
-    cases = CaseStore(source)
-    return {
-        "cases": CaseStore(target).take_over(cases),
-        "marks": LinkStore(target).take_over(LinkStore(source)),
-        "damaged_cases": cases.list()[1],
-    }
 
 
 def _prune(args: argparse.Namespace) -> dict[str, Any]:

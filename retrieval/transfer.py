@@ -4,11 +4,13 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
 from retrieval.centring import add_centring
+from retrieval.companions import take_over
 from retrieval.galleries import open_gallery
 from retrieval.gallery.base import Gallery
 from zoo.command_line import CommandParser
@@ -31,8 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         module="retrieval.transfer",
         section="transfer",
         examples=["--from build/gallery --to milvus:build/gallery.db"],
-        description="Copy every image of a gallery, as it is, into another one, which may be of another kind."
-        " Nothing is encoded again, and what the other one has already stays, so that it can be run again.",
+        description="Copy every image of a gallery, as it is, into another one, which may be of another kind;"
+        " between folders its cases and what people said of links too. Nothing is encoded again, and what the"
+        " other one has already stays, so that it can be run again.",
     )
     kinds = "a folder, milvus[+tls]://HOST:PORT/NAME, or milvus:FILE.db"
     parser.add_argument("--from", dest="source", required=True, metavar="GALLERY", help=kinds)
@@ -65,11 +68,15 @@ def main(argv: list[str] | None = None) -> int:
             tqdm(total=total, unit="image", desc="transfer", file=sys.stderr) as bar,
         ):
             changed = transfer(source, target, bar)
+            along = take_over(source, target)
             size = len(target)
     seconds = round(time.monotonic() - started, 3)
-    print(f"{changed} of {total} images were new to {args.target}, which holds {size}; {seconds:.1f} s")
+    print(
+        f"{changed} of {total} images were new to {args.target}, which holds {size}; {along}; {seconds:.1f} s"
+    )
     if args.json:
-        print(json.dumps({"images": total, "changed": changed, "size": size, "seconds": seconds}))
+        content = {"images": total, "changed": changed, "size": size, "seconds": seconds}
+        print(json.dumps(content | asdict(along)))
     return 0
 
 

@@ -25,6 +25,7 @@ from retrieval.gallery.entries import Camera, Entry, GalleryModel
 from retrieval.gallery.filters import Filters
 from retrieval.gallery.geography import Near
 from retrieval.ingest import main as ingest
+from retrieval.journeys.store import LinkStore
 from retrieval.milvus.connection import Connection, parse_address
 from retrieval.milvus.filters import expression_of
 from retrieval.milvus.rows import UNKNOWN, schema_of
@@ -271,9 +272,12 @@ def test_road_through_the_commands(tmp_path: Path, images: Path, bundle: Path, c
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("24 of 24 images were new"), done.stderr
     assert "Traceback" not in done.stderr
+    LinkStore(folder).mark("a", "b", "cut")
     capsys.readouterr()
     assert transfer(["--from", str(folder), "--to", lite, "--index", "hnsw", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["changed"] == 0
+    said, told = capsys.readouterr().out.splitlines()[-2:]
+    assert "1 cases and marks of links stayed behind" in said
+    assert (json.loads(told)["changed"], json.loads(told)["left"]) == (0, 1)
     report = ["--report", str(tmp_path / "report.json"), "--json"]
     assert ingest(["--images", pictures[1], "--gallery", lite, *report]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["known"] == 24

@@ -15,6 +15,7 @@ from retrieval.ingest import main as ingest
 from retrieval.journeys.store import LinkStore
 from retrieval.maintenance import main
 from retrieval.sources.source import display_picture
+from retrieval.transfer import main as transfer
 from serving.encoders.encoder import open_encoder
 from serving.encoders.image import InputImage
 from tests.retrieval.conftest import draw_vehicle, name
@@ -105,6 +106,12 @@ def test_it_goes_on_and_follows(
     assert CaseStore(new).get(case.id).as_json() == case.as_json()
     assert LinkStore(new).marked("confirmed") == [(first, second)]
     assert LinkStore(new).marked("cut") == [(first, third)]
+    # A copy for the same model has them too.
+    copy = tmp_path / "copy"
+    assert transfer(["--from", str(old), "--to", str(copy)]) == 0
+    assert "1 cases and 2 marks of links came along; damaged" in capsys.readouterr().out
+    assert CaseStore(copy).get(case.id).as_json() == case.as_json()
+    assert LinkStore(copy).marked("cut") == [(first, third)]
     # What was said last counts, on either side.
     cases.change(case.id, "bob", notes="seen")
     LinkStore(new).mark(first, second, "cut")
