@@ -43,10 +43,10 @@ SHARES = {"search": 0.68, "add": 0.2, "add_many": 0.02, "read": 0.08, "list": 0.
 
 
 class Service:
-    """A real `retrieval.app` that writes."""
+    """A real `retrieval.app`, with more of its options."""
 
-    def __init__(self, gallery: Path) -> None:
-        command = [sys.executable, "-m", "retrieval.app", "--gallery", str(gallery), "--writable"]
+    def __init__(self, gallery: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "retrieval.app", "--gallery", str(gallery), *options]
         command += ["--port", "0", "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -263,7 +263,7 @@ def growth(samples: list[tuple[int, int]]) -> dict[str, float] | None:
 def measure(gallery: Path, clients: int, seconds: float) -> tuple[dict[str, Any], bool]:
     """All of it; the figures, and whether nothing went wrong."""
     images, tally = make_images(), Tally()
-    service = Service(gallery)
+    service = Service(gallery, "--writable")
     try:
         many = [Client(number, service.url, images, tally) for number in range(clients)]
         samples = run_clients(service, many, seconds, tally)
@@ -279,7 +279,7 @@ def measure(gallery: Path, clients: int, seconds: float) -> tuple[dict[str, Any]
     held = held_keys(gallery)
     lost = tally.acknowledged - held
     unknown = {key for key in held if key.startswith("client-")} - tally.sent
-    service = Service(gallery)
+    service = Service(gallery, "--writable")
     try:
         some = random.Random(0).sample(sorted(tally.acknowledged), min(50, len(tally.acknowledged)))
         gone = [

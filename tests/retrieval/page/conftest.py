@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.retrieval.page.browser import BROWSER_ARGUMENTS, TIMEOUT, find_chromium, missing_packages
+from benchmarks.browser import BROWSER_ARGUMENTS, TIMEOUT, find_chromium, missing_packages
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.browser import TIMEOUT, listens, visit
 from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.keys import add_key
 from tests.retrieval.conftest import name
-from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.page.test_layout import CUT, SETTLED, SMALL, violations
 from tests.retrieval.running_app import running_app
 

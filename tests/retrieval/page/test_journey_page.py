@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.browser import TIMEOUT, listens, visit
 from retrieval.journeys.store import LinkStore
 from retrieval.keys import add_key
 from retrieval.link import main as link
 from tests.retrieval.conftest import name
-from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.running_app import running_app
 
 

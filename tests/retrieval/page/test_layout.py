@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.retrieval.page.browser import TIMEOUT, visit
+from benchmarks.browser import TIMEOUT, visit
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
 LOOKS = list(itertools.product((DESKTOP, PHONE), ("light", "dark"), ("en-GB", "zh-CN")))

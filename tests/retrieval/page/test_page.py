@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from benchmarks.browser import TIMEOUT, listens, visit
 from retrieval.keys import add_key
 from tests.retrieval.conftest import VEHICLES, draw_vehicle
-from tests.retrieval.page.browser import TIMEOUT, listens, visit
 from tests.retrieval.running_app import running_app
 from tests.retrieval.sources.detectors import CELLS, write_constant_detector
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium for the page's tests, and how they open the page."""
+"""Debian's Chromium, for the page's tests and for tasks timed on it, and how they open the page."""
 
 import ctypes
 import shutil
