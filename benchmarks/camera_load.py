@@ -26,6 +26,7 @@ from retrieval.sources.decoding import VideoFrame, decode, open_video
 from retrieval.sources.detector import Detector, find_detector
 from retrieval.sources.passes import Pass, Passes
 from retrieval.sources.pipeline import ingest
+from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.video import Shot, read_video
 from serving import open_encoder
 from serving.encoders.encoder import Encoder
@@ -35,18 +36,16 @@ _RATE = 5.0
 
 
 def costs(video: Path, name: str, encoder: Encoder, rounds: int) -> dict[str, dict[str, float]]:
-    """What each side costs: processor seconds a frame, and frames a second of wall time; medians."""
+    """What each side costs: processor seconds a frame, and frames a second of wall time; medians.
+
+    The bare network runs on one thread, on as many as the whole road takes, and as many times at once.
+    """
     detector = Detector(name)
+    threads = reading_threads()
     model = GalleryModel(encoder.card, encoder.model_hash, "")
     with open_video(str(video.resolve())) as container:
         frames = [each.pixels for each in decode(container, _RATE) if isinstance(each, VideoFrame)]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # as the detector's
-    network = onnxruntime.InferenceSession(
-        str(find_detector(name)), options, providers=["CPUExecutionProvider"]
-    )
-    (taken,) = network.get_inputs()
-    planes = np.full(taken.shape, 114, np.float32)
+    network, on_threads = _network(name, 1), _network(name, threads)
 
     def whole() -> None:
         with (
@@ -56,8 +55,11 @@ def costs(video: Path, name: str, encoder: Encoder, rounds: int) -> dict[str, di
             ingest(read_video(video, Shot(rate=_RATE, camera=1), detector, 5), kept, encoder)
 
     sides: dict[str, Callable[[], None]] = {
-        "network": lambda: _each(frames, lambda _: network.run(None, {taken.name: planes})),
+        "network": lambda: _each(frames, network),
+        "network_on_threads": lambda: _each(frames, on_threads),
+        "networks_at_once": lambda: _each(frames, network, threads),
         "detector": lambda: _each(frames, detector.find),
+        "detectors_at_once": lambda: _each(frames, detector.find, threads),
         "whole": whole,
     }
     spent: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
@@ -70,9 +72,21 @@ def costs(video: Path, name: str, encoder: Encoder, rounds: int) -> dict[str, di
     return {side: {"seconds": cost, "frames_a_second": 1 / wall} for side, (cost, wall) in costs.items()}
 
 
-def _each(frames: list[np.ndarray], do: Callable[[np.ndarray], object]) -> None:
-    for pixels in frames:
-        do(pixels)
+def _network(name: str, threads: int) -> Callable[[np.ndarray], object]:
+    """A detector's network by itself, which is given the same gray image whatever the frame."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        str(find_detector(name)), options, providers=["CPUExecutionProvider"]
+    )
+    (taken,) = session.get_inputs()
+    planes = np.full(taken.shape, 114, np.float32)
+    return lambda _: session.run(None, {taken.name: planes})
+
+
+def _each(frames: list[np.ndarray], do: Callable[[np.ndarray], object], threads: int = 1) -> None:
+    for _ in read_ahead(frames, do, threads, depth=threads + 1):
+        pass
 
 
 def memory(site: Path, encoder: Encoder, seconds: float) -> list[tuple[float, int, int]]:

@@ -26,7 +26,8 @@ class Form:
         order: of the channels.
         scale: that 0..255 is multiplied by.
         fit: the scene keeps its shape, in the middle or the corner of a gray input, or fills the input.
-        read: turns the output without its batch dimension into boxes, scores and classes.
+        read: turns the output without its batch dimension into boxes, scores and classes, of what has at
+            least the score that it is given.
         classes: how many there are; None where the output does not tell.
     """
 
@@ -34,7 +35,7 @@ class Form:
     order: Literal["RGB", "BGR"]
     scale: float
     fit: Literal["middle", "corner", "fill"]
-    read: Callable[[np.ndarray], Found]
+    read: Callable[[np.ndarray, float], Found]
     classes: int | None = None
 
 
@@ -77,28 +78,34 @@ def _grid(strides: tuple[int, ...], height: int, width: int) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64)
 
 
-def _read_yolox(found: np.ndarray, grid: np.ndarray | None) -> Found:
+def _read_yolox(found: np.ndarray, least: float, grid: np.ndarray | None) -> Found:
     """Ge et al., YOLOX, 2021: centre (xy + cell) stride, size exp(wh) stride, score objectness x class."""
+    # Nearly all cells hold nothing, whatever their classes.
+    is_object = found[:, 4] >= least
+    found = found[is_object]
     rows = found[:, :5].astype(np.float64)
     centre, extent = rows[:, :2], rows[:, 2:4]
     if grid is not None:
+        grid = grid[is_object]
         stride = grid[:, 2:]
         # A size of e^20 cells is as good as none, and no overflow.
         centre, extent = (centre + grid[:, :2]) * stride, np.exp(np.minimum(extent, 20)) * stride
     classes = found[:, 5:].argmax(axis=1)
     best = np.take_along_axis(found[:, 5:], classes[:, None], axis=1)[:, 0].astype(np.float64)
-    return _corners(centre, extent), rows[:, 4] * best, classes
+    scores = rows[:, 4] * best
+    kept = scores >= least
+    return _corners(centre, extent)[kept], scores[kept], classes[kept]
 
 
-def _read_yolov8(found: np.ndarray) -> Found:
-    rows = found.T.astype(np.float64)
+def _read_yolov8(found: np.ndarray, least: float) -> Found:
+    rows = found[:, found[4:].max(axis=0) >= least].T.astype(np.float64)
     return _corners(rows[:, :2], rows[:, 2:4]), rows[:, 4:].max(axis=1), rows[:, 4:].argmax(axis=1)
 
 
-def _read_ssd(found: np.ndarray, height: int, width: int) -> Found:
+def _read_ssd(found: np.ndarray, least: float, height: int, width: int) -> Found:
     """Rows of image, class, score, and the corners as parts of the image; the list ends at image -1."""
     rows = found[0].astype(np.float64)
-    rows = rows[rows[:, 0] >= 0]
+    rows = rows[(rows[:, 0] >= 0) & (rows[:, 2] >= least)]
     return rows[:, 3:] * [width, height, width, height], rows[:, 2], rows[:, 1].astype(np.int64)
 
 

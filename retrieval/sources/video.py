@@ -12,7 +12,7 @@ from retrieval.sources.crop import crop
 from retrieval.sources.decoding import Fault, VideoFrame, decode, open_video
 from retrieval.sources.detector import Detection, Detector, DetectorError
 from retrieval.sources.passes import UNCERTAIN, Passes
-from retrieval.sources.read_ahead import read_ahead
+from retrieval.sources.read_ahead import read_ahead, reading_threads
 from retrieval.sources.source import Picture, Source, Unusable
 from retrieval.sources.streams import Connection, follow, is_stream, named_time, recordings, without_secrets
 from serving.encoders.image import InputImage
@@ -128,7 +128,7 @@ def _looked_at(
 ) -> Iterator[tuple[VideoFrame | Fault, list[Detection] | DetectorError | None]]:
     """A film's frames, each with what a detector finds in it or how it fails; None without a detector.
 
-    Of a recording the next frame is looked at meanwhile, on a core of its own.
+    Of a recording the next frames are looked at meanwhile, each on a core of its own.
     """
     if detector is None:
         for frame in film.frames:
@@ -143,7 +143,8 @@ def _looked_at(
         except DetectorError as error:
             return error
 
-    for frame, found in read_ahead(film.frames, look, threads=1, depth=1 if film.is_live else 2):
+    threads = 1 if film.is_live else reading_threads()
+    for frame, found in read_ahead(film.frames, look, threads, depth=1 if film.is_live else threads + 1):
         assert not isinstance(found, ImageError)  # which nobody raises here
         yield frame, found
 
