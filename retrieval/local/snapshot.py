@@ -23,14 +23,17 @@ from retrieval.local.approximate import ApproximateIndex, Effort
 from retrieval.local.checksums import DamagedError
 from retrieval.local.keys import Keys
 from retrieval.local.reader import State
-from retrieval.local.table import COLUMNS, Table
+from retrieval.local.table import ALWAYS, COLUMNS, Table, has_values
 from retrieval.local.vectors import Vectors
 from zoo.camera_means import CameraMeans, CameraSums
 from zoo.errors import UserError
 from zoo.files import replacing, write_text
 
 FOLDER, MANIFEST = "derived", "current.json"
-FORMAT = 3
+FORMAT = 4
+"""Since 4 a column without any value is left out."""
+
+_KNOWN = (3, FORMAT)
 """Since 3 there are checksums; what has none is made anew."""
 
 
@@ -100,7 +103,7 @@ def _write(target: Path, gallery_id: str, derived: Derived) -> Derived:
     keys = derived.table.keys
     rows = len(keys)
     with replacing(target / f"table-{name}.npz") as temporary, open(temporary, "wb") as file:
-        arrays: dict[str, Any] = {column: derived.table[column] for column in COLUMNS}
+        arrays: dict[str, Any] = derived.table.filled
         arrays["keys"], arrays["lengths"] = keys.packed, keys.lengths
         arrays["vector_checksums"] = vectors.checksums
         if derived.sums is not None:
@@ -164,7 +167,9 @@ def read(folder: Path, gallery_id: str, dimension: int) -> tuple[Derived, str] |
         with np.load(target / content["table"], allow_pickle=False) as arrays:
             keys = Keys(arrays["keys"], np.cumsum(arrays["lengths"], dtype=np.int64))
             vector_checksums = arrays["vector_checksums"]
-            columns = {name: arrays[name] for name in COLUMNS}
+            columns = {name: arrays[name] for name in COLUMNS if name in ALWAYS or name in arrays}
+            if content["format"] != FORMAT:
+                columns = {n: column for n, column in columns.items() if n in ALWAYS or has_values(n, column)}
             sums = _named(arrays, "sums_")
             means = _named(arrays, "means_")
         rows = int(content["rows"])
@@ -224,5 +229,5 @@ def _read(target: Path) -> dict[str, Any] | None:
         content = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    is_known = isinstance(content, dict) and content.get("format") == FORMAT
+    is_known = isinstance(content, dict) and content.get("format") in _KNOWN
     return content if is_known and content.get("checksum") == _checksum(content) else None

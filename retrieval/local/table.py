@@ -30,6 +30,15 @@ COLUMNS: dict[str, tuple[type, float]] = {
 }
 """Name -> number type, and what stands for a value that is not known."""
 
+ALWAYS = ("ids", "alive")
+"""Columns that every row has a value for."""
+
+
+def has_values(name: str, column: np.ndarray) -> bool:
+    """Whether any row of a column is known."""
+    missing = np.broadcast_to(column.dtype.type(COLUMNS[name][1]), len(column))
+    return not np.array_equal(column, missing, equal_nan=True)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,7 +51,7 @@ class Row:
 
 
 class Table:
-    """Columns that searches filter by and results are made of.
+    """Columns that searches filter by and results are made of; one without any value takes no memory.
 
     A table never changes: adding and removing make another one, which shares the arrays. A removed row stays
     where it is and is no longer `alive`, so that positions can be shared with the vector file and the FAISS
@@ -62,7 +71,7 @@ class Table:
     ) -> None:
         self.keys = Keys.of() if keys is None else keys
         self._rows = len(self.keys) if rows is None else rows
-        self._columns = columns or {name: np.zeros(0, kind) for name, (kind, _) in COLUMNS.items()}
+        self._columns = columns or {name: np.zeros(0, COLUMNS[name][0]) for name in ALWAYS}
         self.dead = int(np.count_nonzero(~self["alive"])) if dead is None else dead
 
     def __len__(self) -> int:
@@ -70,7 +79,15 @@ class Table:
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column [N], without a copy."""
-        return self._columns[name][: self._rows]
+        if name in self._columns:
+            return self._columns[name][: self._rows]
+        kind, missing = COLUMNS[name]
+        return np.broadcast_to(np.array(missing, kind), self._rows)
+
+    @property
+    def filled(self) -> dict[str, np.ndarray]:
+        """The columns that any row has a value for."""
+        return {name: self[name] for name in self._columns}
 
     @property
     def checksum(self) -> int:
@@ -86,14 +103,21 @@ class Table:
         start, count = self._rows, self._rows + len(rows)
         columns = self._columns
         for name, column in columns.items():
-            # In the dictionary that tables share, so that one column at a time is there twice.
+            # In the dictionary that tables share, so that one column at a time is there twice. An older table
+            # that looks into it meets more rows than its own, and what was missing is missing there, too.
             columns[name] = with_room(column, start, count)
         columns["ids"][start:count] = [row.id for row in rows]
         columns["alive"][start:count] = True
         for place, name in enumerate(list(COLUMNS)[2:]):
-            missing = COLUMNS[name][1]
-            values = [row.values[place] for row in rows]
-            columns[name][start:count] = [missing if value is None else value for value in values]
+            kind, missing = COLUMNS[name]
+            values = [missing if row.values[place] is None else row.values[place] for row in rows]
+            if name not in columns:
+                if all(row.values[place] is None for row in rows):
+                    continue
+                roomy = with_room(np.zeros(0, kind), 0, count)
+                roomy[:start] = missing
+                columns[name] = roomy
+            columns[name][start:count] = values
         return Table(columns, self.keys.with_keys([row.key for row in rows]), count, self.dead)
 
     def without(self, ids: Sequence[int]) -> "Table":

@@ -165,7 +165,8 @@ class Vectors:
         count = self._tail_rows + len(vectors)
         tail = self._tail
         if count > len(tail):
-            room = max(count, int(1.5 * self._tail_rows), 256)
+            # Rows that nobody has written to take no memory yet, while each copy has all twice.
+            room = max(count, 4 * self._tail_rows, 256)
             tail = np.empty((room, self.dimension), np.float32)
             tail[: self._tail_rows] = self.tail
         tail[self._tail_rows : count] = vectors
