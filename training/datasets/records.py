@@ -16,6 +16,7 @@ Attribute = Literal["color", "type"]
 UNKNOWN = -1
 """The class index of a colour or type that nobody labelled, or that the classes do not have."""
 
+_WHOLE = re.compile(r"-?[0-9]+")
 _WITH_POINT = re.compile(r"^(-?\d+)\.0+$")
 _MAX_DIGITS = 15
 """Of an id that is kept as a number; longer ones would not fit into 64 bits after joining."""
@@ -97,11 +98,12 @@ def can_match(query: Iterable[Record], gallery: Iterable[Record]) -> bool:
 def number_ids(texts: Iterable[str]) -> dict[str, int]:
     """Number ids that may be any text: whole numbers as they are, else all by order; empty ones not.
 
-    A whole number that a table program has written with a point, as 5001.0, is the same one.
+    A whole number that a table program has written with a point, as 5001.0, is the same one; digits of other
+    scripts than ASCII are text.
     """
     names = {text: _WITH_POINT.sub(r"\1", text) for text in texts if text}
     ids = sorted(set(names.values()))
-    if all(text.removeprefix("-").isdecimal() and len(text) <= _MAX_DIGITS for text in ids):
+    if all(_WHOLE.fullmatch(text) and len(text) <= _MAX_DIGITS for text in ids):
         numbers = {text: int(text) for text in ids}
     else:
         numbers = {text: number for number, text in enumerate(ids, start=1)}

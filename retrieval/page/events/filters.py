@@ -16,6 +16,9 @@ from retrieval.query.looks import Looks
 from retrieval.query.sameness import can_weigh
 from zoo.errors import UserError
 
+_CLASSES = {"color": "colors", "type": "types"}
+"""What a card and looks call the classes of a filter."""
+
 
 class FilterEvents:
     """The handlers of filters; see `PageEvents`."""
@@ -31,31 +34,21 @@ class FilterEvents:
         Where the field names some, or where nobody knows what they are worth, it is a filter instead.
         """
         name, value = self._kind(event), detail(event, "value")
-        chosen, known = (color, self._card.colors) if name == "color" else (type, self._card.types)
-        if value not in known:
+        chosen, weighed = {"color": color, "type": type}[name], looks or Looks()
+        if value not in getattr(self._card, _CLASSES[name]):
             return {}
         if chosen or not can_weigh(self._gallery)[name]:
             return {name: _toggled(chosen, value)}
-        weighed = looks or Looks()
-        toggled = (
-            replace(weighed, colors=tuple(_toggled(weighed.colors, value)))
-            if name == "color"
-            else replace(weighed, types=tuple(_toggled(weighed.types, value)))
-        )
-        return _weighed(toggled)
+        return _weighed(_with(weighed, name, _toggled(_of(weighed, name), value)))
 
     def weigh_or_hide(
         self, event: gr.EventData, color: list[str], type: list[str], looks: Looks | None
     ) -> Answer:
         """Let what is chosen of the colours, or of the types, hide the others; or only weigh, if it does."""
-        weighed = looks or Looks()
-        if self._kind(event) == "color":
-            if color:
-                return {"color": []} | _weighed(replace(weighed, colors=tuple(color)))
-            return {"color": list(weighed.colors), "looks": _or_none(replace(weighed, colors=()))}
-        if type:
-            return {"type": []} | _weighed(replace(weighed, types=tuple(type)))
-        return {"type": list(weighed.types), "looks": _or_none(replace(weighed, types=()))}
+        name, weighed = self._kind(event), looks or Looks()
+        if chosen := {"color": color, "type": type}[name]:
+            return {name: []} | _weighed(_with(weighed, name, chosen))
+        return {name: list(_of(weighed, name)), "looks": _or_none(_with(weighed, name, ()))}
 
     def weigh(self, color: list[str], type: list[str], looks: Looks | None) -> Answer:
         """Let the colours and types that hide others only weigh."""
@@ -115,6 +108,15 @@ class FilterEvents:
     @staticmethod
     def _kind(event: gr.EventData) -> str:
         return "color" if detail(event, "condition") == "color" else "type"
+
+
+def _of(looks: Looks, name: str) -> tuple[str, ...]:
+    classes: tuple[str, ...] = getattr(looks, _CLASSES[name])
+    return classes
+
+
+def _with(looks: Looks, name: str, classes: Sequence[str]) -> Looks:
+    return replace(looks, **{_CLASSES[name]: tuple(classes)})
 
 
 def _toggled(chosen: Sequence[str], value: str) -> list[str]:

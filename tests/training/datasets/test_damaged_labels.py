@@ -14,6 +14,7 @@ from zoo.errors import UserError
 
 def test_a_number_with_a_point_is_the_same_vehicle() -> None:
     assert number_ids(["5001", "5001.0", "7"]) == {"5001": 5001, "5001.0": 5001, "7": 7}
+    assert len(set(number_ids(["5", "\u0665"]).values())) == 2
     named = number_ids(["A", "5001", "5001.00"])
     assert named["5001"] == named["5001.00"] != named["A"]
 
