@@ -17,7 +17,7 @@ UNKNOWN = -1
 """The class index of a colour or type that nobody labelled, or that the classes do not have."""
 
 _WHOLE = re.compile(r"-?[0-9]+")
-_WITH_POINT = re.compile(r"^(-?\d+)\.0+$")
+_WITH_POINT = re.compile(r"^(-?[0-9]+)\.0+$")
 _MAX_DIGITS = 15
 """Of an id that is kept as a number; longer ones would not fit into 64 bits after joining."""
 
