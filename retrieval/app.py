@@ -95,7 +95,7 @@ def build_app(
     async def running() -> AsyncIterator[None]:
         async with AsyncExitStack() as kept:
             await kept.enter_async_context(alongside(keep_in_bounds(page, uploads)))
-            if CaseStore.is_kept(gallery.folder):
+            if gallery.owns_folder:
                 watcher = Watcher(gallery, CaseStore(gallery.folder))
                 await kept.enter_async_context(alongside(watch(watcher)))
             yield

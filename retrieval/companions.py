@@ -35,11 +35,11 @@ class Companions:
 
 def take_over(source: Gallery, target: Gallery) -> Companions:
     """Bring cases, and what people said of links, to another gallery, where it has nothing newer."""
-    if not CaseStore.is_kept(source.folder):
+    if not source.owns_folder:
         return Companions()
     cases, links = CaseStore(source.folder), LinkStore(source.folder)
     known, damaged = cases.list()
-    if not CaseStore.is_kept(target.folder):
+    if not target.owns_folder:
         marks = [*links.marked("confirmed"), *links.marked("cut")]
         return Companions(left=len(known) + len(damaged) + len(marks))
     return Companions(

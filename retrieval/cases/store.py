@@ -28,15 +28,10 @@ class CaseStore:
     """The cases of the gallery in a folder; safe from any number of threads and processes."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the gallery's folder; see `is_kept`."""
+        """Name the folder of a gallery that owns it."""
         self._folder = folder / CASES_FOLDER
         self._known: dict[str, tuple[tuple[int, int, int], Case]] = {}
         self._lock = threading.Lock()
-
-    @staticmethod
-    def is_kept(folder: Path) -> bool:
-        """Whether a folder has a gallery whose cases can be kept there; one in Milvus has none."""
-        return (folder / "gallery.sqlite").is_file()
 
     def list(self) -> tuple[list[Case], list[str]]:
         """All cases without their files, the one that was changed last first; and the ids of damaged ones.

@@ -57,6 +57,7 @@ class Gallery(ABC):
     Attributes:
         name: what the user calls it.
         folder: where files about it, such as an ingest's report, go by default.
+        owns_folder: whether that is its own, where cases and links between passes are kept.
         model: whose embeddings it holds.
         writable: whether it was opened for adding and removing.
         camera_centring: whether searches take each camera's mean embedding away, from the images and from
@@ -65,6 +66,7 @@ class Gallery(ABC):
 
     name: str
     folder: Path
+    owns_folder: bool
     model: GalleryModel
     writable: bool
     camera_centring: bool

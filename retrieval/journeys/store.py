@@ -61,17 +61,12 @@ class LinkStore:
         Raises:
             UserError: there is no gallery in it; one in Milvus has no folder.
         """
-        if not self.is_kept(folder):
+        if not (folder / "gallery.sqlite").is_file():
             raise UserError(
                 f"{folder}: holds no gallery, and journeys are kept in a gallery's folder; copy one that is "
                 "in Milvus into a folder with `python -m retrieval.transfer`"
             )
         self._path = folder / LINKS_FILE
-
-    @staticmethod
-    def is_kept(folder: Path) -> bool:
-        """Whether a folder has a gallery whose links can be kept there."""
-        return (folder / "gallery.sqlite").is_file()
 
     def add_run(self, passes: Passes, linked: Linked, options: LinkOptions) -> int:
         """Write a run's proposals; return its number. The last ten runs are kept."""
@@ -243,7 +238,7 @@ class LinkStore:
 
 def journeys_of(gallery: Gallery, keys: Iterable[str]) -> dict[str, str]:
     """The journey of each image by key, named by its first pass; empty where the gallery has no links."""
-    if not (gallery.folder / LINKS_FILE).exists() or not LinkStore.is_kept(gallery.folder):
+    if not gallery.owns_folder or not (gallery.folder / LINKS_FILE).exists():
         return {}
     try:
         return LinkStore(gallery.folder).journeys(keys)

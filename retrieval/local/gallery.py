@@ -52,6 +52,7 @@ class LocalGallery(Gallery):
     ) -> None:
         self.name = str(folder)
         self.folder = folder
+        self.owns_folder = True
         self.model = model
         self.writable = writable
         self.camera_centring = camera_centring

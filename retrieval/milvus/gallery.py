@@ -72,6 +72,7 @@ class MilvusGallery(Gallery):
     ) -> None:
         self.name = name
         self.folder = Path(".")
+        self.owns_folder = False
         self.model = model
         self.writable = writable
         self.camera_centring = camera_centring

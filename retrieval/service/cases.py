@@ -209,7 +209,7 @@ def _cases_of(gallery: Gallery) -> Callable[[], CaseStore]:
     kept = CaseStore(gallery.folder)
 
     def cases() -> CaseStore:
-        if not CaseStore.is_kept(gallery.folder):
+        if not gallery.owns_folder:
             raise HTTPException(422, "this gallery is not in a folder, where cases are kept")
         return kept
 

@@ -20,7 +20,7 @@ def add_journey_routes(
     gallery = searcher.gallery
 
     def links() -> LinkStore:
-        if not LinkStore.is_kept(gallery.folder):
+        if not gallery.owns_folder:
             raise HTTPException(422, "this gallery is not in a folder, where journeys are kept")
         return LinkStore(gallery.folder)
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 from retrieval.cases.case import Case, CaseImage, new_id
 from retrieval.cases.saving import findings_of
-from retrieval.cases.store import CaseStore, UnknownCaseError
+from retrieval.cases.store import UnknownCaseError
 from retrieval.page import cases as html
 from retrieval.page.audited_searcher import AuditedSearcher
 from retrieval.page.events.query import QueryEvents
@@ -39,7 +39,7 @@ class CaseEvents:
         self._alarms_per_day = alarms_per_day
         self._queries = queries
         self.store = queries.cases
-        self.are_kept = CaseStore.is_kept(searcher.gallery.folder)
+        self.are_kept = searcher.gallery.owns_folder
 
     def form(self, case: str, say: Say) -> Answer:
         """The fields of the open case, and what its watch has found."""
