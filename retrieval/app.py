@@ -37,6 +37,7 @@ from retrieval.sources.folder import list_images
 from retrieval.sources.originals import Originals
 from serving.encoders.trace import start_tracing
 from zoo.command_line import CommandParser
+from zoo.decoding_memory import give_back_at_once
 from zoo.errors import UserError, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
@@ -309,6 +310,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the service until it is stopped, which is success."""
     args = build_parser().parse_args(argv)
+    give_back_at_once()
     start_tracing("vehicle-reid-app")
     signal.signal(signal.SIGTERM, _interrupt)
     keys = None if args.keys is None else KeyRing(args.keys)

@@ -17,7 +17,18 @@ MAX_MEMORY = 512 * 2**20
 ORDINARY = 128 * 2**20
 """Bytes from which on an image is huge. Others never wait for such."""
 
-_ORDINARY_ROOM = 256 * 2**20
+LARGE = 20 * 2**20
+"""Bytes from which on an image is large; one of 1920x1080 is not. In a service, small ones wait for none."""
+
+_ORDINARY_ROOM, _HUGE_ROOM = 256 * 2**20, 384 * 2**20
+"""A huge image that takes more than its room has takes the rest from that of the ordinary ones, and leaves
+enough there for any of them."""
+
+_OWN_MAPPING, _ARENAS = 16 * 2**20, 2
+"""Bytes from which on freed memory goes back at once, and how many arenas smaller blocks come from."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3)."""
 
 
 class DecoderBusyError(RuntimeError):
@@ -28,12 +39,20 @@ class _Room:
     """Bytes, given out in the order in which they are asked for."""
 
     def __init__(self, size: int) -> None:
-        self._free = size
+        self._size = self._free = size
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody has some of it."""
+        return self._free < self._size
+
     @contextmanager
     def taken(self, size: int, max_waiting: int | None = None) -> Iterator[None]:
+        if size == 0:
+            yield
+            return
         turn = object()
         with self._changed:
             must_wait = self._queue or self._free < size
@@ -69,7 +88,7 @@ class DecodingMemory:
 
     def reset(self) -> None:
         """Forget who has taken what: a forked child has none of the threads that decode."""
-        self._ordinary, self._huge = _Room(_ORDINARY_ROOM), _Room(MAX_MEMORY)
+        self._ordinary, self._huge = _Room(_ORDINARY_ROOM), _Room(_HUGE_ROOM)
 
     @contextmanager
     def taken(self, size: int) -> Iterator[None]:
@@ -80,9 +99,16 @@ class DecodingMemory:
         """
         if size <= ORDINARY:
             with self._ordinary.taken(size):
+                if size > LARGE and self._huge.in_use:
+                    # Beside a huge image, what earlier ones have left is too much.
+                    give_back()
                 yield
             return
-        with self._huge.taken(size, self.max_waiting):
+        own = min(size, _HUGE_ROOM)
+        # Ordinary images never wait for the huge room, so that this ends.
+        with self._huge.taken(own, self.max_waiting), self._ordinary.taken(size - own):
+            # What ordinary ones have left, too.
+            give_back()
             try:
                 yield
             finally:
@@ -98,3 +124,19 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def give_back_at_once() -> None:
+    """Have glibc give large blocks back when they are freed, for the life of the process.
+
+    By itself it soon takes blocks of up to 32 MB from its arenas, of which each thread may have one, and each
+    of those keeps what was freed: gigabytes, after a burst of large images. What the environment says
+    (`MALLOC_MMAP_THRESHOLD_`) stands.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return
+    mallopt(_MMAP_THRESHOLD, _OWN_MAPPING)
+    # Twice that stays at an arena's end, as glibc has it: pages that are handed out anew take time.
+    mallopt(_TRIM_THRESHOLD, 2 * _OWN_MAPPING)
+    mallopt(_ARENA_MAX, _ARENAS)

@@ -17,9 +17,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 try:
     # Beside the server's copy; whatever else that interpreter has installed.
-    from decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding, give_back
+    from decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding
 except ImportError:
-    from zoo.decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding, give_back
+    from zoo.decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, decoding
 
 MAX_BYTES = 32 * 2**20
 """Encoded images above this are refused unread."""
@@ -47,6 +47,9 @@ _SMALLEST = 2
 
 _BAND = 2**18
 """Pixels that are converted at once."""
+
+_COPIED = 2**23
+"""Pixels that may be copied whole to be resized, which is a little faster for fewer."""
 
 _SCAN = b"\xff\xda"
 """Begins a scan of a JPEG, and is nowhere within one."""
@@ -85,13 +88,18 @@ class Decoded(NamedTuple):
     size: tuple[int, int]
 
 
-def is_huge(data: bytes) -> bool:
-    """Whether decoding may wait for other huge images, by the file's header; False for what is no image."""
+def memory_needed(data: bytes) -> int:
+    """Bytes that decoding takes, by the file's header; 0 for what is no image."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return bool(_memory(image, data) > ORDINARY)
+            return _memory(image, data)
     except Exception:  # as in `decode`, which says what is wrong
-        return False
+        return 0
+
+
+def is_huge(data: bytes) -> bool:
+    """Whether decoding may wait for other huge images, by the file's header; False for what is no image."""
+    return bool(memory_needed(data) > ORDINARY)
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
@@ -211,10 +219,19 @@ def resize(image: np.ndarray, size: tuple[int, int], antialias: bool = True) -> 
         raise ValueError(f"uint8 [height, width, 3] is expected, not {image.dtype} {list(image.shape)}")
     if not antialias:
         return _interpolate(image, size)
-    resized = _filtered(Image.fromarray(image), size)
-    if image.nbytes > WHOLE_PIXELS:
-        give_back()
-    return resized
+    return np.array(resized_image(image, size))
+
+
+def resized_image(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """What `resize` makes with Pillow's antialiased bilinear filter, before it is an array."""
+    height, width = pixels.shape[:2]
+    if height * width > _COPIED:
+        # Pillow resizes across first, each row by itself, and rounds: parts give the same numbers. A copy of
+        # the whole would take more memory than the image.
+        rows = max(1, _BAND // width)
+        bands = [pixels[start : start + rows] for start in range(0, height, rows)]
+        pixels = np.concatenate([_filtered(Image.fromarray(band), (len(band), size[1])) for band in bands])
+    return Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
 
 
 def _filtered(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, model_v
 
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.clock import parse_time
-from retrieval.gallery.entries import Entry, Facts, Result
+from retrieval.gallery.entries import Box, Entry, Facts, Result
 from retrieval.gallery.filters import INT64, unknown_field
 from retrieval.query.searcher import Searcher
 from retrieval.service.conditions import Real, Whole, box_of
@@ -179,13 +179,16 @@ def _encode(
     usable: list[tuple[str, Facts, str, InputImage, bytes]] = []
     errors: dict[str, str] = {}
     card = searcher.encoder.card
+
+    def made_small(data: bytes, box: Box | None) -> tuple[bytes, InputImage]:
+        image = crop(InputImage(data), box)
+        return display_jpeg(image.pixels), image.at_size(card.input_size, card.antialias)
+
     for key, facts, data in asked:
         try:
-            image = crop(InputImage(data), facts.box)
-            picture = display_jpeg(image.pixels)
-            usable.append(
-                (key, facts, digest(data, facts), image.at_size(card.input_size, card.antialias), picture)
-            )
+            # The pixels of one go before the next are decoded.
+            picture, image = made_small(data, facts.box)
+            usable.append((key, facts, digest(data, facts), image, picture))
         except ImageError as error:
             errors[key] = str(error)
     made = []

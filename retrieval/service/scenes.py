@@ -4,13 +4,13 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Response
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.entries import Box
 from retrieval.service.problems import problems
 from retrieval.sources.originals import Originals
-from retrieval.sources.source import display_jpeg
+from retrieval.sources.source import display_jpeg, thumbnail
 from serving.encoders.image import InputImage
 
 SCENE_SIZE = 1920
@@ -43,8 +43,7 @@ def add_scene_route(router: APIRouter, gallery: Gallery, originals: Originals | 
 
 def _framed(image: InputImage, box: Box) -> bytes:
     """The scene with a frame around a box, in two colours so that it is seen on any ground."""
-    picture = Image.fromarray(image.pixels)
-    picture.thumbnail((SCENE_SIZE, SCENE_SIZE), Image.Resampling.BILINEAR)
+    picture = thumbnail(image.pixels, SCENE_SIZE)
     share = picture.width / image.size[1]
     left, top, right, bottom = (side * share for side in box)
     draw = ImageDraw.Draw(picture)

@@ -11,6 +11,7 @@ from retrieval.gallery.filters import Filters
 from retrieval.query.feedback import Feedback
 from retrieval.query.looks import Looks, without_looks
 from retrieval.query.searcher import Group, Searcher
+from retrieval.query.searcher import Query as Encoded
 from retrieval.query.words import MAX_TEXT
 from retrieval.service.audit import Audit
 from retrieval.service.conditions import Real, Whole, box_of, conditions
@@ -133,14 +134,16 @@ def add_search_routes(
             raise HTTPException(422, "`box` and `detected` both say which vehicle; leave one out")
         if len(image) > 1 and (area is not None or detected is not None):
             raise HTTPException(422, "a box is one of a single image; cut the others out before")
-        queries = []
         charge(request, len(image))
-        # One after the other, so that one at a time is decoded.
-        for upload in image:
+
+        def encode(upload: UploadFile) -> Encoded:
             given = InputImage(upload.file.read(MAX_BYTES + 1))
             with stage("decode"):
                 query = crop(given, detected_box(given, detected) if detected else area)
-            queries.append(searcher.encode(query))
+            return searcher.encode(query)
+
+        # One after the other, so that one at a time is decoded, whose pixels then go.
+        queries = [encode(upload) for upload in image]
         results = searcher.search(queries, asked.k, **asked.refinement(filters))
         said = {"like": asked.feedback.positive, "unlike": asked.feedback.negative}
         record(request, "search", filters, results, images=len(image), **said)

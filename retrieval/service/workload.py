@@ -4,25 +4,34 @@ The time that a request may take counts from its admission, and goes down to the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import BinaryIO
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request
+from starlette.datastructures import UploadFile
 
 from retrieval.service.rates import is_limited
 from serving.encoders.deadline import deadline
+from zoo.decoding_memory import LARGE, MAX_MEMORY, ORDINARY
+from zoo.preprocess import MAX_BYTES, memory_needed
 
 REQUEST_SECONDS = 60.0
 """For a request's work."""
 
-WORKING, COMPARING = 8, 1
-"""Requests at a time: more are no faster, and each of them holds memory and a thread."""
+WORKING, WITH_LARGE, WITH_HUGE, COMPARING = 8, 4, 2, 1
+"""Requests at a time: more are no faster, and each of them holds memory and a thread. Those with large images
+have places of their own, so that others never wait for them."""
 
 QUEUED = 100
 """Requests that wait for one of those places."""
 
-HUGE_IMAGES_WAITING = 3
-"""Of a service; see `zoo.decoding_memory`."""
+HUGE_IMAGES_WAITING = 4
+"""Requests with such, or images of other roads; see `zoo.decoding_memory`."""
+
+_LOOKING = 2
+"""Threads that look at the headers of images."""
 
 RETRY_AFTER = 5
 """Seconds that a request that was sent away should wait."""
@@ -77,18 +86,39 @@ class Workload:
 def admission() -> Callable[[Request], AsyncIterator[None]]:
     """Make the dependency of all routes that gives a request a place, once its body has come.
 
-    Comparisons, each of which is dozens of encodings, have places of their own; what costs next to nothing
-    needs none.
+    Comparisons, each of which is dozens of encodings, and large images have places of their own; what costs
+    next to nothing needs none.
     """
     working, comparing = Workload(WORKING), Workload(COMPARING)
+    with_large, with_huge = Workload(WITH_LARGE), Workload(WITH_HUGE, HUGE_IMAGES_WAITING)
+    looking = CapacityLimiter(_LOOKING)
+
+    async def workload_of(request: Request) -> Workload:
+        if request.scope["path"].startswith("/api/compare/"):
+            return comparing
+        form = (await request.form()).multi_items()
+        files = [value.file for _, value in form if isinstance(value, UploadFile)]
+        memory, size = await to_thread.run_sync(_needed, files, limiter=looking) if files else (0, 0)
+        if memory > MAX_MEMORY:  # which is refused at once
+            return working
+        return with_huge if memory > ORDINARY else with_large if memory + size > LARGE else working
 
     async def admitted(request: Request) -> AsyncIterator[None]:
-        path = request.scope["path"]
-        if not is_limited(path):
+        if not is_limited(request.scope["path"]):
             yield
             return
-        async with (comparing if path.startswith("/api/compare/") else working).place():
+        async with (await workload_of(request)).place():
             with deadline(REQUEST_SECONDS):
                 yield
 
     return admitted
+
+
+def _needed(files: Sequence[BinaryIO]) -> tuple[int, int]:
+    """Bytes to decode the largest image of some files, and of the files."""
+    memory = size = 0
+    for file in files:
+        data = file.read(MAX_BYTES + 1)
+        file.seek(0)
+        memory, size = max(memory, memory_needed(data)), size + len(data)
+    return memory, size

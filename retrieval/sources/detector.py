@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from retrieval.gallery.entries import Box
 from retrieval.sources.detector_forms import COCO_VEHICLES, UNDERSTOOD, Form, recognise
@@ -16,6 +15,7 @@ from serving.encoders.image import InputImage
 from zoo.errors import UserError
 from zoo.hub.cache import object_path
 from zoo.hub.remote import list_remote
+from zoo.preprocess import resized_image
 
 _SIZE = 640
 """Side of the input where the model takes any."""
@@ -222,7 +222,7 @@ class Detector:
         if self._form.fit == "middle":
             left, top = (self._width - size[0]) // 2, (self._height - size[1]) // 2
         planes = np.full((1, 3, self._height, self._width), _GRAY, np.float32)
-        resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+        resized = resized_image(image, size[::-1])
         # Band by band, because turning pixels of three bytes into planes costs as much as scaling them.
         bands = resized.split()
         for place, band in enumerate(bands[::-1] if self._form.order == "BGR" else bands):

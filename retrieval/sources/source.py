@@ -13,6 +13,7 @@ from PIL import Image
 
 from retrieval.gallery.entries import Box, Facts
 from serving.encoders.image import InputImage
+from zoo.decoding_memory import ORDINARY, decoding
 from zoo.preprocess import ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"})
@@ -197,8 +198,16 @@ def _is_display_jpeg(data: bytes) -> bool:
 
 def display_jpeg(image: np.ndarray, size: int = PICTURE_SIZE) -> bytes:
     """Encode uint8 [H, W, 3] as a JPEG of at most `size` pixels a side."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((size, size), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
+    thumbnail(image, size).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def thumbnail(image: np.ndarray, size: int) -> Image.Image:
+    """Make uint8 [H, W, 3] at most `size` pixels a side."""
+    height, width = image.shape[:2]
+    # For the copy in Pillow's form.
+    with decoding.taken(min(4 * height * width, ORDINARY)):
+        picture = Image.fromarray(image)
+        picture.thumbnail((size, size), Image.Resampling.BILINEAR)
+    return picture

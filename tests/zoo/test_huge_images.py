@@ -14,7 +14,7 @@ from PIL import Image
 
 from zoo import preprocess
 from zoo.decoding_memory import MAX_MEMORY, ORDINARY, DecoderBusyError, DecodingMemory
-from zoo.preprocess import ImageError, clip_box, decode, decode_image, is_huge
+from zoo.preprocess import ImageError, clip_box, decode, decode_image, is_huge, resize
 
 KINDS = [
     ("JPEG", "RGB"),
@@ -171,6 +171,21 @@ def test_ordinary_images_do_not_wait_for_huge_ones() -> None:
     memory = DecodingMemory()
     with memory.taken(MAX_MEMORY), memory.taken(ORDINARY):
         pass
+
+
+def test_the_largest_takes_what_it_lacks_from_the_ordinary_ones() -> None:
+    memory = DecodingMemory()
+    with memory.taken(MAX_MEMORY), memory.taken(ORDINARY):
+        assert memory._huge._free == memory._ordinary._free == 0
+    assert memory._huge._free + memory._ordinary._free == 640 * 2**20
+
+
+@pytest.mark.parametrize("shape", [(2900, 3000), (8400, 1000), (300, 28000)])
+def test_a_large_image_is_resized_in_parts_with_the_same_numbers(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for size in ((256, 192), (shape[0], 40), (40, shape[1])):
+        whole = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        assert np.array_equal(resize(pixels, size), np.asarray(whole))
 
 
 def test_huge_images_wait_in_order_and_no_more_than_may() -> None:

@@ -1,5 +1,6 @@
 """A service with more to do than it can: who waits, who is sent away, and what is never held up."""
 
+import io
 import json
 import shutil
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
@@ -52,6 +54,16 @@ class StuckEncoder:
     def arrivals(self, count: int) -> None:
         for _ in range(count):
             assert self.arrived.acquire(timeout=30)
+
+
+class SmallOnly:
+    """Encodes one image in the place of all: how large ones are decoded is tested elsewhere."""
+
+    def __init__(self, encoder: Encoder, image: bytes) -> None:
+        self._encoder, self._image = encoder, image
+
+    def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
+        return self._encoder.encode([self._image] * len(images))
 
 
 @contextmanager
@@ -130,6 +142,42 @@ def test_who_waits_too_long_is_sent_away(
         stuck.released.set()
         assert {future.result().status_code for future in working} == {200}
         assert client.post("/api/search", files={"image": query}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sides", "places"), [((2600, 2600), workload.WITH_LARGE), ((5200, 5200), workload.WITH_HUGE)]
+)
+def test_large_images_hold_up_no_other(
+    gallery_folder: Path,
+    encoder: Encoder,
+    query: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sides: tuple[int, int],
+    places: int,
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", sides).save(buffer, "WEBP", lossless=True, method=0, quality=0)
+    # Only what the header announces counts here.
+    monkeypatch.setattr(InputImage, "apart", lambda image, *_: image)
+    with (
+        stuck_service(gallery_folder, encoder, tmp_path / "keys.json") as (client, stuck),
+        ThreadPoolExecutor(20) as pool,
+    ):
+        large = [
+            pool.submit(client.post, "/api/search", files={"image": buffer.getvalue()})
+            for _ in range(places + 2)
+        ]
+        stuck.arrivals(places)
+        # All places of the others are free.
+        small = [
+            pool.submit(client.post, "/api/search", files={"image": query}) for _ in range(workload.WORKING)
+        ]
+        stuck.arrivals(workload.WORKING)
+        assert len(stuck.entered) == places + workload.WORKING
+        monkeypatch.setattr(stuck, "_encoder", SmallOnly(encoder, query))
+        stuck.released.set()
+        assert {future.result().status_code for future in small + large} == {200}
 
 
 def test_what_is_dear_counts_as_often_as_it_encodes(
