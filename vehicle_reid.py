@@ -9,6 +9,7 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import resource
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +45,9 @@ COMMANDS = {
 }
 """Subcommand -> the module that it runs, and what it does."""
 
+_LEAST_ADDRESSES = 350 * 2**20
+"""Bytes (`ulimit -v`): with 300 MiB FAISS crashes, with 325 no more."""
+
 PACKAGES = ("zoo", "training", "serving", "retrieval")
 
 
@@ -53,6 +57,7 @@ def main() -> int:
     if name in COMMANDS:
         module, _ = COMMANDS[name]
         sys.excepthook = _explain_or_print
+        _refuse_too_few_addresses()
         sys.argv = [f"vehicle-reid {name}", *arguments]
         return int(importlib.import_module(module).main())
     if name in ("-h", "--help", "help"):
@@ -136,6 +141,18 @@ def _refuse_hidden_packages() -> None:
         )
 
 
+def _refuse_too_few_addresses() -> None:
+    """End a command in which FAISS or OpenBLAS would crash as they are loaded, which no exception tells."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESSES:
+        print(
+            f"error: this process may have {limit // 2**20} MiB of addresses, too few for its libraries; let "
+            "it have more with `ulimit -v unlimited`",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
 def _explain_or_print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """In the place of `sys.excepthook`: for what fails before `main`, as a command's libraries are loaded."""
     try:
@@ -155,6 +172,7 @@ def _explain_or_print(kind: type[BaseException], error: BaseException, trace: Tr
 _refuse_hidden_packages()
 if sys.argv[:1] == ["-m"]:
     sys.excepthook = _explain_or_print
+    _refuse_too_few_addresses()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -91,6 +91,15 @@ def test_too_few_open_files_are_named(home: Home, tmp_path: Path, line: str) -> 
     assert refused and done.returncode == 0
 
 
+@pytest.mark.parametrize("megabytes", [100, 200, 250, 300])
+def test_too_few_addresses_to_load_libraries(megabytes: int) -> None:
+    """FAISS crashes, and OpenBLAS ends the process, which no handler sees."""
+    for argv in (["retrieval.maintenance", "check", "--gallery", "G"], ["vehicle_reid", "ingest"]):
+        done = run(argv, resource.RLIMIT_AS, megabytes * 2**20)
+        assert_one_line(done)
+        assert "`ulimit -v unlimited`" in done.stderr
+
+
 HEAVY = {
     "export": "serving.export --weights osnet_ain.synthetic --out O",
     "evaluate": "training.evaluate --data-root VERI --weights lite0_osnet.real --cpus 1 --save-queries O",
