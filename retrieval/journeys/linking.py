@@ -12,7 +12,7 @@ import numpy as np
 
 from retrieval.gallery.geography import FASTEST
 from retrieval.journeys.candidates import Pairs, find_pairs
-from retrieval.journeys.evidence import Strangers, look_evidence, travel_evidence
+from retrieval.journeys.evidence import Strangers, joint_evidence, look_evidence, travel_evidence
 from retrieval.journeys.passes import Passes
 
 _ROUNDS = 15
@@ -128,6 +128,7 @@ def _certainty(passes: Passes, pairs: Pairs, options: LinkOptions) -> np.ndarray
         evidence = look_evidence(pairs.look, strangers, belief) + _CLASS_WEIGHT * pairs.class_match
         if options.uses_travel:
             evidence = evidence + travel_evidence(pairs.travel, way, belief, options.within)
+        evidence = joint_evidence(evidence, belief, pairs.earlier, pairs.later, len(passes))
         odds = np.exp(evidence) * share[way] / (1 - share[way])
         # Either pass has a number of candidates at the other's camera, and its share of any one of them.
         belief = _associated(odds / np.sqrt(pairs.ahead * pairs.behind), ahead, behind)
