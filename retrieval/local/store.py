@@ -326,19 +326,21 @@ def _faults_told(path: Path) -> Iterator[None]:
             raise  # a mistake of ours
         # Such as text that is no UTF-8: SQLite itself has noticed nothing, and gives no code.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        # It may hold what the file does, line breaks and all.
+        reason = " ".join(str(error).split())[:200]
         if code in _CURES:
             cure = MORE_FILES if code == sqlite3.SQLITE_CANTOPEN and lacks_files() else _CURES[code]
             raise UserError(
-                f"{path}: {error}; a step that was under way was not kept, and everything before it is. "
+                f"{path}: {reason}; a step that was under way was not kept, and everything before it is. "
                 f"{cure.capitalize()}"
             ) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise UserError(
-                f"{path}: not a gallery's database ({error}); give another folder, or delete the file and "
+                f"{path}: not a gallery's database ({reason}); give another folder, or delete the file and "
                 "ingest the images again"
             ) from error
         raise UserError(
-            f"{path}: is damaged ({error}); `python -m retrieval.maintenance check --repair --gallery "
+            f"{path}: is damaged ({reason}); `python -m retrieval.maintenance check --repair --gallery "
             f"{path.parent}` takes out what is, or ingest the images again into a new folder"
         ) from error
 

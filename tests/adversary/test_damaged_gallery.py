@@ -98,6 +98,17 @@ def test_a_page_of_another_table_is_no_picture(whole: Path, tmp_path: Path) -> N
                 asked()
 
 
+def test_a_refusal_is_one_line_whatever_the_file_holds(whole: Path, tmp_path: Path) -> None:
+    """SQLite's own words on text that is no UTF-8 have that text in them."""
+    folder = shutil.copytree(whole, tmp_path / "copy")
+    with closing(sqlite3.connect(folder / "gallery.sqlite")) as database:
+        database.execute("UPDATE meta SET value = CAST(x'7b0a0aff7d' AS TEXT)")
+        database.commit()
+    with pytest.raises(UserError, match="is damaged") as raised, open_gallery(folder, policy=POLICY):
+        pass
+    assert "\n" not in str(raised.value)
+
+
 def test_an_answer_is_the_truth_or_a_refusal(whole: Path, tmp_path: Path, trials: Trials) -> None:
     with open_gallery(whole, policy=POLICY) as gallery:
         truth = answers(gallery)
