@@ -15,6 +15,7 @@ from retrieval.galleries import open_gallery
 from retrieval.gallery.entries import Entry, GalleryModel
 from retrieval.local import checksums, locks
 from retrieval.local.index_policy import IndexPolicy
+from retrieval.local.table import NO_ID
 from retrieval.maintenance import main
 from retrieval.sources.source import display_jpeg
 from retrieval.transfer import main as transfer
@@ -57,6 +58,8 @@ def test_check_compares_the_table_with_the_database(tmp_path: Path) -> None:
     table = folder / "derived" / manifest["table"]
     with np.load(table) as arrays:
         changed = dict(arrays)
+    assert "camera" not in changed  # no image has one
+    changed["camera"] = np.full(len(changed["ids"]), NO_ID)
     changed["camera"][7] = 3
     np.savez(table, **changed)
     manifest["table_checksum"] = checksums.of_file(table)
