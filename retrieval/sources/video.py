@@ -19,6 +19,9 @@ from serving.encoders.image import InputImage
 from zoo.errors import UserError
 from zoo.preprocess import ImageError
 
+_AHEAD = 10
+"""Frames of a recording that wait, looked at, while the pictures of a pass are encoded."""
+
 _FAILURES = 10
 """Frames that a detector may fail on one after the other until it is given up."""
 
@@ -144,7 +147,7 @@ def _looked_at(
             return error
 
     threads = 1 if film.is_live else reading_threads()
-    for frame, found in read_ahead(film.frames, look, threads, depth=1 if film.is_live else threads + 1):
+    for frame, found in read_ahead(film.frames, look, threads, depth=1 if film.is_live else threads + _AHEAD):
         assert not isinstance(found, ImageError)  # which nobody raises here
         yield frame, found
 
