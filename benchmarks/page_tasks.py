@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,13 +57,13 @@ class Tasks:
         """The tasks by what they are called, in the order in which they are done."""
         tasks = {
             "a click on an example, to the first result": self.example,
-            "a picture of one's own, to the first result": self.picture,
+            "a picture of one's own, to the first result": partial(self.picture, self._image),
             "keys from the picture to the first result": self.keys,
             "a result beside the query, compared": self.compare,
         }
         if self._scene is not None:
             tasks |= {
-                "a scene, to its vehicles or results": self.scene,
+                "a scene, to its vehicles or results": partial(self.picture, self._scene),
                 "a box in the scene, to its results": self.box,
             }
         return tasks
@@ -71,9 +72,10 @@ class Tasks:
         """Click on an example."""
         return self._answered(1, lambda: self._page.get_by_role("button", name="Example 1").click())
 
-    def picture(self) -> Taken:
+    def picture(self, file: Path) -> Taken:
         """Choose a file; the dialog of the system is one click, and the file in it another."""
-        return self._answered(2, lambda: self._upload(self._image))
+        field = self._page.locator("#query input[type=file]")
+        return self._answered(2, lambda: field.set_input_files(file))
 
     def keys(self) -> Taken:
         """Go from the picture to the first result by Tab."""
@@ -93,24 +95,19 @@ class Tasks:
         self._page.keyboard.press("Escape")
         return taken
 
-    def scene(self) -> Taken:
-        """Choose a file with a whole street on it."""
-        assert self._scene is not None
-        return self._answered(2, lambda: self._upload(self._scene))
-
     def box(self) -> Taken:
         """Draw a box around the middle of the scene."""
         frame = self._page.locator(".vr-frame").bounding_box()
         assert frame is not None
-        before = self._page.evaluate(_SHOWN)
         mouse = self._page.mouse
-        mouse.move(frame["x"] + 0.3 * frame["width"], frame["y"] + 0.3 * frame["height"])
-        mouse.down()
-        mouse.move(frame["x"] + 0.7 * frame["width"], frame["y"] + 0.7 * frame["height"])
-        mouse.up()
-        began = time.perf_counter()
-        self._page.wait_for_function(_OTHERS, arg=before)
-        return Taken(1, time.perf_counter() - began)
+
+        def drag() -> None:
+            mouse.move(frame["x"] + 0.3 * frame["width"], frame["y"] + 0.3 * frame["height"])
+            mouse.down()
+            mouse.move(frame["x"] + 0.7 * frame["width"], frame["y"] + 0.7 * frame["height"])
+            mouse.up()
+
+        return self._answered(1, drag)
 
     def first_result(self) -> float:
         """Where the first result ends, as a part of the screen's height; below 1 it is seen at once."""
@@ -118,10 +115,6 @@ class Tasks:
         assert area is not None
         assert screen is not None
         return (area["y"] + area["height"]) / screen["height"]
-
-    def _upload(self, file: Path | None) -> None:
-        assert file is not None
-        self._page.locator("#query input[type=file]").set_input_files(file)
 
     def _answered(self, gestures: int, ask: Callable[[], None]) -> Taken:
         """Ask, and wait for other results than were there."""
@@ -195,9 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         service.end(signal.SIGTERM)
     for screen, tasks in found.items():
-        print(
-            f"{screen}: the first result ends at {tasks.pop('first result ends at')} of the screen's height"
-        )
+        print(f"{screen}: the {FOLD} {tasks.pop(FOLD)} of the screen's height")
         for name, row in tasks.items():
             print(f"  {name:48}{row['gestures']:4} gestures {row['seconds']:6.2f} s")
     if args.json:

@@ -7,6 +7,8 @@ from retrieval.cases.store import CaseStore
 from retrieval.gallery.base import Gallery
 from retrieval.journeys.store import LinkStore
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Companions:
@@ -28,7 +30,7 @@ class Companions:
         """In words."""
         if self.left:
             return f"{self.left} cases and marks of links stayed behind, which Milvus cannot keep"
-        damaged = f"; damaged cases stayed behind: {', '.join(self.damaged_cases)}"
+        damaged = f"; damaged cases stayed behind: {some(self.damaged_cases)}"
         said = f"{self.cases} cases and {self.marks} marks of links came along"
         return said + damaged if self.damaged_cases else said
 
@@ -45,3 +47,8 @@ def take_over(source: Gallery, target: Gallery) -> Companions:
     return Companions(
         CaseStore(target.folder).take_over(cases), LinkStore(target.folder).take_over(links), damaged
     )
+
+
+def some(keys: Sequence[str]) -> str:
+    """The first of keys that may be many, for a message."""
+    return ", ".join(keys[:_SHOWN]) + (", .." if len(keys) > _SHOWN else "")

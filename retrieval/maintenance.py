@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from retrieval.companions import take_over
+from retrieval.companions import some, take_over
 from retrieval.galleries import MILVUS, open_gallery, open_gallery_encoder
 from retrieval.gallery.clock import parse_time, parse_zone
 from retrieval.local.backup import back_up, restore
@@ -23,7 +22,6 @@ from retrieval.sources.retention import find_expired
 from zoo.command_line import CommandParser
 from zoo.errors import UserError, exit_on_user_error
 
-_SHOWN = 5
 _REMOVED_AT_ONCE = 1000
 
 
@@ -154,7 +152,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
         return content
     parts = [*found.database]
     if found.damaged:
-        parts.append(f"{len(found.damaged)} images ({_some(found.damaged)})")
+        parts.append(f"{len(found.damaged)} images ({some(found.damaged)})")
     if found.derived == "damaged":
         parts.append("derived files")
     cure = (
@@ -239,7 +237,7 @@ def _prune(args: argparse.Namespace) -> dict[str, Any]:
     _say(
         args,
         f"{args.gallery}: {what}: {len(found.old)} old, {len(found.missing)} missing"
-        + (f" ({_some(found.keys)})" if found.keys else "")
+        + (f" ({some(found.keys)})" if found.keys else "")
         + (f"; {found.undated} have no time and stay" if found.undated else "")
         + (f"; {found.elsewhere} come from elsewhere and stay" if found.elsewhere else ""),
     )
@@ -256,10 +254,6 @@ def _say(args: argparse.Namespace, text: str) -> None:
     """Print for people, where no program reads."""
     if not args.json:
         print(text)
-
-
-def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (", .." if len(keys) > _SHOWN else "")
 
 
 class _Progress(tqdm):  # type: ignore[misc]

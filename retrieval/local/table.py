@@ -110,14 +110,14 @@ class Table:
         columns["alive"][start:count] = True
         for place, name in enumerate(list(COLUMNS)[2:]):
             kind, missing = COLUMNS[name]
-            values = [missing if row.values[place] is None else row.values[place] for row in rows]
+            values = [row.values[place] for row in rows]
             if name not in columns:
-                if all(row.values[place] is None for row in rows):
+                if all(value is None for value in values):
                     continue
                 roomy = with_room(np.zeros(0, kind), 0, count)
                 roomy[:start] = missing
                 columns[name] = roomy
-            columns[name][start:count] = values
+            columns[name][start:count] = [missing if value is None else value for value in values]
         return Table(columns, self.keys.with_keys([row.key for row in rows]), count, self.dead)
 
     def without(self, ids: Sequence[int]) -> "Table":
