@@ -2,117 +2,163 @@
 
 Vehicles that neither training nor calibration saw are drawn where they are not there yet, and embedded as a
 search node does it. Searches among them are made up: see `training.evaluation.trials`. What is shown is
-held to the truth, beside what was shown before: the score, taken for a probability.
+held to the truth.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from retrieval.gallery.ranking import similarity
 from serving import open_encoder
 from serving.encoders.image import InputImage
 from training.datasets import read_split
 from training.datasets.records import Record
-from training.evaluation.sameness_quality import expected_error, judge_sameness
-from training.evaluation.trials import Pictures, Trial, make_trials
+from training.evaluation.passes import pool_passes
+from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
+from training.evaluation.trials import ABSENT, Pictures, make_trials
+from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
+from zoo.files import replacing
 from zoo.sameness import Sameness
 
 _BATCH = 16
+_TOGETHER = 500
+"""Queries that are compared with everything at a time."""
+
+_RATES = (0.005, 0.01, 0.02, 0.05)
+_ANOTHER = 10**6
+"""Between the vehicle ids, and the cameras, of one data set and the next."""
 
 
-def embed(model: str, records: list[Record]) -> tuple[np.ndarray, str]:
-    """Embeddings float32 [N, D] of pictures, and the metric that compares them."""
+def embed(model: str, root: Path, records: Sequence[Record]) -> tuple[np.ndarray, Card]:
+    """Embeddings float32 [N, D] of a data set's pictures, kept beside it, and the model's card."""
     encoder = open_encoder(model, threads=1)
-    parts = []
-    for start in tqdm(range(0, len(records), _BATCH), desc=model, leave=False):
-        images = [InputImage.open(record.path) for record in records[start : start + _BATCH]]
-        parts.append(encoder.encode(images).embedding)
-    metric = encoder.card.metric
+    kept = root / f"embeddings.{encoder.model_hash[:16]}.npy"
+    if not kept.exists():
+        parts = []
+        for start in tqdm(range(0, len(records), _BATCH), desc=f"{model} {root}", leave=False):
+            images = [InputImage.open(record.path) for record in records[start : start + _BATCH]]
+            parts.append(encoder.encode(images).embedding)
+        with replacing(kept) as path, path.open("wb") as file:
+            np.save(file, np.concatenate(parts))
     encoder.close()
-    return np.concatenate(parts), metric
+    return np.load(kept), encoder.card
 
 
-def score_error(trials: list[Trial], metric: str, length: float) -> float:
-    """The expected calibration error of the score of old, had it been a probability."""
-    query = np.full(1, length)
-    scores = [
-        similarity(trial.distances, query, "cosine" if metric == "cosine" else "euclidean")
-        for trial in trials
-    ]
-    return expected_error(np.concatenate(scores), np.concatenate([trial.is_same for trial in trials]))
+def spread(vehicles: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """The places of at most so many pictures, of as many vehicles as there are: int64 [Q]."""
+    order = rng.permutation(len(vehicles))
+    counts: dict[int, int] = {}
+    turn = np.zeros(len(order), np.int64)
+    for place in order:
+        turn[place] = counts.setdefault(int(vehicles[place]), 0)
+        counts[int(vehicles[place])] += 1
+    return order[np.argsort(turn[order], kind="stable")][:most]
 
 
-def rows_of(
-    pictures: Pictures, sameness: Sameness, metric: str, length: float, sizes: list[int], searches: int
-):
-    """A row of figures for each size of gallery."""
+def judge(
+    sameness: Sameness,
+    pictures: tuple[np.ndarray, np.ndarray, np.ndarray, str],
+    asking: np.ndarray,
+    sizes: Sequence[int],
+    searches: int,
+) -> dict[int, dict[str, float | int]]:
+    """The figures of each size of gallery.
+
+    Args:
+        sameness: what is told.
+        pictures: embeddings, vehicles, cameras, and the metric.
+        asking: the places of those that ask.
+        sizes: of galleries.
+        searches: for each size, for absent vehicles, and as many again with a fifth absent.
+    """
+    blocks = np.array_split(asking, -(-len(asking) // _TOGETHER))
+    found: dict[tuple[int, float], list[SamenessQuality]] = {}
+    for number, block in enumerate(tqdm(blocks, leave=False)):
+        compared = Pictures.of(*pictures, block)
+        for size in sizes:
+            for absent in (1.0, ABSENT):
+                rng = np.random.default_rng([size, number])
+                trials = make_trials(compared, rng, -(-searches // len(blocks)), [size], absent)
+                found.setdefault((size, absent), []).append(judge_sameness(sameness, trials))
+    rows: dict[int, dict[str, float | int]] = {}
     for size in sizes:
-        absent = judge_sameness(
-            sameness, make_trials(pictures, np.random.default_rng(1), searches, [size], 0.999)
-        )
-        trials = make_trials(pictures, np.random.default_rng(2), searches // 2, [size])
-        quality = judge_sameness(sameness, trials)
-        figures = quality.figures() | {"absent_searches": int((~absent.is_present).sum())}
-        figures |= {
-            f"false_matches_at_{rate:g}": absent.false_matches(rate) for rate in (0.005, 0.01, 0.02, 0.05)
-        }
-        figures["low_at_0.01"], figures["high_at_0.01"] = absent.false_match_interval()
-        yield {"size": size, **figures, "score_ece": score_error(trials, metric, length)}
+        absent, usual = (SamenessQuality.of_all(found[size, share]) for share in (1.0, ABSENT))
+        rates = {f"false_matches_at_{rate:g}": absent.false_matches(rate) for rate in _RATES}
+        rates["low_at_0.01"], rates["high_at_0.01"] = absent.false_match_interval()
+        rows[size] = {"absent_searches": len(absent.best), **rates, **usual.figures()}
+    return rows
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Draw, embed, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("build/sameness"), help="drawn here [%(default)s]")
-    parser.add_argument("--models", nargs="+", default=["osnet_ain.synthetic", "densenet121.synthetic"])
-    parser.add_argument("--vehicles", type=int, default=500, help="to draw, 8 pictures of each [%(default)s]")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300, 1000, 3500])
-    parser.add_argument("--searches", type=int, default=4000, help="for each size [%(default)s]")
     parser.add_argument(
-        "--distractors", metavar="DATA_ROOT", help="whose training pictures fill galleries up"
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[Path("build/sameness")],
+        help="data sets, searched together; drawn where they are not there, each from a seed that is one more "
+        "than the last one's [%(default)s]",
     )
+    parser.add_argument("--models", nargs="+", default=["osnet_ain.synthetic", "densenet121.synthetic"])
+    parser.add_argument("--vehicles", type=int, default=500, help="to draw for each [%(default)s]")
+    parser.add_argument("--images", type=int, default=8, help="of each vehicle [%(default)s]")
+    parser.add_argument("--seed", type=int, default=202, help="of the first data set [%(default)s]")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300, 1000, 3900])
+    parser.add_argument("--searches", type=int, default=4000, help="for each size [%(default)s]")
+    parser.add_argument("--asking", type=int, default=5000, help="pictures that ask at most [%(default)s]")
+    parser.add_argument("--passes", action="store_true", help="search mean vectors by vehicle and camera")
+    parser.add_argument("--as-pictures", action="store_true", help="take these passes for pictures")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    if not arguments.data.exists():
-        drawn = [
-            "--train-ids",
-            "0",
-            "--test-ids",
-            str(arguments.vehicles),
-            "--images-per-id",
-            "8",
-            "--seed",
-            "202",
-        ]
-        command = [sys.executable, "-m", "training.synthesize", "--out", str(arguments.data), *drawn]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-    records = [each for split in ("query", "test") for each in read_split(str(arguments.data), split)]
-    queries = len(records)
-    if arguments.distractors:
-        records += read_split(arguments.distractors, "train")
-    ids = np.array([record.vehicle_id for record in records])
-    ids[queries:] += 10**9
-    cameras = np.array([record.camera_id for record in records])
+    sets = []
+    for number, root in enumerate(arguments.data):
+        if not root.exists():
+            drawn = {
+                "--train-ids": 0,
+                "--test-ids": arguments.vehicles,
+                "--images-per-id": arguments.images,
+                "--seed": arguments.seed + number,
+            }
+            options = [str(each) for pair in drawn.items() for each in pair]
+            command = [sys.executable, "-m", "training.synthesize", "--out", str(root), *options]
+            subprocess.run(command, check=True, stdout=sys.stderr)
+        sets.append([each for split in ("query", "test") for each in read_split(str(root), split)])
+    vehicles, cameras = (
+        np.concatenate(
+            [
+                number * _ANOTHER + np.array([getattr(each, name) for each in part])
+                for number, part in enumerate(sets)
+            ]
+        )
+        for name in ("vehicle_id", "camera_id")
+    )
     found = {}
     for model in arguments.models:
-        embeddings, metric = embed(model, records)
-        sameness = Sameness.of(open_encoder(model, threads=1).card)
-        if sameness is None:
+        parts = [embed(model, root, part) for root, part in zip(arguments.data, sets, strict=True)]
+        card = parts[0][1]
+        told = Sameness.of(card)
+        if told is not None and arguments.passes and not arguments.as_pictures:
+            told = told.for_passes()
+        if told is None:
             raise UserError(f"{model}: has no sameness calibration; see training.calibrate --sameness")
-        length = float(np.linalg.norm(embeddings[:queries], axis=1).mean())
-        pictures = Pictures.of(embeddings, ids, cameras, metric, queries)
-        found[model] = []
-        for row in rows_of(pictures, sameness, metric, length, arguments.sizes, arguments.searches):
-            found[model].append(row)
-            print(model, " ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        labelled = np.concatenate([part for part, _ in parts]), vehicles, cameras
+        if arguments.passes:
+            *labelled, counts = pool_passes(*labelled, card.metric)
+            print(f"{len(counts)} passes of {counts.mean():.2f} pictures, at most {counts.max()}", flush=True)
+        asking = spread(labelled[1], arguments.asking, np.random.default_rng(0))
+        pictures = (labelled[0], labelled[1], labelled[2], card.metric)
+        found[model] = judge(told, pictures, asking, arguments.sizes, arguments.searches)
+        for size, row in found[model].items():
+            print(model, size, " ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
     if arguments.json:
         print(json.dumps(found))
     return 0

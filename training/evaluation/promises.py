@@ -98,7 +98,7 @@ def _compared(found: Embedded) -> Pictures:
     embeddings = np.concatenate([found.query.embedding[queries], found.gallery.embedding[gallery]])
     vehicles = np.array([record.vehicle_id for record in records])
     cameras = np.array([record.camera_id for record in records])
-    return Pictures.of(embeddings, vehicles, cameras, found.metric, len(queries))
+    return Pictures.of(embeddings, vehicles, cameras, found.metric, np.arange(len(queries)))
 
 
 def _reliability(probabilities: np.ndarray, is_right: np.ndarray) -> Reliability:

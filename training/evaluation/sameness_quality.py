@@ -23,6 +23,7 @@ class SamenessQuality:
         is_right: whether it shows the vehicle, bool [T].
         is_present: whether the gallery has the vehicle, bool [T].
         vehicles: the query's, and the one that the nearest image shows, int64 [T, 2].
+        counts: images searched, int64 [T].
     """
 
     probabilities: np.ndarray
@@ -32,6 +33,7 @@ class SamenessQuality:
     is_right: np.ndarray
     is_present: np.ndarray
     vehicles: np.ndarray
+    counts: np.ndarray
 
     @classmethod
     def of_all(cls, parts: Sequence["SamenessQuality"]) -> "SamenessQuality":
@@ -110,6 +112,7 @@ def judge_sameness(sameness: Sameness, trials: Sequence[Trial]) -> SamenessQuali
         np.array(right),
         np.array([trial.is_present for trial in trials]),
         np.array([trial.vehicles for trial in trials], np.int64),
+        np.array([trial.count for trial in trials], np.int64),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.evaluation.distances import Embeddings
+from training.evaluation.distances import Embeddings, distance_rows
 from zoo.sameness import COHORT
 
 ABSENT = 0.2
@@ -49,16 +49,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labelled pictures, and how far the first Q, which may be queries, are from all N.
+    """Labelled pictures, and how far the Q of them that may be queries are from all N.
 
     Attributes:
         distances: float32 [Q, N].
         vehicles, cameras: int64 [N].
+        asking: the places of the queries among all, int64 [Q].
     """
 
     distances: np.ndarray
     vehicles: np.ndarray
     cameras: np.ndarray
+    asking: np.ndarray
 
     @classmethod
     def of(
@@ -67,28 +69,34 @@ class Pictures:
         vehicles: np.ndarray,
         cameras: np.ndarray,
         metric: str,
-        queries: int | None = None,
+        asking: np.ndarray | None = None,
     ) -> "Pictures":
-        """Compare the first `queries`, or all, with all of embeddings [N, D]."""
+        """Compare those that ask, or all, with all of embeddings [N, D]."""
         compared = Embeddings(embeddings, metric)
-        rows = compared.rows(slice(0, len(compared)))
-        squares = np.einsum("nd,nd->n", rows, rows)
-        asked = slice(0, queries)
-        apart = np.maximum(squares[asked, None] + squares - 2 * rows[asked] @ rows.T, 0)
-        distances = apart / 2 if metric == "cosine" else np.sqrt(apart)
-        return cls(distances.astype(np.float32), vehicles, cameras)
+        asking = np.arange(len(compared)) if asking is None else asking
+        queries = Embeddings(embeddings[asking], metric)
+        distances = np.empty((len(asking), len(compared)), np.float32)
+        for number, row in enumerate(distance_rows(queries, compared)):
+            apart = np.maximum(row + queries.squares[number], 0)
+            distances[number] = apart / 2 if metric == "cosine" else np.sqrt(apart)
+        return cls(distances, vehicles, cameras, asking)
 
     def only(self, vehicles: np.ndarray) -> "Pictures":
-        """Those of some vehicles; where all may be queries."""
+        """Those of some vehicles, where all may be queries."""
         kept = np.isin(self.vehicles, vehicles)
-        return Pictures(self.distances[np.ix_(kept, kept)], self.vehicles[kept], self.cameras[kept])
+        asked = kept[self.asking]
+        places = np.cumsum(kept) - 1
+        return Pictures(
+            self.distances[np.ix_(asked, kept)],
+            self.vehicles[kept],
+            self.cameras[kept],
+            places[self.asking[asked]],
+        )
 
     def asked_by(self, vehicles: np.ndarray) -> "Pictures":
-        """All of them; where only those of some vehicles may be queries."""
-        is_query = np.isin(self.vehicles, vehicles)
-        order = np.argsort(~is_query, kind="stable")
-        asked = order[: np.count_nonzero(is_query)]
-        return Pictures(self.distances[np.ix_(asked, order)], self.vehicles[order], self.cameras[order])
+        """All of them, where only those of some vehicles may be queries."""
+        asked = np.isin(self.vehicles[self.asking], vehicles)
+        return Pictures(self.distances[asked], self.vehicles, self.cameras, self.asking[asked])
 
 
 def make_trials(
@@ -113,7 +121,8 @@ def make_trials(
     smallest = min(_SMALLEST, largest)
     trials: list[Trial] = []
     while len(trials) < count:
-        query = int(rng.integers(len(pictures.distances)))
+        row = int(rng.integers(len(pictures.asking)))
+        query = int(pictures.asking[row])
         vehicle = place[int(pictures.vehicles[query])]
         own = of[vehicle][of[vehicle] != _NONE]
         own = own[pictures.cameras[own] != pictures.cameras[query]]
@@ -123,12 +132,14 @@ def make_trials(
         size = (
             int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
         )
-        most = int(rng.integers(1, _MOST_PICTURES + 1))
+        # So many of each that there are enough for the gallery.
+        fewest = min(-(-size // (len(of) - 1)), _MOST_PICTURES)
+        most = int(rng.integers(fewest, _MOST_PICTURES + 1))
         own = rng.permutation(own)[:most] if is_present else own[:0]
         others = np.delete(rng.permutation(of, axis=1), vehicle, axis=0)
         others = rng.permutation(others)[:, :most].ravel()
         gallery = np.append(own, others[others != _NONE][: size - len(own)])
-        apart = pictures.distances[query, gallery]
+        apart = pictures.distances[row, gallery]
         nearest = gallery[int(apart.argmin())]
         pair = int(pictures.vehicles[query]), int(pictures.vehicles[nearest])
         trials.append(_trial(apart, len(own), pair))
@@ -147,10 +158,11 @@ def _by_vehicle(vehicles: np.ndarray) -> np.ndarray:
 def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int]) -> Trial:
     """Of distances to a gallery whose first `own` images show the query's vehicle."""
     is_same = np.arange(len(distances)) < own
-    order = np.argsort(distances, kind="stable")[:RESULTS]
+    nearest = np.argpartition(distances, min(RESULTS, len(distances)) - 1)[:RESULTS]
+    order = nearest[np.argsort(distances[nearest], kind="stable")]
     sample = distances[np.linspace(0, len(distances) - 1, min(COHORT, len(distances))).astype(int)]
     others = distances[own:]
-    nearest = float(others.min()) if len(others) else float("inf")
+    stranger = float(others.min()) if len(others) else float("inf")
     return Trial(
-        len(distances), sample, own > 0, distances[order].astype(float), is_same[order], nearest, vehicles
+        len(distances), sample, own > 0, distances[order].astype(float), is_same[order], stranger, vehicles
     )

@@ -22,7 +22,14 @@ def kept() -> KeptPromises:
     bins = Reliability(np.array([0.1, np.nan, 0.9]), np.array([0.2, np.nan, 0.8]), np.array([7, 0, 3]))
     right = np.array([True, False])
     quality = SamenessQuality(
-        np.array([0.9, 0.1]), right, np.array([0.001, 0.5]), np.array([0.9, 0.1]), right, right, np.eye(2)
+        np.array([0.9, 0.1]),
+        right,
+        np.array([0.001, 0.5]),
+        np.array([0.9, 0.1]),
+        right,
+        right,
+        np.eye(2),
+        np.array([30, 1000]),
     )
     return KeptPromises(PROMISES, bins, bins, quality)
 
