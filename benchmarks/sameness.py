@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         nargs="+",
         default=[Path("build/sameness")],
-        help="data sets, searched together; drawn where they are not there, each from a seed that is one more "
+        help="data sets, searched together; drawn where they are not there, each of a seed one more "
         "than the last one's [%(default)s]",
     )
     parser.add_argument("--models", nargs="+", default=["osnet_ain.synthetic", "densenet121.synthetic"])
