@@ -8,8 +8,8 @@ each vector. All of `derived/` may be deleted at any time: SQLite is the truth.
 
 import json
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -85,13 +85,31 @@ def write(folder: Path, gallery_id: str, derived: Derived) -> Derived:
         UserError: the disk is full, or cannot be written to; the snapshot before still stands.
         DamagedError: a vector that is in the file already is not what was written.
     """
-    target = folder / FOLDER
+    with _faults_told(folder):
+        return _write(folder / FOLDER, gallery_id, derived)
+
+
+def with_vectors_written(folder: Path, derived: Derived) -> Derived:
+    """The same, whose vectors are all read from the file: what a process holds in memory stays small.
+
+    The snapshot that stands knows nothing of them, and whoever goes on from it writes over them.
+
+    Raises:
+        UserError, DamagedError: as `write`.
+    """
+    with _faults_told(folder):
+        path = folder / FOLDER / f"vectors-{uuid.uuid4().hex[:12]}.f32"
+        return replace(derived, vectors=derived.vectors.written(path))
+
+
+@contextmanager
+def _faults_told(folder: Path) -> Iterator[None]:
     try:
-        return _write(target, gallery_id, derived)
+        yield
     except OSError as error:
         raise UserError(
-            f"{target}: the snapshot cannot be written ({error.strerror}); nothing of the gallery is lost. "
-            "Free some space or mend the permissions"
+            f"{folder / FOLDER}: the snapshot cannot be written ({error.strerror}); nothing of the gallery "
+            "is lost. Free some space or mend the permissions"
         ) from error
 
 

@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 30.0
 """Seconds in which somebody who reads has to meet a state that both the database and memory are in."""
 
+_MOST_IN_MEMORY = 64 * 2**20
+"""Bytes of vectors at which they are written to their file, before a snapshot of a large gallery is due."""
+
 
 @dataclass
 class ReadTransaction:
@@ -151,8 +154,9 @@ class Synchronizer:
             self._start_from(self._derived_of(reader))
 
     def _start_from(self, derived: Derived) -> None:
-        # An index that is being built is of other positions.
+        # An index that is being built is of other positions, and so is the snapshot.
         self._generation += 1
+        self._snapshot_rows = 0
         self._publish(derived)
 
     def _check(self, derived: Derived, reader: Reader, whole: bool = False) -> None:
@@ -212,18 +216,18 @@ class Synchronizer:
         if builder is not None:
             builder.join()
         with self._updating:
-            # A small tail is replayed sooner than a snapshot of everything is written.
-            unsaved = len(self.derived.vectors.tail)
-            if (
-                self._writable
-                and self._fault is None
-                and unsaved >= max(CHUNK, len(self.derived.table) // 100)
-            ):
+            # A few rows are replayed sooner than a snapshot of everything is written.
+            few = max(CHUNK, len(self.derived.table) // 100)
+            if self._writable and self._fault is None and self._unsaved() >= few:
                 # Damage is met again at the next opening, and mended then.
                 with suppress(DamagedError):
                     self._write_snapshot()
         if self._fault is not None:
             raise self._fault
+
+    def _unsaved(self) -> int:
+        """How many rows no snapshot has; the vectors of some may be in the file already."""
+        return len(self.derived.table) - self._snapshot_rows
 
     def _load(self) -> Derived:
         """The snapshot, where there is one that this database went through; else nothing yet."""
@@ -237,7 +241,10 @@ class Synchronizer:
                 known = reader.knows(derived.state, last_key)
             if known and not spent:
                 with suppress(DamagedError):
-                    return self._with_sums(derived)
+                    derived = self._with_sums(derived)
+                    self._snapshot_rows = len(derived.table)
+                    return derived
+        self._snapshot_rows = 0
         return self._with_sums(Derived(Table(), Vectors(self._dimension)))
 
     def _with_sums(self, derived: Derived) -> Derived:
@@ -279,24 +286,29 @@ class Synchronizer:
                 self._show(newer)
 
     def _maintain(self) -> None:
-        """Write a snapshot, or have an index made, when the policy says so.
+        """Write a snapshot, or vectors alone, or have an index made, when the policy says so.
 
         A disk that is too full for it does not undo what the database has: `close` tells the fault.
         """
-        if self._builder is not None or self._fault is not None:
+        if self._fault is not None:
             return
-        rows = len(self.derived.table)
-        factory = self._policy.factory(rows)
-        if factory is None and self.derived.index is not None:
-            self._show(replace(self.derived, index=None))
         try:
+            # While an index is built as well: in a minute of that, a gigabyte of vectors may come.
+            if self._snapshot_rows and self.derived.vectors.tail.nbytes >= _MOST_IN_MEMORY:
+                self._show(snapshot.with_vectors_written(self._folder, self.derived))
+            if self._builder is not None:
+                return
+            rows = len(self.derived.table)
+            factory = self._policy.factory(rows)
+            if factory is None and self.derived.index is not None:
+                self._show(replace(self.derived, index=None))
             if factory is not None and self._is_outgrown(factory, rows):
                 self._write_snapshot()
                 self._builder = threading.Thread(
                     target=self._build, args=(factory, rows, self.derived), name="index"
                 )
                 self._builder.start()
-            elif self._policy.is_snapshot_due(rows, len(self.derived.vectors.tail)):
+            elif self._policy.is_snapshot_due(rows, self._unsaved()):
                 self._write_snapshot()
         except UserError as error:
             self._fault = error
@@ -341,6 +353,7 @@ class Synchronizer:
 
     def _write_snapshot(self) -> None:
         self._show(snapshot.write(self._folder, self._gallery_id, self.derived))
+        self._snapshot_rows = len(self.derived.table)
         self._stamp = snapshot.stamp(self._folder)
 
 

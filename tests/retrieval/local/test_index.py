@@ -125,6 +125,34 @@ def test_recall_with_filters(indexed, filters: Filters, share: float) -> None:
     assert right >= 0.99 * wanted
 
 
+def test_vectors_do_not_wait_in_memory_for_a_snapshot(tmp_path: Path, monkeypatch) -> None:
+    """They are in the file long before; one that ends without a snapshot leaves what the next writes over."""
+    monkeypatch.setattr("retrieval.local.synchronizer._MOST_IN_MEMORY", 500 * 4 * DIMENSION)
+    policy, model = IndexPolicy("IVF16,RaBitQ", 1_000, 1_000, snapshot_rows=6_000), GalleryModel(CARD, "hash")
+    vectors = vectors_of(np.random.default_rng(3), 9_000)
+    entries = entries_of(vectors)
+    folder, copy, manifest = tmp_path / "g", tmp_path / "killed", tmp_path / "g" / "derived" / "current.json"
+    with open_gallery(folder, model=model, writable=True, policy=policy) as gallery:
+        for start in range(0, 8_800, 400):
+            gallery.add(entries[start : start + 400])
+            if gallery.synchronizer._snapshot_rows:
+                assert len(gallery.synchronizer.derived.vectors.tail) < 500
+        gallery.remove([entry.key for entry in entries[8_500:8_600]])
+        rows = json.loads(manifest.read_text())["rows"]
+        written = next((folder / "derived").glob("vectors-*")).stat().st_size // (4 * DIMENSION)
+        assert rows < 8_500 < written
+        shutil.copytree(folder, copy)
+    with open_gallery(copy, model=model, writable=True, policy=policy) as gallery:
+        assert len(gallery.synchronizer.derived.vectors.tail) < 500
+        gallery.add(entries[8_800:])
+    for place, there in ((folder, 8_700), (copy, 8_900)):
+        with open_gallery(place, policy=policy) as gallery:
+            assert len(gallery) == there
+            for row in (3, rows - 1, rows + 5, 8_499, 8_600, 8_799):
+                (hit,) = gallery.search(vectors[row], 1)
+                assert (hit.key, hit.distance) == (f"{row:06}", 0.0)
+
+
 @pytest.mark.parametrize(
     "damage", ["cut manifest", "cut vectors", "cut table", "other gallery", "older database"]
 )
