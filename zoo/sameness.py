@@ -9,12 +9,13 @@ its 10% and 50% quantiles follows how many strangers are expected nearer than a 
     u = log(d / q10),   r = log(q50 / q10)
 
 This models the tail of the distances of strangers; it is fitted to the nearest one of galleries of many
-sizes. The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of
-false matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
+sizes. The power w5 of N is of cards from before: nothing but the number of strangers grows with a gallery.
+The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of false
+matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
 
-That the nearest image shows the vehicle is told by a logistic regression on log expected(d), log N, r and
-log(q10); that another one does, by one that has the log-odds of the nearest as well. `training.calibrate
---sameness` fits all of it on vehicles that the model never saw.
+That the nearest image shows the vehicle is told by a logistic regression on log expected(d), log N, r,
+log(q10), and log expected(d) log N; that another one does, by one that has the log-odds of the nearest as
+well. `training.calibrate --sameness` fits all of it on vehicles that the model never saw.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,6 +32,9 @@ Verdict = Literal["match", "uncertain", "no match"]
 COHORT = 1000
 """Images of the gallery that a query is compared with, at most."""
 
+LARGEST = 100_000
+"""Images in the largest galleries that were measured; in larger ones a distance tells as much as in these."""
+
 FALSE_MATCH_RATE = 0.01
 """Promised where nobody asks for another."""
 
@@ -38,7 +42,7 @@ LEAST_PROBABILITY, LEAST_MATCH = 0.1, 0.5
 """Of the likeliest result: below the first nothing is taken for the vehicle; below the second it never is a
 match."""
 
-_LENGTHS = {"strangers": 6, "nearest": 5, "others": 6, "near": 2, "cohort": 2, "looks": 2}
+_LENGTHS = {"strangers": 6, "nearest": 6, "others": 7, "near": 2, "cohort": 2, "looks": 2}
 _QUANTILES = (0.1, 0.5)
 _SHRINKAGE = 20
 """Pictures of a usual gallery that a cohort counts for more: a cohort of a few says little by itself."""
@@ -56,8 +60,9 @@ class Sameness:
 
     Attributes:
         strangers: the weights of log expected(d), float [6].
-        nearest: the weights of the nearest image's log-odds: of 1, log expected, log N, r and log(q10), [5].
-        others: those of any other's: the same, and the nearest's log-odds, float [6].
+        nearest: the weights of the nearest image's log-odds: of 1, log expected, log N, r, log(q10), and log
+            expected times log N, float [6].
+        others: those of any other's: the same, and the nearest's log-odds, float [7].
         near: the least and the greatest u that were seen; beyond, log expected(d) goes on as a line.
         cohort: log(q10) and log(q50) of usual queries, where a cohort is small.
         weights_sha256: of the model that it was measured with; other weights need their own.
@@ -92,6 +97,9 @@ class Sameness:
             values["looks"] = values["looks"] or (0.0, 0.0)
             for name, length in _LENGTHS.items():
                 values[name] = tuple(map(float, values[name]))
+                if name in ("nearest", "others") and len(values[name]) == length - 1:
+                    # Of a card from before log expected was weighed by log N.
+                    values[name] = (*values[name][:5], 0.0, *values[name][5:])
                 if len(values[name]) != length or not np.isfinite(values[name]).all():
                     raise ValueError(name)
             if values["passes"] is not None and not np.isfinite(values["passes"]):
@@ -190,12 +198,13 @@ class Standing:
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
     def features(self, log_expected: np.ndarray) -> np.ndarray:
-        """What the log-odds of images are made of, [K, 5]."""
+        """What the log-odds of images are made of, [K, 6]."""
         known = [np.log(self.count), self.spread, self.level]
         columns = [
             np.ones(len(log_expected)),
             log_expected,
             *(np.full(len(log_expected), each) for each in known),
+            log_expected * np.log(min(self.count, LARGEST)),
         ]
         return np.stack(columns, 1)
 

@@ -12,8 +12,8 @@ from zoo.sameness import Sameness, verdict_of
 
 CALIBRATION = Sameness(
     strangers=(-2.5, 6.0, 0.5, 0.0, 0.0, 0.0),
-    nearest=(-3.0, -1.0, 0.0, 0.0, 0.0),
-    others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.2),
+    nearest=(-3.0, -1.0, 0.0, 0.0, 0.0, 0.0),
+    others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.2),
     near=(-2.0, 0.5),
     cohort=(-0.3, 0.0),
     weights_sha256="a" * 64,
@@ -33,8 +33,14 @@ def test_a_card_gives_it_back() -> None:
     assert "sameness" not in json.loads(plain.to_json())
 
 
+def test_a_card_from_before_sizes_had_slopes_is_read() -> None:
+    before = CALIBRATION.as_json() | {"nearest": CALIBRATION.nearest[:5]}
+    before["others"] = (*CALIBRATION.others[:5], CALIBRATION.others[6])
+    assert Sameness.of(CARD.replace(sameness=before)) == CALIBRATION
+
+
 @pytest.mark.parametrize(
-    "broken", [{"strangers": [1, 2]}, {"near": None}, {"nearest": ["x"] * 5}, {"cohort": [float("nan"), 0]}]
+    "broken", [{"strangers": [1, 2]}, {"near": None}, {"nearest": ["x"] * 6}, {"cohort": [float("nan"), 0]}]
 )
 def test_a_broken_one_is_named(broken: dict) -> None:
     with pytest.raises(UserError, match=r"grid\.test: the card's sameness calibration.*--sameness"):
@@ -72,7 +78,7 @@ def test_the_order_of_the_images_does_not_matter() -> None:
 
 def test_a_copy_of_the_query_changes_nothing_for_the_others() -> None:
     """A picture of the gallery is often what one searches with; its other pictures must not vanish for it."""
-    standing = replace(CALIBRATION, others=(-3.5, -1.0, 0.0, 0.0, 0.0, -0.2)).standing(COHORT, 100)
+    standing = replace(CALIBRATION, others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, -0.2)).standing(COHORT, 100)
     alone = standing.probabilities(DISTANCES[3:])
     assert alone[0] > 0.5
     for copies in ([0.0], [0.0, 0.01]):

@@ -16,11 +16,17 @@ from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
 from training.evaluation.trials import Pictures, Trial, make_trials
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.sameness import FALSE_MATCH_RATE, Sameness, log_quantiles
+from zoo.sameness import FALSE_MATCH_RATE, LARGEST, Sameness, log_quantiles
 
 _TRIALS = 20_000
-_TAIL = 0.5
+_TAIL = 0.1
 """Strangers expected nearer, up to which their law is fitted in the end."""
+
+_LEAST_SLOPE = 0.2
+"""Of log-odds by log expected."""
+
+_PROMISED_FROM = 100
+"""Images in the smallest galleries that the promise is made true for; it holds in smaller ones then."""
 
 _FEWEST_VEHICLES = 40
 _FOLDS = 5
@@ -37,7 +43,7 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     levels = np.array([log_quantiles(trial.cohort) for trial in trials])
     usual = levels[np.array([trial.count for trial in trials]) >= 50].mean(axis=0)
     start = Sameness(
-        (0, 1, 0, 0, 0, 0), (0,) * 5, (0,) * 6, (-50.0, 50.0), (float(usual[0]), float(usual[1]))
+        (0, 1, 0, 0, 0, 0), (0,) * 6, (0,) * 7, (-50.0, 50.0), (float(usual[0]), float(usual[1]))
     )
     standings = [start.standing(trial.cohort, trial.count) for trial in trials]
     known = np.array([[each.level, each.spread, np.log(each.count)] for each in standings])
@@ -52,8 +58,10 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     rows = [
         each.features(each.log_expected(trial.distances)) for each, trial in zip(told, trials, strict=True)
     ]
-    nearest = fit_odds(np.stack([row[0] for row in rows]), np.array([trial.is_same[0] for trial in trials]))
-    others = fit_odds(
+    nearest = _fit_falling(
+        np.stack([row[0] for row in rows]), np.array([trial.is_same[0] for trial in trials])
+    )
+    others = _fit_falling(
         np.concatenate([np.append(row[1:], np.full((len(row) - 1, 1), row[0] @ nearest), 1) for row in rows]),
         np.concatenate([trial.is_same[1:] for trial in trials]),
     )
@@ -61,14 +69,14 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
 
 
 def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> list[float]:
-    """Fit all of the law, then its tail alone, of which something is promised, with a free power of N: where
-    the first fit expects more than `_TAIL` strangers, the nearest is only known to be farther (censored)."""
+    """Fit all of the law, then its tail alone, of which something is promised: where the first fit expects
+    more than `_TAIL` strangers, the nearest is only known to be farther (censored)."""
 
     def terms(u: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.stack([np.ones_like(u), u, u**2, spread, u * spread, log_count], 1))
+        return torch.from_numpy(np.stack([np.ones_like(u), u, u**2, spread, u * spread], 1))
 
     one, nothing = np.ones_like(u), np.zeros_like(u)
-    slopes = torch.from_numpy(np.stack([nothing, one, 2 * u, nothing, spread, nothing], 1))
+    slopes = torch.from_numpy(np.stack([nothing, one, 2 * u, nothing, spread], 1))
     counts = torch.from_numpy(log_count)
 
     def loss(features: torch.Tensor, is_seen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -76,10 +84,11 @@ def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> 
         hazard = torch.nn.functional.softplus(4 * (slopes @ weights)) / 4
         return (log_expected.clamp(max=30).exp() - is_seen * (log_expected + hazard.log())).mean()
 
-    whole = _minimise(partial(loss, terms(u), torch.ones(len(u))), [-2.0, 5.0, 0.0, 0.0, 0.0, 0.0])
+    whole = _minimise(partial(loss, terms(u), torch.ones(len(u))), [-2.0, 5.0, 0.0, 0.0, 0.0])
     limit = _where_expected(_TAIL, np.array(whole), spread, log_count)
     is_seen = torch.from_numpy((u <= limit).astype(float))
-    return _minimise(partial(loss, terms(np.minimum(u, limit)), is_seen), whole)
+    # Nothing but the number of strangers grows with the gallery, so that it needs no power but one.
+    return [*_minimise(partial(loss, terms(np.minimum(u, limit)), is_seen), whole), 0.0]
 
 
 def _where_expected(strangers: float, w: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> np.ndarray:
@@ -87,7 +96,7 @@ def _where_expected(strangers: float, w: np.ndarray, spread: np.ndarray, log_cou
     low, high = np.full_like(spread, -3.0), np.full_like(spread, 1.0)
     for _ in range(40):
         u = (low + high) / 2
-        expected = w[0] + w[1] * u + w[2] * u**2 + w[3] * spread + w[4] * u * spread + (1 + w[5]) * log_count
+        expected = w[0] + w[1] * u + w[2] * u**2 + w[3] * spread + w[4] * u * spread + log_count
         is_below = expected < np.log(strangers)
         low, high = np.where(is_below, u, low), np.where(is_below, high, u)
     return low
@@ -109,6 +118,17 @@ def fit_odds(features: np.ndarray, right: np.ndarray) -> list[float]:
         return torch.nn.functional.binary_cross_entropy_with_logits(rows @ weights, labels)
 
     return _minimise(loss, [0.0, -1.0, *[0.0] * (features.shape[1] - 2)])
+
+
+def _fit_falling(features: np.ndarray, right: np.ndarray) -> list[float]:
+    """Fit odds that fall with the distance in galleries of all sizes: by one slope for them where few trials
+    tell of another."""
+    weights = fit_odds(features, right)
+    if weights[1] + weights[5] * np.log(LARGEST) < -_LEAST_SLOPE:
+        return weights
+    features = features.copy()
+    features[:, 5] = 0
+    return fit_odds(features, right)
 
 
 def _minimise(loss: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -> list[float]:
@@ -159,9 +179,11 @@ def calibrate_sameness(
         asking = pictures.asked_by(fold)
         absent.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS, absent=1.0)))
         usual.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS)))
+    largest = max(int(each.counts.max()) for each in absent)
+    smallest = min(_PROMISED_FROM, largest // 4)
     # A fit knows the look-alikes that it was made with. Those of vehicles that it has not seen come nearer
     # than it expects: as much as makes the usual promise true for them is added.
-    rates = np.concatenate([each.false_match_rates for each in absent])
+    rates = np.concatenate([each.false_match_rates[each.counts >= smallest] for each in absent])
     reached = float(np.quantile(rates, FALSE_MATCH_RATE))
     caution = float(np.log(np.log1p(-FALSE_MATCH_RATE) / np.log1p(-max(reached, 1e-9))))
     measured = SamenessQuality.of_all(usual).figures() | {"caution": caution}

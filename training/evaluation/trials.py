@@ -132,12 +132,11 @@ def make_trials(
         size = (
             int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
         )
-        # So many of each that there are enough for the gallery.
-        fewest = min(-(-size // (len(of) - 1)), _MOST_PICTURES)
-        most = int(rng.integers(fewest, _MOST_PICTURES + 1))
+        most = int(rng.integers(1, _MOST_PICTURES + 1))
         own = rng.permutation(own)[:most] if is_present else own[:0]
         others = np.delete(rng.permutation(of, axis=1), vehicle, axis=0)
-        others = rng.permutation(others)[:, :most].ravel()
+        # As many of every other one, or more where there would be too few for the gallery.
+        others = rng.permutation(others)[:, : max(most, -(-size // len(others)))].ravel()
         gallery = np.append(own, others[others != _NONE][: size - len(own)])
         apart = pictures.distances[row, gallery]
         nearest = gallery[int(apart.argmin())]
