@@ -31,7 +31,6 @@ WAYS = {
     "one image a request, 8 at a time": {"batch": 1, "concurrency": 8},
     "4 images a request, 4 at a time": {"batch": 4, "concurrency": 4},
     "8 images a request, 4 at a time (default)": {},
-    "16 images a request, 4 at a time": {"batch": 16},
     "the same through shared memory": {"transport": "shared-memory"},
 }
 
