@@ -20,11 +20,13 @@ import sys
 import numpy as np
 from retrieval.gallery.entries import Entry, GalleryModel
 from retrieval.galleries import open_gallery
+from retrieval.local import synchronizer
 from retrieval.local.index_policy import IndexPolicy
 from zoo.card import Card
 
 model = GalleryModel(Card("tiny.one", (32, 32), {{"embedding": {DIMENSION}}}), "hash")
-# Snapshots and an index so often that kills fall into their writing too.
+# Snapshots, an index, and vectors between two snapshots, so often that kills fall into their writing too.
+synchronizer._MOST_IN_MEMORY = 2 * 4 * {DIMENSION}
 policy = IndexPolicy("Flat", index_from=20, snapshot_rows=4)
 gallery = open_gallery(sys.argv[1], model=model, writable=True, policy=policy)
 print("open", flush=True)
