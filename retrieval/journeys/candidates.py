@@ -1,6 +1,6 @@
 """Pairs of passes that may be of one vehicle: of two cameras, one after the other, and not too fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Pairs:
     travel: np.ndarray
     ahead: np.ndarray
     behind: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Pairs":
+        """Some of them."""
+        return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def find_pairs(passes: Passes, metric: str, within: float, fastest: float) -> Pairs:

@@ -11,19 +11,14 @@ _TAIL = 4
 """Pairs for each that may be of one vehicle from which the tail of the strangers is read."""
 _MOST = 6.0
 """No evidence counts for more: nothing is as sure as 400 to 1."""
-_BELIEVED = 0.5
-"""Probability from which on two passes stand for one vehicle when others are held against it."""
-_TOGETHER = 0.08
-"""What N passes say on average counts N to this power times, because it is surer than what one says."""
-_BLOCK = 256
 
 
 class Strangers:
     """How alike passes of different vehicles look, as the upper tail of the likenesses of all pairs.
 
-    At most one candidate of a pass at a camera is the vehicle itself. So as many pairs as there are passes
-    with candidates at a camera may be of one vehicle, those that look most alike. The next ones tell how the
-    tail of the strangers falls, which is held to be exponential.
+    The tail is held to be exponential. At most one candidate of a pass at a camera is the vehicle itself. So
+    as many pairs as there are passes with candidates at a camera may be of one vehicle, those that look most
+    alike. Until something is believed, the next ones tell how the tail falls.
 
     Args:
         look: of the pairs that look most alike, float64 [M].
@@ -33,13 +28,24 @@ class Strangers:
 
     def __init__(self, look: np.ndarray, groups: int, possible: int) -> None:
         falling = -np.sort(-look)
-        last = min(_TAIL * groups, len(look)) - 1
-        upto, self._from = falling[min(groups, last)], falling[last]
-        between = falling[min(groups, last) : last + 1] - self._from
+        last = min(_TAIL * groups, (len(look) + 1) // 2) - 1
+        first = min(groups, last // 2)
+        self._from = falling[last]
+        self._possible = possible
+        self._is_tail = look >= self._from
+        self._above = np.maximum(look - self._from, 0)
         # The mean excess of an exponential tail of which the upper part is not looked at.
-        excess = float(between.sum()) + min(groups, last) * float(upto - self._from)
+        between = falling[first : last + 1] - self._from
+        excess = float(between.sum()) + first * float(between[0])
         self._length = max(excess / len(between), 1e-6)
         self._share = (last + 1) / possible
+
+    def learn(self, belief: np.ndarray) -> None:
+        """From the pairs of the tail that are not believed to be of one vehicle; belief is float64 [M]."""
+        weight = np.where(self._is_tail, 1 - belief, 0.0)
+        count = max(float(weight.sum()), 1.0)
+        self._length = max(float(weight @ self._above) / count, 1e-6)
+        self._share = count / self._possible
 
     def log_density(self, look: np.ndarray) -> np.ndarray:
         """Of the tail; below it, that of its beginning."""
@@ -96,43 +102,6 @@ def travel_evidence(travel: np.ndarray, way: np.ndarray, belief: np.ndarray, wit
     far = everything[row, column] / count
     share = mass / (mass + _DOUBT)
     return np.asarray(np.clip(np.log(share * near / far + 1 - share), -_MOST, _MOST))
-
-
-def joint_evidence(
-    evidence: np.ndarray, belief: np.ndarray, earlier: np.ndarray, later: np.ndarray, passes: int
-) -> np.ndarray:
-    """Of each pass and the whole vehicle that the other one is believed to be of: average linkage.
-
-    A stranger that looks like one pass of a vehicle hardly looks like all of them. What is no pair, as two
-    passes of one camera, speaks against as much as anything does.
-
-    Args:
-        evidence: of each pair by itself, float64 [M].
-        belief: the probability of each pair, float64 [M].
-        earlier, later: the passes of each pair, int64 [M].
-        passes: how many there are.
-    """
-    from scipy.sparse import csr_matrix
-
-    ends = np.append(earlier, later), np.append(later, earlier)
-    weight = np.tile(np.where(belief > _BELIEVED, belief, 0.0), 2)
-    # Above the least, so that what is no pair is 0.
-    own = np.tile(np.maximum(evidence, -_MOST) + _MOST, 2)
-    vehicles = csr_matrix((weight, ends), (passes, passes))
-    vehicles.eliminate_zeros()
-    against = csr_matrix((own, ends), (passes, passes))
-    order = np.argsort(ends[0], kind="stable")
-    rows, columns = ends[0][order], ends[1][order]
-    others = np.empty(len(order))
-    # In parts, because the product is far less sparse than its factors.
-    for first in range(0, passes, _BLOCK):
-        part = slice(*np.searchsorted(rows, (first, first + _BLOCK)))
-        product = vehicles[first : first + _BLOCK] @ against
-        others[order[part]] = np.asarray(product[rows[part] - first, columns[part]]).ravel()
-    # The other pass itself is left out of the vehicle that it is held against.
-    count = 1 + np.bincount(ends[0], weight, passes)[ends[0]] - weight
-    found = ((own + others) / count - _MOST) * count**_TOGETHER
-    return np.asarray(found.reshape(2, -1).mean(axis=0))
 
 
 def _smooth(histograms: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Passes joined to journeys, without labels.
 
 What two passes of one vehicle look like, and how long vehicles take from one camera to another, is learned
-from the gallery itself by expectation maximisation: at first those pairs are believed in that look most
-alike from both sides; what is believed in tells the travel times, and these tell what to believe in.
+from the gallery itself: first of pairs, each by itself, then of whole vehicles.
 """
 
 from collections.abc import Collection
@@ -11,18 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.gallery.geography import FASTEST
-from retrieval.journeys.candidates import Pairs, find_pairs
-from retrieval.journeys.evidence import Strangers, joint_evidence, look_evidence, travel_evidence
+from retrieval.journeys.beliefs import pair_beliefs
+from retrieval.journeys.candidates import find_pairs
 from retrieval.journeys.passes import Passes
+from retrieval.journeys.vehicles import same_vehicle
 
-_ROUNDS = 15
-_CLASS_WEIGHT = 0.5
-"""Of colours and types, which come from the same network as the looks."""
 _SHOWN = 0.02
 """The certainty from which on a pair is a candidate that people are shown."""
 _SURE = 0.999
-_MESSAGES = 4
-"""Rounds of belief propagation; more change nothing that shows."""
 
 Link = tuple[str, str]
 """Two passes by the keys of images of them, the earlier one first."""
@@ -95,10 +90,14 @@ def link(
     """
     options = options or LinkOptions()
     pairs = find_pairs(passes, metric, options.within, options.fastest / 3.6)
-    certainty = _certainty(passes, pairs, options)
     numbers = passes.numbers
     joined = {(numbers[a], numbers[b]) for a, b in confirmed if a in numbers and b in numbers}
     apart = {frozenset((numbers[a], numbers[b])) for a, b in cut if a in numbers and b in numbers}
+    belief, looks = pair_beliefs(passes, pairs, options.within, options.uses_travel)
+    parted = {(min(pair), max(pair)) for pair in apart}
+    certainty = same_vehicle(
+        passes, pairs, belief, looks, options.within, options.uses_travel, joined, parted
+    )
     earlier = np.append(pairs.earlier, [a for a, _ in sorted(joined)]).astype(np.int64)
     later = np.append(pairs.later, [b for _, b in sorted(joined)]).astype(np.int64)
     certainty = np.append(certainty, np.ones(len(joined)))
@@ -110,69 +109,6 @@ def link(
     kept = (certainty >= _SHOWN) | is_chosen
     linked = Linked(earlier[kept], later[kept], certainty[kept], is_chosen[kept])
     return _without_cut(linked, len(passes), apart)
-
-
-def _certainty(passes: Passes, pairs: Pairs, options: LinkOptions) -> np.ndarray:
-    """The probability of each pair, float64 [M]: a pass has one true candidate at a camera at most."""
-    if not len(pairs.earlier):
-        return np.zeros(0)
-    cameras, camera = np.unique(passes.camera, return_inverse=True)
-    here, there = camera[pairs.earlier], camera[pairs.later]
-    way = here * len(cameras) + there
-    ahead, behind = pairs.earlier * len(cameras) + there, pairs.later * len(cameras) + here
-    _, first = np.unique(ahead, return_index=True)
-    strangers = Strangers(pairs.look, len(first), int(pairs.ahead[first].sum()))
-    belief = 0.5 * (_is_best(pairs.look, ahead) & _is_best(pairs.look, behind))
-    share = np.full(len(cameras) ** 2, 0.5)
-    for _ in range(_ROUNDS):
-        evidence = look_evidence(pairs.look, strangers, belief) + _CLASS_WEIGHT * pairs.class_match
-        if options.uses_travel:
-            evidence = evidence + travel_evidence(pairs.travel, way, belief, options.within)
-        evidence = joint_evidence(evidence, belief, pairs.earlier, pairs.later, len(passes))
-        odds = np.exp(evidence) * share[way] / (1 - share[way])
-        # Either pass has a number of candidates at the other's camera, and its share of any one of them.
-        belief = _associated(odds / np.sqrt(pairs.ahead * pairs.behind), ahead, behind)
-        share = _share(belief, way, ahead, len(share))
-    return np.asarray(belief)
-
-
-def _is_best(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Whether each value is the greatest of its group, bool [M]."""
-    _, row = np.unique(group, return_inverse=True)
-    best = np.full(row.max() + 1, -np.inf)
-    np.maximum.at(best, row, values)
-    return np.asarray(values == best[row])
-
-
-def _associated(odds: np.ndarray, ahead: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """Probabilities of pairs of which at most one is true in each group of either kind, float64 [M].
-
-    Belief propagation of Williams and Lau (IEEE TAES 2014, equations 12 and 13), so that a rival that is
-    surely another one's does not count.
-
-    Args:
-        odds: of each pair against none in its groups.
-        ahead, behind: the groups of each.
-    """
-    _, row = np.unique(ahead, return_inverse=True)
-    _, column = np.unique(behind, return_inverse=True)
-    free = np.ones(len(odds))
-    for _ in range(_MESSAGES):
-        wanted = odds / (1 + _others(odds * free, row))
-        free = 1 / (1 + _others(wanted, column))
-    return np.asarray(odds * free / (1 + np.bincount(row, odds * free)[row]))
-
-
-def _others(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The sum of the others of each one's group."""
-    return np.asarray(np.maximum(np.bincount(group, values)[group] - values, 0))
-
-
-def _share(belief: np.ndarray, way: np.ndarray, ahead: np.ndarray, ways: int) -> np.ndarray:
-    """For each way from camera to camera, the share of passes that a pass at the other end follows."""
-    _, first = np.unique(ahead, return_index=True)
-    passes = np.bincount(way[first], minlength=ways)
-    return np.asarray((np.bincount(way, belief, ways) + 0.5) / (passes + 2.0)).clip(0.001, 0.95)
 
 
 def _choose(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from benchmarks.journeys import cross_camera_idf1
-from retrieval.journeys.evidence import joint_evidence
 from retrieval.journeys.linking import Linked, LinkOptions, link
 from tests.retrieval.journeys.site import Site, make_site
 
@@ -23,33 +22,14 @@ def test_travel_times_join_what_looks_alone_do_not(seed: int) -> None:
     linked, by_looks = (
         link(site.passes, "cosine", LinkOptions(uses_travel=travel)) for travel in (True, False)
     )
-    assert idf1(site, linked) > idf1(site, by_looks) + 0.25
+    # By looks alone 0.66 to 0.75.
+    assert idf1(site, linked) > idf1(site, by_looks) + 0.15
     # 0.84 to 0.88 where each pair stands for itself.
     assert idf1(site, linked) > 0.89
     assert right(site, linked, linked.is_chosen).mean() > 0.95
     # What is called certain is right; what is called doubtful is not all right.
     assert right(site, linked, linked.certainty > 0.8).mean() > 0.9
     assert right(site, linked, linked.certainty < 0.2).mean() < 0.5
-
-
-def test_a_pass_is_held_against_the_whole_vehicle_of_the_other_one() -> None:
-    rng = np.random.default_rng(0)
-    passes = 12
-    earlier, later = np.nonzero(np.triu(rng.random((passes, passes)) < 0.6, 1))
-    evidence, belief = rng.uniform(-9, 6, len(earlier)), rng.random(len(earlier))
-    said, believed = np.full((passes, passes), -6.0), np.zeros((passes, passes))
-    for a, b, one, other in zip(earlier, later, evidence, belief, strict=True):
-        said[a, b] = said[b, a] = max(one, -6)
-        believed[a, b] = believed[b, a] = other if other > 0.5 else 0
-    wanted = []
-    for a, b in zip(earlier, later, strict=True):
-        sides = []
-        for here, there in ((a, b), (b, a)):
-            weights = np.where(np.arange(passes) == there, 0, believed[here])
-            weights[here] = 1
-            sides.append((weights @ said[:, there]) / weights.sum() * weights.sum() ** 0.08)
-        wanted.append(sum(sides) / 2)
-    assert joint_evidence(evidence, belief, earlier, later, passes) == pytest.approx(np.array(wanted))
 
 
 @pytest.mark.parametrize(("vehicles", "shared", "steady"), [(300, False, True), (80, True, False)])
@@ -89,6 +69,18 @@ def test_no_vehicle_is_faster_than_vehicles_are() -> None:
     passes.place[:] = np.stack([48 + passes.camera * 0.9, np.full(len(passes), 11.0)], axis=1)
     assert not link(passes, "cosine", LinkOptions(fastest=200)).is_chosen.any()
     assert link(passes, "cosine", LinkOptions(fastest=1e9)).is_chosen.any()
+
+
+@pytest.mark.parametrize("within", [900, 600])
+def test_a_journey_may_last_longer_than_the_longest_way(within: float) -> None:
+    # 14 of 24 cameras on average: well over an hour, with 2 or 3 minutes from one to the next.
+    site = make_site(0, cameras=24, vehicles=40, minutes=240, noise=0.6)
+    start = site.passes.start
+    linked = link(site.passes, "cosine", LinkOptions(within=within))
+    ways = linked.journeys(len(site.passes))
+    assert cross_camera_idf1(site.vehicle, ways) > 0.9
+    assert max(start[way[-1]] - start[way[0]] for way in ways) > 3600
+    assert right(site, linked, linked.is_chosen).mean() > 0.95
 
 
 def test_people_have_the_last_word() -> None:
