@@ -1,9 +1,11 @@
 """From a torch model to an ONNX file: dynamic batch, named inputs and outputs, the card inside."""
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,21 @@ class DeployedModel(nn.Module):
         return tuple(getattr(outputs, name) for name in self.output_names)
 
 
+def _with_plain_norms(model: DeployedModel) -> DeployedModel:
+    """A copy in whose BatchNorms only a scale is left to fold.
+
+    Torch's square root differs from processor to processor in the last digit; NumPy's is IEEE 754's.
+    """
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_var is not None:
+            scale = 1 / np.sqrt(module.running_var.double().numpy() + module.eps)
+            module.running_var.fill_(1)
+            module.eps = 0.0
+            module.weight.copy_(torch.from_numpy(module.weight.double().numpy() * scale))
+    return model
+
+
 def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True, opset: int = OPSET) -> None:
     """Write the model as ONNX.
 
@@ -59,8 +76,8 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True,
 
     The TorchScript exporter is used on purpose. The one built on torch.export writes opset 18 and IR version
     10: its conversion of this graph to an older opset fails with a mere warning, and ATC reads neither. This
-    one gives the opset, IR version 8 at most and a free batch axis. The same weights give the same bytes, so
-    that the file's hash names the model.
+    one gives the opset, IR version 8 at most and a free batch axis. The same weights give the same bytes on
+    every processor, so that the file's hash names the model.
     """
     import onnx
 
@@ -70,7 +87,7 @@ def export_onnx(model: DeployedModel, card: Card, path: Path, fold: bool = True,
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model.eval(),
+            _with_plain_norms(model.eval()) if fold else model.eval(),
             sample,
             str(path),
             **TORCHSCRIPT,
