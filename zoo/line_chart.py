@@ -3,7 +3,8 @@
 import math
 from html import escape
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 360, 70, 40, 20, 60
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 800, 360, 70, 40, 180, 60
+"""Pixels; the lines' names stand to the right of the plot, where no line is."""
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 
 
@@ -29,12 +30,13 @@ def line_chart(
             HEIGHT - BOTTOM - (value - low) / spans[1] * (HEIGHT - TOP - BOTTOM),
         )
 
+    right, middle = WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         'font-size="12"><rect width="100%" height="100%" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="15">{escape(title)}</text>',
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 25}" text-anchor="middle">{escape(x_title)}</text>',
-        f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="#888"/>',
+        f'<text x="{middle}" y="{HEIGHT - 25}" text-anchor="middle">{escape(x_title)}</text>',
+        f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{right}" fill="none" stroke="#888"/>',
     ]
     named = sorted({x for x, _ in points}) if log_x else [min(xs) + spans[0] * step / 4 for step in range(5)]
     for x in named:
@@ -52,6 +54,6 @@ def line_chart(
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.append(
-            f'<text x="{LEFT + 10}" y="{TOP + 14 * (number + 1)}" fill="{color}">{escape(name)}</text>'
+            f'<text x="{right + 10}" y="{TOP + 14 * (number + 1)}" fill="{color}">{escape(name)}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
