@@ -1,7 +1,6 @@
 """How likely a pass is the next one of another's vehicle, by cameras and times, learned from links."""
 
 import numpy as np
-from scipy.ndimage import convolve1d
 
 from retrieval.journeys.candidates import Pairs
 from retrieval.journeys.passes import Passes
@@ -80,6 +79,8 @@ class Following:
 
     def _densities(self, links: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Of the travel time of each pair among those of its way, a second, float64 [M]."""
+        from scipy.ndimage import convolve1d
+
         histograms = np.zeros((self._ways, len(self._width)))
         np.add.at(histograms, (self._way, self._column), links)
         smooth = convolve1d(histograms, _KERNEL, axis=1, mode="constant")
