@@ -129,7 +129,8 @@ class Reader:
     def state(self) -> State:
         """Which state it is."""
         counters = dict(self._all("SELECT name, seq FROM sqlite_sequence"))
-        return State(counters.get("images", 0), counters.get("removals", 0))
+        last_id, last_removal = _numbers([counters.get(name, 0) for name in ("images", "removals")])
+        return State(last_id, last_removal)
 
     def counted(self) -> tuple[int, int]:
         """The same, counted."""
@@ -178,7 +179,7 @@ class Reader:
         state = self.state()
         if len(rows) == CHUNK:
             state = State(rows[-1].id, state.last_removal)
-        return Changes(rows, [removed for (removed,) in removals], state)
+        return Changes(rows, _numbers([removed for (removed,) in removals]), state)
 
     def knows(self, state: State, key: str) -> bool:
         """Whether this database has gone through that state: its counters are as far, the id is the key's.
@@ -280,6 +281,15 @@ class Reader:
         return [
             entry_of(image.key, jpegs[image.id], image.values, made_of.get(image.id, ())) for image in images
         ]
+
+
+def _numbers(values: Sequence[Any]) -> list[int]:
+    """These values, which are whole numbers: a page of another table may stand in the place of theirs."""
+    if not all(isinstance(value, int) for value in values):
+        raise sqlite3.DatabaseError(
+            "a number of the table removals or sqlite_sequence is not as it was written"
+        )
+    return list(values)
 
 
 def _image(row: Sequence[Any]) -> "_Image":

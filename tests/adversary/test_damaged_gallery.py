@@ -98,6 +98,29 @@ def test_a_page_of_another_table_is_no_picture(whole: Path, tmp_path: Path) -> N
                 asked()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "UPDATE removals SET id = 'gate 1' WHERE sequence = 1",
+        "UPDATE sqlite_sequence SET seq = 'gate 1' WHERE name = 'removals'",
+    ],
+)
+def test_a_page_of_another_table_is_no_removal(whole: Path, tmp_path: Path, command: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "copy")
+    for path in folder.iterdir():
+        # As if no snapshot knew of its removals.
+        if path.is_dir():
+            shutil.rmtree(path)
+    with closing(sqlite3.connect(folder / "gallery.sqlite")) as database:
+        assert database.execute(command).rowcount == 1
+        database.commit()
+    with (
+        pytest.raises(UserError, match=r"is damaged .*not as it was written"),
+        open_gallery(folder, policy=POLICY),
+    ):
+        pass
+
+
 def test_a_refusal_is_one_line_whatever_the_file_holds(whole: Path, tmp_path: Path) -> None:
     """SQLite's own words on text that is no UTF-8 have that text in them."""
     folder = shutil.copytree(whole, tmp_path / "copy")
