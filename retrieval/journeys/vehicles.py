@@ -145,6 +145,16 @@ class _Sampler:
             terms.append(term)
         return value, terms
 
+    def _values(self, chains: list[list[int]]) -> list[tuple[float, _Terms]] | None:
+        """Those of all these chains, None where one of them is impossible."""
+        valued = []
+        for chain in chains:
+            value = self._value(chain)
+            if value is None:
+                return None
+            valued.append(value)
+        return valued
+
     def _likeness(self, row: int, before: list[int]) -> tuple[float, int] | None:
         """What looks say of a pass and those before it in sum, and their number; None if cameras repeat."""
         pairs, camera = self._pairs[row], self._camera[row]
@@ -252,21 +262,23 @@ class _Sampler:
             if other_head and not tail:
                 # It is the other one's last pass that would take it back, and picks among others.
                 back = math.log((len(after) + 1) / (len(self._after[other_head[-1]]) + 1))
-        valued = [self._value(each) for each in changed]
-        was = [self._value(each) for each in before]
+        valued = self._values(changed)
+        if valued is None:
+            return
+        was = self._values(before)
+        assert was is not None
         gain = back
-        for values, sign in ((valued, 1), (was, -1)):
-            for value in values:
-                if value is None:
-                    return
-                gain += sign * value[0]
+        for value, _ in valued:
+            gain += value
+        for value, _ in was:
+            gain -= value
         if gain < 0 and self._random.random() >= math.exp(gain):
             return
         for each in before:
             del self._chains[self._chain[each[0]]]
-        for each, value in zip(changed, valued, strict=True):
-            if each and value is not None:
-                self._put(each, value[1])
+        for each, (_, terms) in zip(changed, valued, strict=True):
+            if each:
+                self._put(each, terms)
 
 
 def _halves(chain: list[int], place: int) -> tuple[list[int], list[int]]:
