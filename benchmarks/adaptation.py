@@ -3,7 +3,8 @@
 A domain is drawn in another world than the model was trained in: harder, with other cameras, in another
 style. The model is judged on its test vehicles as it is (direct), adapted to its training pictures without
 their labels, and fine-tuned on them with their labels for as many epochs (supervised). `--spoiled` adapts to
-pictures that can teach nothing, where the model must not become worse.
+pictures that can teach nothing, where the model must not become worse. `--real` adapts to real pictures, and
+judges on folds of vehicles that the adaptation did not see. `--groups` tells how good the first groups are.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.real_vehicles import (
+    KINDS,
+    folds,
+    kind_of,
+    mean_average_precision,
+    read_real,
+    write_table,
+)
 from training.adaptation.adaptation import AdaptOptions, adapt
+from training.adaptation.clustering import ClusterOptions, cluster, comparable
 from training.adaptation.rounds import centroids, fine_tune
 from training.datasets import read_split
 from training.datasets.records import Record, label_map
+from training.datasets.unlabelled import Unlabelled
 from training.distributed.ranks import Ranks
 from training.evaluation.extract import EvaluationSet, extract
 from training.evaluation.protocol import evaluate_weights
@@ -43,6 +54,8 @@ DOMAINS = {
 }
 """Name -> how it is drawn; each seed has cameras of its own."""
 
+TABLE = "pictures.csv"
+
 FIRST_SEED = 11
 """The shipped models were trained on seed 0."""
 
@@ -60,6 +73,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="adapt", help="of a round [%(default)s]")
     parser.add_argument("--spoiled", nargs="*", choices=SPOILED, help="trials of these kinds, or of all")
     parser.add_argument("--no-domains", action="store_true", help="spoiled trials alone")
+    parser.add_argument("--real", type=Path, help="a folder of real pictures, see benchmarks.real_vehicles")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of real vehicles [both]"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="of the real vehicles [%(default)s]")
+    parser.add_argument(
+        "--groups", nargs="+", default=[], metavar="DATA", help="data sets to group the test part of"
+    )
     parser.add_argument("--data", type=Path, default=Path("data/adaptation"), help="[%(default)s]")
     parser.add_argument("--threads", type=int, help="CPU threads of torch [all cores]")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on one line")
@@ -120,7 +141,8 @@ def one_camera(root: Path, records: list[Record], rng: np.random.Generator, fold
     """The pictures of the camera that has most."""
     cameras = [record.camera_id for record in records]
     most = max(set(cameras), key=cameras.count)
-    return write_table(folder, [record for record in records if record.camera_id == most])
+    chosen = [record for record in records if record.camera_id == most]
+    return write_table(folder / TABLE, chosen, labelled=False)
 
 
 def one_vehicle(root: Path, records: list[Record], rng: np.random.Generator, folder: Path) -> Path:
@@ -136,14 +158,14 @@ def wrong_cameras(root: Path, records: list[Record], rng: np.random.Generator, f
     """The cameras of the pictures dealt out anew."""
     cameras = rng.permutation([record.camera_id for record in records])
     wrong = zip(records, cameras, strict=True)
-    return write_table(
-        folder, [dataclasses.replace(record, camera_id=int(camera)) for record, camera in wrong]
-    )
+    chosen = [dataclasses.replace(record, camera_id=int(camera)) for record, camera in wrong]
+    return write_table(folder / TABLE, chosen, labelled=False)
 
 
 def too_few(root: Path, records: list[Record], rng: np.random.Generator, folder: Path) -> Path:
     """Forty pictures."""
-    return write_table(folder, [records[index] for index in rng.choice(len(records), 40, replace=False)])
+    chosen = [records[index] for index in rng.choice(len(records), 40, replace=False)]
+    return write_table(folder / TABLE, chosen, labelled=False)
 
 
 def unrelated(root: Path, records: list[Record], rng: np.random.Generator, folder: Path) -> Path:
@@ -172,14 +194,6 @@ SPOILED: dict[str, Spoil] = {
 SPOILED_SEEDS = 4
 
 
-def write_table(folder: Path, records: list[Record]) -> Path:
-    """Write records as a table without vehicles."""
-    lines = [f"{record.path.resolve()},{record.camera_id}" for record in records]
-    path = folder / "pictures.csv"
-    path.write_text("\n".join(["path,camera_id", *lines]) + "\n", encoding="utf-8")
-    return path
-
-
 def spoiled_row(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Adapt to spoiled pictures of the hard domain, and judge on its test vehicles."""
     root = drawn("hard", seed % arguments.seeds, arguments)
@@ -201,6 +215,63 @@ def spoiled_row(name: str, seed: int, arguments: argparse.Namespace) -> dict[str
     return row | {"change": judged(found.model, card, root) - judged(model, card, root)}
 
 
+def pairs(embedding: np.ndarray, records: list[Record], metric: str) -> dict[str, float]:
+    """How many pairs of one group are right, and how many of the right pairs are in one group."""
+    vehicles, cameras = (
+        np.array([getattr(r, name) for r in records]) for name in ("vehicle_id", "camera_id")
+    )
+    unknown = np.full(len(records), -1, np.int64)
+    known = Unlabelled([record.path for record in records], cameras, unknown, unknown)
+    groups = cluster(comparable(embedding, cameras, metric), known, ClusterOptions())
+    joined = (groups[:, None] == groups) & (groups >= 0)
+    true = vehicles[:, None] == vehicles
+    for each in (joined, true):
+        np.fill_diagonal(each, False)
+    right = int((joined & true).sum())
+    return {"right": right / max(int(joined.sum()), 1), "found": right / max(int(true.sum()), 1)}
+
+
+def group_rows(root: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Group pictures of fifty test vehicles, so many of each."""
+    model, card = load_model(arguments.model)
+    records = [record for split in ("query", "test") for record in read_split(root, split)]
+    rng = np.random.default_rng(0)
+    ids = np.array([record.vehicle_id for record in records])
+    chosen = np.flatnonzero(np.isin(ids, rng.permutation(np.unique(ids))[:50]))
+    records, ids = [records[index] for index in chosen], ids[chosen]
+    data = EvaluationSet(records, card.input_size, antialias=card.antialias)
+    embedding = extract(InferenceModel(model, card), data).embedding
+    for each in (2, 4, 8, 16):
+        kept = np.concatenate([rng.permutation(np.flatnonzero(ids == one))[:each] for one in np.unique(ids)])
+        row = {"trial": f"groups {root}", "pictures": len(kept), "each": each}
+        yield row | pairs(embedding[kept], [records[index] for index in kept], card.metric)
+
+
+def real_rows(kind: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Adapt to real vehicles of one kind fold by fold: to the pictures of all but one, judged on that one's,
+    searched among those of all."""
+    records = [record for record in read_real(arguments.real).train if kind_of(record) == kind]
+    dealt = folds(records, arguments.folds)
+    model, card = load_model(arguments.model)
+    data = EvaluationSet(records, card.input_size, antialias=card.antialias)
+    data.images.preload([data.size])
+    known = extract(InferenceModel(model, card), data).embedding
+    for fold in range(arguments.folds):
+        options = AdaptOptions(load_recipe(arguments.recipe), rounds=arguments.rounds, seed=fold)
+        others = [record for record, own in zip(records, dealt, strict=True) if own != fold]
+        with tempfile.TemporaryDirectory() as folder:
+            table = write_table(Path(folder) / "pictures.csv", others, labelled=False)
+            found = adapt(arguments.model, table, options, Ranks())
+        row: dict[str, Any] = {"trial": f"real {kind}", "fold": fold, "pictures": found.pictures}
+        row |= pairs(known[dealt != fold], others, card.metric)
+        for name, network in (("direct", model), ("adapted", found.model)):
+            embedding = extract(InferenceModel(network, card), data).embedding
+            for centred in (False, True):
+                value = mean_average_precision(embedding, records, dealt == fold, card.metric, centred)
+                row[f"{name}, centred" if centred else name] = value
+        yield row | {"kept": found.kept, "minutes": found.seconds / 60, "reason": found.reason}
+
+
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int:
     """Measure, a line a trial."""
@@ -213,6 +284,15 @@ def main(argv: list[str] | None = None) -> int:
         for seed in range(arguments.seeds):
             rows.append(measure(name, seed, arguments))
             print(json.dumps(rows[-1]), flush=True)
+    if arguments.real is not None:
+        for kind in arguments.kinds:
+            for row in real_rows(kind, arguments):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    for root in arguments.groups:
+        for row in group_rows(root, arguments):
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     if arguments.spoiled is not None:
         for name in arguments.spoiled or SPOILED:
             for seed in range(SPOILED_SEEDS):

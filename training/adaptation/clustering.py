@@ -1,9 +1,10 @@
 """Pseudo-labels: which pictures show the same vehicle, as far as embeddings, tracks and frames tell.
 
 Distances are Jaccard distances of k-reciprocal neighbours (Zhong et al., CVPR 2017) after each camera's mean
-embedding is taken away, without which a camera's pictures are neighbours of one another first. Clusters are
-those of average linkage: DBSCAN joins whatever a chain of neighbours connects, and two vehicles that one
-frame shows would be joined by a third.
+embedding is taken away, without which a camera's pictures are neighbours of one another first. As many
+neighbours are looked at as vehicles seem to have pictures: with the paper's twenty, vehicles of two pictures
+are joined by the dozen. Clusters are those of average linkage: DBSCAN joins whatever a chain of neighbours
+connects, and two vehicles that one frame shows would be joined by a third.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from training.adaptation.chance import pictures_each
 from training.datasets.unlabelled import Unlabelled
 from training.evaluation.camera_centring import centre_cameras
 from training.evaluation.reranking import Reranking, jaccard_rows
@@ -27,16 +29,15 @@ class ClusterOptions:
     """How pictures are grouped.
 
     Attributes:
-        k1, k2: of the Jaccard distance.
+        most: neighbours that the Jaccard distance looks at, its k1; fewer where vehicles have fewer pictures.
         threshold: mean distance up to which two groups are one vehicle.
         centre: take each camera's mean embedding away.
         tracks: pictures of one track are one vehicle.
         frames: pictures of one frame are different vehicles, unless they are of one track.
     """
 
-    k1: int = 20
-    k2: int = 6
-    threshold: float = 0.6
+    most: int = 20
+    threshold: float = 0.5
     centre: bool = True
     tracks: bool = True
     frames: bool = True
@@ -64,14 +65,26 @@ def cluster(points: np.ndarray, pictures: Unlabelled, options: ClusterOptions) -
     """
     if len(points) < 3:
         return np.full(len(points), NO_CLUSTER, np.int64)
-    k1 = min(options.k1, len(points) - 1)
-    distances = np.stack(
-        [np.maximum(row, 0.0).astype(np.float32) for row in jaccard_rows(points, Reranking(k1, options.k2))]
-    )
+    near = neighbours(points, pictures, options)
+    distances = np.stack([np.maximum(row, 0.0).astype(np.float32) for row in jaccard_rows(points, near)])
     constrain(distances, pictures, options)
     tree = linkage(squareform(distances, checks=False), "average")
     groups = fcluster(tree, options.threshold, "distance")
     return numbered(groups)
+
+
+def neighbours(points: np.ndarray, pictures: Unlabelled, options: ClusterOptions) -> Reranking:
+    """How many neighbours to look at: as many as a vehicle has pictures, and the paper's share of them to
+    average over. A track counts as one picture, since it tells nothing of how often a vehicle comes."""
+    units = np.arange(len(points))
+    if options.tracks:
+        units = np.where(pictures.tracks >= 0, len(points) + pictures.tracks, units)
+    _, members, counts = np.unique(units, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), points.shape[1]), np.float32)
+    np.add.at(sums, members, points)
+    each = pictures_each(sums / counts[:, None].astype(np.float32), options.most)
+    k1 = min(round(each * len(points) / len(counts)), options.most, len(points) - 1)
+    return Reranking(k1, max(2, round(0.3 * k1)))
 
 
 def constrain(distances: np.ndarray, pictures: Unlabelled, options: ClusterOptions) -> None:

@@ -6,6 +6,7 @@ are too few, of one camera, not of what the network knows, or of one vehicle, no
 
 import numpy as np
 
+from training.adaptation.chance import points_by_chance
 from training.adaptation.guard import nearest_at_cameras
 from training.datasets.unlabelled import Unlabelled
 
@@ -54,9 +55,7 @@ def share_in_clumps(points: np.ndarray, cameras: np.ndarray, seed: int) -> float
     """The share of pictures with one at another camera that is nearer than chance would bring it.
 
     Pictures of many vehicles, most of them at several cameras, lie in clumps. Pictures of one vehicle, or of
-    things that never come again, spread evenly. Chance is a normal distribution of the same covariance, of
-    which random sums of the points themselves are draws, as in the gap statistic (Tibshirani, Walther,
-    Hastie, 2001); nearer is nearer than 95% of its pictures.
+    things that never come again, spread evenly. Nearer than chance is nearer than 95% of `points_by_chance`.
 
     Args:
         points: float32 [N, D], of `comparable`.
@@ -67,12 +66,6 @@ def share_in_clumps(points: np.ndarray, cameras: np.ndarray, seed: int) -> float
     if not places.any():
         return 0.0
     rng = np.random.default_rng(seed)
-    centred = points - points.mean(axis=0)
-    lengths = np.linalg.norm(points, axis=1)
-    chance = []
-    for _ in range(DRAWS):
-        drawn = rng.standard_normal((len(points), len(points)), np.float32) @ centred
-        drawn *= (lengths / np.maximum(np.linalg.norm(drawn, axis=1), 1e-12))[:, None]
-        chance.append(nearest_at_cameras(drawn, places)[1].min(axis=1))
+    chance = [nearest_at_cameras(points_by_chance(points, rng), places)[1].min(axis=1) for _ in range(DRAWS)]
     found = nearest_at_cameras(points, places)[1].min(axis=1)
     return float((found < np.quantile(chance, 0.05)).mean())

@@ -31,7 +31,7 @@ def embeddings(noise: float = 0.05, offset: float = 0.0) -> tuple[np.ndarray, np
 
 
 def found_clusters(points: np.ndarray, known: Unlabelled, **options: bool) -> np.ndarray:
-    return cluster(points, known, ClusterOptions(k1=5, k2=2, **options))
+    return cluster(points, known, ClusterOptions(**options))
 
 
 def test_clumps_are_found() -> None:
