@@ -92,7 +92,7 @@ def memory_needed(data: bytes) -> int:
     """Bytes that decoding takes, by the file's header; 0 for what is no image."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _memory(image, data)
+            return _memory(image, _scans(image, data))
     except Exception:  # as in `decode`, which says what is wrong
         return 0
 
@@ -143,12 +143,13 @@ def _loaded(
                     f"{name}: of {width}x{height} pixels, one side is more than {MAX_RATIO} times the other; "
                     "cut the vehicle out"
                 )
-            if isinstance(image, JpegImageFile):
-                _check_jpeg(data, name)
+            scans = _scans(image, data)
+            if scans:
+                _check_jpeg(data, scans, name)
             if box is None and width * height > WHOLE_PIXELS:
                 # Only JPEG's decoder has this, and leaves an odd side's last pixel in.
                 image.draft(None, (width // 2, height // 2))
-            memory = _memory(image, data)
+            memory = _memory(image, scans)
             if memory > MAX_MEMORY:
                 raise ImageError(
                     f"{name}: {width}x{height} pixels of this kind of {image.format} take more than "
@@ -308,7 +309,12 @@ def _too_large(name: str, what: str) -> ImageError:
     return ImageError(f"{name}: {what} exceeds the limit of {MAX_PIXELS} pixels; make it smaller")
 
 
-def _check_jpeg(data: bytes, name: str) -> None:
+def _scans(image: Image.Image, data: bytes) -> int:
+    """How many scans a JPEG has, 0 for other formats; finding them takes as long as reading the header."""
+    return data.count(_SCAN) if isinstance(image, JpegImageFile) else 0
+
+
+def _check_jpeg(data: bytes, scans: int, name: str) -> None:
     """Refuse what libjpeg would take without an error.
 
     An interrupted copy often has the right length and a tail of zeros, which it decodes to gray. Padding
@@ -316,12 +322,12 @@ def _check_jpeg(data: bytes, name: str) -> None:
     """
     if data.endswith(bytes(64)) and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ImageError(f"{name}: the file was copied in part (its end is zeros); copy it again")
-    if data.count(_SCAN) > _MAX_SCANS:
+    if scans > _MAX_SCANS:
         raise ImageError(f"{name}: a JPEG of more than {_MAX_SCANS} scans; save it again")
 
 
-def _memory(image: Image.Image, data: bytes) -> int:
-    """Bytes that decoding takes, the result included."""
+def _memory(image: Image.Image, scans: int) -> int:
+    """Bytes that decoding takes, the result included; see `_scans`."""
     pixels = image.width * image.height
     held = 3 * min(pixels, WHOLE_PIXELS)
     if image.format == "WEBP":
@@ -331,7 +337,7 @@ def _memory(image: Image.Image, data: bytes) -> int:
         held += pixels
     else:
         held += (2 if image.mode.startswith("I;16") else 4) * pixels
-    if isinstance(image, JpegImageFile) and data.count(_SCAN) > 1:
+    if isinstance(image, JpegImageFile) and scans > 1:
         # All coefficients of all scans are kept, of the image at its full size; two bytes each.
         samples = sum(across * down for _, across, down, _ in image.layer)
         full = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)

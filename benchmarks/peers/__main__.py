@@ -47,6 +47,13 @@ def make_data(folder: Path, rows: int, dimension: int) -> None:
     np.save(folder / "queries.npy", queries)
     np.save(folder / "values.npy", values)
     np.save(folder / "dimension.npy", np.array(dimension))
+    write_truth(folder, rows)
+
+
+def write_truth(folder: Path, rows: int) -> None:
+    """Write each query's true neighbours among the first rows, by share of them that a filter allows."""
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")[:rows]
+    queries, values = np.load(folder / "queries.npy"), np.load(folder / "values.npy")[:rows]
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     truth: dict[float, list[np.ndarray]] = {share: [] for share in SHARES}
     for part in np.array_split(queries, 10):
@@ -59,23 +66,23 @@ def make_data(folder: Path, rows: int, dimension: int) -> None:
         np.save(folder / f"truth-{share}.npy", np.concatenate(found))
 
 
-def start(python: str, name: str, phase: str, data: Path, store: Path) -> subprocess.Popen[str]:
-    """Begin one phase in a process of its own."""
+def start(python: str, name: str, phase: str, data: Path, store: Path, *more: str) -> subprocess.Popen[str]:
+    """Begin one phase in a process of its own; see `worker.py`."""
     root = str(WORKER.parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-    command = [python, str(WORKER), name, phase, str(data), str(store)]
+    command = [python, str(WORKER), name, phase, str(data), str(store), *more]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
 
 
-def answer(python: str, name: str, phase: str, data: Path, store: Path) -> dict[str, Any]:
+def answer(python: str, name: str, phase: str, data: Path, store: Path, *more: str) -> dict[str, Any]:
     """Run one phase.
 
     Raises:
         UserError: it failed.
     """
-    out, err = start(python, name, phase, data, store).communicate()
+    out, err = start(python, name, phase, data, store, *more).communicate()
     try:
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
     except (IndexError, ValueError) as error:
@@ -102,13 +109,17 @@ def kill_amid_adds(python: str, name: str, data: Path, store: Path) -> dict[str,
     return {"acknowledged": acknowledged, "there": there}
 
 
-def measure(python: str, name: str, data: Path, scratch: Path) -> dict[str, Any]:
-    """All phases of one engine."""
+def measure(python: str, name: str, data: Path, scratch: Path, rows: int, minutes: float) -> dict[str, Any]:
+    """All phases of one engine, with as many of the rows as it takes in within so many minutes."""
     store = scratch / name
-    found = answer(python, name, "build", data, store)
+    found = answer(python, name, "build", data, store, str(60 * minutes))
+    if found["rows"] < rows:
+        write_truth(data, found["rows"])
     found["disk_mb"] = sum(path.stat().st_size for path in store.rglob("*") if path.is_file()) / 2**20
     found |= answer(python, name, "search", data, store)
     shutil.rmtree(store)
+    if found["rows"] < rows:
+        write_truth(data, rows)
     found["killed"] = kill_amid_adds(python, name, data, scratch / f"{name}-killed")
     return {"durability": ENGINES[name]().durability, **found}
 
@@ -117,7 +128,9 @@ def table(result: dict[str, Any]) -> str:
     """The figures as two Markdown tables."""
     searched: list[list[str]] = [["recall@10, median / 99th percentile"]]
     searched[0] += [f"{100 * share:g}% of the rows" for share in SHARES]
-    kept = [["", "adds/s", "build", "memory", "disk", "start", "killed: acknowledged, there", "safe from"]]
+    kept = [
+        ["", "rows", "adds/s", "build", "memory", "disk", "start", "killed: acknowledged, there", "safe from"]
+    ]
     failed = []
     for name, row in result["engines"].items():
         if "failure" in row:
@@ -125,7 +138,12 @@ def table(result: dict[str, Any]) -> str:
             continue
         cells = [f"{s['recall']:.3f}, {s['p50_ms']:.2f} / {s['p99_ms']:.1f} ms" for s in row["searches"]]
         searched.append([name, *cells])
-        cells = [name, f"{row['adds_per_second']:.0f}", f"{row['build_cpu_seconds']:.0f} CPU s"]
+        cells = [
+            name,
+            f"{row['rows']}",
+            f"{row['adds_per_second']:.0f}",
+            f"{row['build_cpu_seconds']:.0f} CPU s",
+        ]
         cells += [f"{row['memory_mb']:.0f} MB", f"{row['disk_mb']:.0f} MB", f"{row['start_seconds']:.2f} s"]
         cells += [f"{row['killed']['acknowledged']}, {row['killed']['there']}", row["durability"]]
         kept.append(cells)
@@ -147,6 +165,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=200_000, help="[%(default)s]")
     parser.add_argument("--dimension", type=int, default=1024, help="[%(default)s]")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="[all]")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="that an engine may add for [no limit]"
+    )
     parser.add_argument("--scratch", type=Path, help="where the stores are made and deleted")
     parser.add_argument("--out", type=Path, metavar="DIR", help="images/peers.svg goes here")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line at the end")
@@ -162,7 +183,9 @@ def main(argv: list[str] | None = None) -> int:
         for name in tqdm(arguments.engines, unit="engine", leave=False):
             python = sys.executable if name == "gallery" else arguments.python
             try:
-                result["engines"][name] = measure(python, name, data, scratch)
+                result["engines"][name] = measure(
+                    python, name, data, scratch, arguments.rows, arguments.minutes
+                )
             except UserError as error:
                 result["engines"][name] = {"failure": str(error)}
             print(name, json.dumps(result["engines"][name]), file=sys.stderr)

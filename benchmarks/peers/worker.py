@@ -1,6 +1,7 @@
 """What runs in a process of its own, in the environment that has the engine: one phase of one engine.
 
-`python worker.py ENGINE PHASE DATA STORE`; answers one line of JSON. Needs numpy and the engine alone.
+`python worker.py ENGINE PHASE DATA STORE [SECONDS]`; answers one line of JSON. Needs numpy and the engine
+alone.
 """
 
 import json
@@ -29,19 +30,23 @@ def resident_mb() -> float:
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
 
 
-def build(engine, data: Path, store: Path) -> dict[str, float]:
-    """Add all rows by batches, then make what is searched."""
+def build(engine, data: Path, store: Path, most_seconds: float = float("inf")) -> dict[str, float]:
+    """Add all rows by batches, or those that could be added in so long, then make what is searched."""
     vectors, values = np.load(data / "vectors.npy", mmap_mode="r"), np.load(data / "values.npy")
     engine.create(store, vectors.shape[1])
     begun, worked = time.perf_counter(), time.process_time()
-    for start in range(0, len(vectors), BATCH):
-        engine.add(start, np.array(vectors[start : start + BATCH]), values[start : start + BATCH])
+    rows = 0
+    while rows < len(vectors) and time.perf_counter() - begun < most_seconds:
+        part = slice(rows, min(rows + BATCH, len(vectors)))
+        engine.add(rows, np.array(vectors[part]), values[part])
+        rows = part.stop
     added, cpu = time.perf_counter(), time.process_time()
     engine.finish()
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "adds_per_second": len(vectors) / (added - begun),
-        "adds_per_cpu_second": len(vectors) / (cpu - worked),
+        "rows": rows,
+        "adds_per_second": rows / (added - begun),
+        "adds_per_cpu_second": rows / (cpu - worked),
         "finish_seconds": time.perf_counter() - added,
         "build_cpu_seconds": time.process_time() - worked,
         "build_peak_mb": usage.ru_maxrss / 1024,
@@ -117,6 +122,6 @@ if __name__ == "__main__":
     # As a script in an environment without this project, `engines.py` is beside it.
     from engines import ENGINES
 
-    name, phase, data, store = sys.argv[1:]
-    answer = PHASES[phase](ENGINES[name](), Path(data), Path(store))
+    name, phase, data, store, *most_seconds = sys.argv[1:]
+    answer = PHASES[phase](ENGINES[name](), Path(data), Path(store), *map(float, most_seconds))
     print(json.dumps(answer), flush=True)

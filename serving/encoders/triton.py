@@ -33,6 +33,9 @@ from zoo.preprocess import MAX_BYTES, ImageError, decode_image
 MAX_REQUEST_BYTES = 48 * 2**20
 """Of the images of one request together: the server takes no more than 64 MiB over HTTP."""
 
+FEWEST_IMAGES = 8
+"""Of a request, where a call has so many: fewer are not worth what a request itself costs."""
+
 OPEN_SECONDS = 10.0
 """For a server to tell what it serves."""
 
@@ -73,7 +76,7 @@ class TritonEncoder:
             raise
         self.model_hash = parameters[HASH_KEY]
         self._version = str(entry_version(config))
-        self._batch_size = max(1, min(address.batch, config.max_batch_size))
+        self._most_images = max(1, min(address.batch, config.max_batch_size))
         self._transport: Transport = open_transport(address, self._link, self.card.outputs)
 
     def encode(self, images: Sequence[bytes | InputImage]) -> Predictions:
@@ -141,7 +144,7 @@ class TritonEncoder:
 
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for batch in _split(files, sendable, self._batch_size):
+                for batch in _split(files, sendable, self._images_a_request(len(sendable))):
                     group.create_task(send(batch))
         except TimeoutError as failure:
             raise self._refusal(failure, seconds or 0) from failure
@@ -149,6 +152,15 @@ class TritonEncoder:
             # The others were cancelled with the first that failed.
             raise failures.exceptions[0] from None
         return result
+
+    def _images_a_request(self, count: int) -> int:
+        """Deal a call's images evenly to as few requests as can have them, or to all that may be on the way.
+
+        Large requests cost less; several at a time keep every copy of the network busy.
+        """
+        several = min(self._address.concurrency, -(-count // FEWEST_IMAGES))
+        requests = max(several, -(-count // self._most_images), 1)
+        return -(-count // requests)
 
     async def _infer(self, images: list[bytes]) -> Answer:
         """Send one request, again where the server was away or too busy; all attempts share a deadline."""

@@ -24,8 +24,8 @@ class TritonAddress:
         transport: how requests travel. `message` sends each as a call of its own; `stream` sends them one
             after the other on gRPC streams that stay open; `shared-memory` leaves images and embeddings in
             memory that a server on this host maps, and sends their places.
-        batch: images of a request. Small ones let the server decode one while it computes another, and merge
-            them.
+        batch: images of a request at most; a call's are dealt evenly, to several requests where there are
+            many for one. The server decodes one request while it computes another, and merges them.
         concurrency: requests that wait for the server at a time.
         timeout: seconds from a request's first attempt to its answer.
         attempts: that a request gets where the server is away or too busy.
@@ -34,7 +34,7 @@ class TritonAddress:
     server: str
     protocol: Protocol = "grpc"
     transport: Transport = "message"
-    batch: int = 8
+    batch: int = 16
     concurrency: int = 4
     timeout: float = 120.0
     attempts: int = 5

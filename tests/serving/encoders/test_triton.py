@@ -202,6 +202,39 @@ def test_requests_at_a_time_are_bounded_for_all_callers(options: str, server: Tr
     encoder.close()
 
 
+@pytest.mark.parametrize(
+    ("count", "options", "sizes"),
+    [
+        (0, "", []),
+        (8, "", [8]),
+        (9, "", [5, 4]),
+        (40, "", [10] * 4),
+        (64, "", [16] * 4),
+        (65, "", [13] * 5),
+        (9, "batch=4", [3] * 3),
+        (4, "batch=1", [1] * 4),
+    ],
+)
+def test_a_call_is_dealt_evenly_to_requests(
+    count: int, options: str, sizes: list[int], server: TritonServer
+) -> None:
+    encoder = open_triton("triton:grpc://{grpc}?" + options, server)
+    transport, sent = encoder._transport, []
+
+    class Measuring:
+        async def infer(self, images: list[bytes]) -> Any:
+            sent.append(len(images))
+            return await transport.infer(images)
+
+        async def close(self) -> None:
+            await transport.close()
+
+    encoder._transport = Measuring()
+    assert not any(encoder.encode([make_image(0)] * count).errors)
+    assert sent == sizes
+    encoder.close()
+
+
 @pytest.mark.parametrize("transport", ["message", "stream", "shared-memory"])
 def test_cancelled_calls_leave_the_encoder_sound(transport: str, server: TritonServer) -> None:
     """Their answers may still come: nobody else may get them."""
