@@ -2,8 +2,8 @@
 
 import numpy as np
 
-FLAT = 0.9
-"""Share of the highest overlap that still counts as the top."""
+HUMP, FLAT = 0.75, 0.9
+"""Share of the highest overlap from which on it is high, and of a hump's top that still counts as its top."""
 
 
 def points_by_chance(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -22,8 +22,8 @@ def pictures_each(points: np.ndarray, most: int) -> int:
 
     The k nearest of a picture and of each of these overlap (by the Jaccard index) as the k nearest do by
     chance, and beyond that most where they are the vehicle's own pictures: with fewer, neighbours choose
-    among equals; with more, each adds strangers of its own. Where vehicles are hard to tell apart the top is
-    flat, and its far end is where they end.
+    among equals; with more, each adds strangers of its own. Vehicles of one kind overlap too, so it is the
+    first hump that counts. Where vehicles are hard to tell apart its top is flat, and they end at its end.
 
     Args:
         points: float32 [N, D], by Euclidean distance.
@@ -33,7 +33,10 @@ def pictures_each(points: np.ndarray, most: int) -> int:
     if most <= 2:
         return 2
     gain = _overlaps(points, most) - _overlaps(points_by_chance(points, np.random.default_rng(0)), most)
-    return 2 + int(np.flatnonzero(gain >= FLAT * gain.max()).max(initial=0))
+    high = np.append(gain >= HUMP * gain.max(), False)
+    first = int(high.argmax())
+    hump = gain[first : first + int((~high[first:]).argmax())]
+    return 2 + first + int(np.flatnonzero(hump >= FLAT * hump.max(initial=0.0)).max(initial=0))
 
 
 def _overlaps(points: np.ndarray, most: int) -> np.ndarray:

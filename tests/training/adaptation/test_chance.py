@@ -21,6 +21,15 @@ def test_clumps_are_counted(each: int) -> None:
     assert pictures_each(clumps(each), 20) == each
 
 
+def test_kinds_of_vehicles_are_not_taken_for_vehicles() -> None:
+    # Pairs, ten of which are of one kind.
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(rng.normal(size=(12, 16)), 20, axis=0)
+    vehicles = np.repeat(rng.normal(size=(120, 16)), 2, axis=0)
+    points = (kinds + vehicles + 0.1 * rng.normal(size=(240, 16))).astype(np.float32)
+    assert pictures_each(points, 20) == 2
+
+
 def test_no_more_than_asked_for() -> None:
     assert pictures_each(clumps(12), 8) <= 8
 
