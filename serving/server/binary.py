@@ -112,12 +112,15 @@ def _from_wheel(env: ServerEnv, run_folder: Path) -> ServerBinary:
 
 
 def _allocation() -> dict[str, str]:
-    """Let glibc keep the memory of an ordinary picture, unless the caller has said how it is to allocate.
+    """How glibc allocates, but for what the caller has said of it.
 
-    It would else give the memory back after each picture and take it anew, empty pages one by one.
+    It keeps the memory of an ordinary picture, which it would else give back after each and take anew, empty
+    pages one by one. And it asks for huge pages, which Linux gives on request: the network looks up fewer.
     """
-    kept = {"MALLOC_MMAP_THRESHOLD_": 16 * 2**20, "MALLOC_TRIM_THRESHOLD_": 32 * 2**20}
-    return {} if any(name in os.environ for name in kept) else {n: str(size) for n, size in kept.items()}
+    kept = {"MALLOC_MMAP_THRESHOLD_": str(16 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20)}
+    huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    groups = [group for group in (kept, huge) if not any(name in os.environ for name in group)]
+    return {name: value for group in groups for name, value in group.items()}
 
 
 def _check_interpreter(installed: str) -> None:

@@ -64,10 +64,13 @@ def test_incomplete_server_on_path_is_left_aside(
     monkeypatch.setenv("PATH", path_of(tmp_path / "bin"))
     found = find_server(bundle.repository, tmp_path / "run")
     assert found.command[0] == str(env.triton / "bin" / "tritonserver")
-    assert "MALLOC_MMAP_THRESHOLD_" in found.environment
+    assert {"MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"} <= found.environment.keys()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
     chosen = find_server(bundle.repository, tmp_path / "again").environment
     assert not any(name.startswith("MALLOC_") for name in chosen)
+    assert "GLIBC_TUNABLES" in chosen
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+    assert "GLIBC_TUNABLES" not in find_server(bundle.repository, tmp_path / "third").environment
 
 
 def test_environment_is_made_once(env: ServerEnv) -> None:
