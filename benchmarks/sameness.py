@@ -21,15 +21,19 @@ from training.datasets import read_split
 from training.datasets.records import Record
 from training.evaluation.passes import pool_passes
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
-from training.evaluation.trials import ABSENT, Pictures, make_trials
+from training.evaluation.trials import ABSENT, Pictures, make_trials, spread_over_vehicles
+from training.synthesize.vehicle_pictures import MAX_IDS
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
-from zoo.sameness import Sameness
+from zoo.sameness import COHORT, NEIGHBORS, PROBES, Sameness
 
 _BATCH = 16
 _TOGETHER = 500
 """Queries that are compared with everything at a time."""
+
+_ASKED_EACH = 1000
+"""Pictures in the largest galleries that each tell how many pictures of a vehicle they have."""
 
 _RATES = (0.005, 0.01, 0.02, 0.05)
 _ANOTHER = 10**6
@@ -51,15 +55,27 @@ def embed(model: str, root: Path, records: Sequence[Record]) -> tuple[np.ndarray
     return np.load(kept), encoder.card
 
 
-def spread(vehicles: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """The places of at most so many pictures, of as many vehicles as there are: int64 [Q]."""
-    order = rng.permutation(len(vehicles))
-    counts: dict[int, int] = {}
-    turn = np.zeros(len(order), np.int64)
-    for place in order:
-        turn[place] = counts.setdefault(int(vehicles[place]), 0)
-        counts[int(vehicles[place])] += 1
-    return order[np.argsort(turn[order], kind="stable")][:most]
+def redundancy_as_told(
+    sameness: Sameness, pictures: tuple[np.ndarray, np.ndarray, np.ndarray, str], gallery: np.ndarray
+) -> float:
+    """How many pictures of a vehicle a gallery has, as `retrieval.query.redundancy` asks it.
+
+    Args:
+        sameness: what is told.
+        pictures: embeddings, vehicles, cameras, and the metric.
+        gallery: the places of those that it has.
+    """
+    cohort, asking = (
+        np.linspace(0, len(gallery) - 1, min(count, len(gallery))).astype(int) for count in (COHORT, PROBES)
+    )
+    embeddings, vehicles, cameras = (each[gallery] for each in pictures[:3])
+    searches = []
+    compared = Pictures.of(embeddings, vehicles, cameras, pictures[3], asking).distances
+    for place, row in zip(asking, compared.astype(float), strict=True):
+        others = np.delete(row, place)
+        last = min(NEIGHBORS, len(others)) - 1
+        searches.append((row[cohort], np.sort(np.partition(others, last)[: last + 1])))
+    return sameness.redundancy_among(searches, len(gallery))
 
 
 def judge(
@@ -68,6 +84,7 @@ def judge(
     asking: np.ndarray,
     sizes: Sequence[int],
     searches: int,
+    each: int | None = None,
 ) -> dict[int, dict[str, float | int]]:
     """The figures of each size of gallery.
 
@@ -77,15 +94,31 @@ def judge(
         asking: the places of those that ask.
         sizes: of galleries.
         searches: for each size, for absent vehicles, and as many again with a fifth absent.
+        each: pictures of every vehicle in a gallery; None for one to eight by chance.
     """
+    told: dict[tuple[int, int], float] = {}
+
+    def redundancy(gallery: np.ndarray) -> float:
+        """Large galleries of one size and fullness differ by some hundredths. The first one tells it for the
+        others, too, as long as the same pictures ask: it takes 32 searches."""
+        if len(gallery) <= _ASKED_EACH:
+            return redundancy_as_told(sameness, pictures, gallery)
+        kind = len(gallery), round(len(gallery) / len(np.unique(pictures[1][gallery])))
+        if kind not in told:
+            told[kind] = redundancy_as_told(sameness, pictures, gallery)
+        return told[kind]
+
     blocks = np.array_split(asking, -(-len(asking) // _TOGETHER))
     found: dict[tuple[int, float], list[SamenessQuality]] = {}
     for number, block in enumerate(tqdm(blocks, leave=False)):
         compared = Pictures.of(*pictures, block)
+        told.clear()
         for size in sizes:
             for absent in (1.0, ABSENT):
                 rng = np.random.default_rng([size, number])
-                trials = make_trials(compared, rng, -(-searches // len(blocks)), [size], absent)
+                trials = make_trials(
+                    compared, rng, -(-searches // len(blocks)), [size], absent, redundancy, each
+                )
                 found.setdefault((size, absent), []).append(judge_sameness(sameness, trials))
     rows: dict[int, dict[str, float | int]] = {}
     for size in sizes:
@@ -115,6 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300, 1000, 3900])
     parser.add_argument("--searches", type=int, default=4000, help="for each size [%(default)s]")
     parser.add_argument("--asking", type=int, default=5000, help="pictures that ask at most [%(default)s]")
+    parser.add_argument("--each", type=int, help="pictures of every vehicle in a gallery [1 to 8]")
     parser.add_argument("--passes", action="store_true", help="search mean vectors by vehicle and camera")
     parser.add_argument("--as-pictures", action="store_true", help="take these passes for pictures")
     parser.add_argument("--json", action="store_true")
@@ -123,15 +157,17 @@ def main(argv: list[str] | None = None) -> int:
     for number, root in enumerate(arguments.data):
         if not root.exists():
             drawn = {
-                "--train-ids": 0,
-                "--test-ids": arguments.vehicles,
+                # A split has so many at most. Both are of one city, and nothing is trained on either.
+                "--train-ids": max(0, arguments.vehicles - MAX_IDS),
+                "--test-ids": min(arguments.vehicles, MAX_IDS),
                 "--images-per-id": arguments.images,
                 "--seed": arguments.seed + number,
             }
             options = [str(each) for pair in drawn.items() for each in pair]
             command = [sys.executable, "-m", "training.synthesize", "--out", str(root), *options]
             subprocess.run(command, check=True, stdout=sys.stderr)
-        sets.append([each for split in ("query", "test") for each in read_split(str(root), split)])
+        splits = [split for split in ("train", "query", "test") if any((root / f"image_{split}").iterdir())]
+        sets.append([record for split in splits for record in read_split(str(root), split)])
     vehicles, cameras = (
         np.concatenate(
             [
@@ -154,9 +190,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.passes:
             *labelled, counts = pool_passes(*labelled, card.metric)
             print(f"{len(counts)} passes of {counts.mean():.2f} pictures, at most {counts.max()}", flush=True)
-        asking = spread(labelled[1], arguments.asking, np.random.default_rng(0))
+        asking = spread_over_vehicles(labelled[1], arguments.asking, np.random.default_rng(0))
         pictures = (labelled[0], labelled[1], labelled[2], card.metric)
-        found[model] = judge(told, pictures, asking, arguments.sizes, arguments.searches)
+        found[model] = judge(told, pictures, asking, arguments.sizes, arguments.searches, arguments.each)
         for size, row in found[model].items():
             print(model, size, " ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
     if arguments.json:

@@ -5,11 +5,14 @@ the query looks. Both are asked of the gallery itself. A cohort, a sample of wha
 strangers are from this very query, and stands for its quality too: a blurred query lies close to many. From
 its 10% and 50% quantiles follows how many strangers are expected nearer than a distance d, among N images:
 
-    log expected(d) = w0 + w1 u + w2 u^2 + w3 r + w4 u r + (1 + w5) log N
+    log expected(d) = w0 + w1 u + w2 u^2 + w3 r + w4 u r + (1 + w5) log N + min(v0 + v1 u, 0) (log m - v2)
     u = log(d / q10),   r = log(q50 / q10)
 
 This models the tail of the distances of strangers; it is fitted to the nearest one of galleries of many
 sizes. The power w5 of N is of cards from before: nothing but the number of strangers grows with a gallery.
+N images of few vehicles, m of each, are fewer strangers than N of as many vehicles, because the images of a
+vehicle are near together (the extremal index of dependent maxima: Leadbetter 1983). What m is, the gallery's
+own images tell; see `Sameness.redundancy_among`.
 The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of false
 matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
 
@@ -18,6 +21,7 @@ log(q10), and log expected(d) log N; that another one does, by one that has the 
 well. `training.calibrate --sameness` fits all of it on vehicles that the model never saw.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -32,6 +36,9 @@ Verdict = Literal["match", "uncertain", "no match"]
 COHORT = 1000
 """Images of the gallery that a query is compared with, at most."""
 
+PROBES, NEIGHBORS = 32, 20
+"""Images of a gallery that tell its redundancy, and how many of those nearest to each are looked at."""
+
 LARGEST = 100_000
 """Images in the largest galleries that were measured; in larger ones a distance tells as much as in these."""
 
@@ -42,10 +49,14 @@ LEAST_PROBABILITY, LEAST_MATCH = 0.1, 0.5
 """Of the likeliest result: below the first nothing is taken for the vehicle; below the second it never is a
 match."""
 
-_LENGTHS = {"strangers": 6, "nearest": 6, "others": 7, "near": 2, "cohort": 2, "looks": 2}
+_LENGTHS = {"strangers": 6, "nearest": 6, "others": 7, "near": 2, "cohort": 2, "looks": 2,
+            "redundancy": 4}  # fmt: skip
 _QUANTILES = (0.1, 0.5)
 _SHRINKAGE = 20
 """Pictures of a usual gallery that a cohort counts for more: a cohort of a few says little by itself."""
+
+_ROUNDS = 50
+"""Of expectation maximisation; far more than it takes."""
 
 _NEAREST = 1e-6
 """The least distance, in shares of the cohort's."""
@@ -70,6 +81,8 @@ class Sameness:
             ordered by them too; 0 in cards from before there were such weights.
         passes: what to add to log expected where passes are searched, whose vectors are means of several
             images and lie nearer to everybody; None where it was not measured, and nothing can be told.
+        redundancy: the weights v0 and v1 of how many images of a vehicle a gallery has; log m of usual
+            galleries, v2, and of the fullest that were seen. 0 in cards from before.
         measured: what `training.calibrate` found on vehicles that were kept out, with data set and date.
     """
 
@@ -82,6 +95,7 @@ class Sameness:
     measured: dict[str, Any] | None = None
     looks: tuple[float, float] = (0.0, 0.0)
     passes: float | None = None
+    redundancy: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, card: Card) -> "Sameness | None":
@@ -94,7 +108,8 @@ class Sameness:
             return None
         try:
             values: dict[str, Any] = {each.name: card.sameness.get(each.name) for each in fields(cls)}
-            values["looks"] = values["looks"] or (0.0, 0.0)
+            for name in ("looks", "redundancy"):
+                values[name] = values[name] or (0.0,) * _LENGTHS[name]
             for name, length in _LENGTHS.items():
                 values[name] = tuple(map(float, values[name]))
                 if name in ("nearest", "others") and len(values[name]) == length - 1:
@@ -123,18 +138,47 @@ class Sameness:
         constant, *others = self.strangers
         return replace(self, strangers=(constant + self.passes, *others))
 
-    def standing(self, cohort: np.ndarray, count: int) -> "Standing":
+    @property
+    def asks_for_redundancy(self) -> bool:
+        """Whether it matters how many images of a vehicle a gallery has."""
+        return any(self.redundancy[:2])
+
+    def redundancy_among(self, searches: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> float:
+        """How many images of a vehicle a gallery has, as some of its own images see it.
+
+        The nearest to one of them are of its vehicle or not. How likely they are depends on how many are
+        there to be found, and this in turn on them: expectation maximisation on the prior (Saerens, Latinne
+        and Decaestecker, Neural Computation 2002), from as many as usual galleries have.
+
+        Args:
+            searches: of each of these images, its distances [M] to a sample of the gallery, and [K] to the
+                nearest others.
+            count: images in the gallery.
+        """
+        usual = float(np.exp(self.redundancy[2]))
+        told = [self.standing(cohort, count).probabilities(nearest) for cohort, nearest in searches]
+        odds = 1 / (1 / np.clip(np.concatenate([np.zeros(0), *told]), 1e-12, 1 - 1e-12) - 1)
+        others = usual
+        for _ in range(_ROUNDS):
+            scaled = odds * others / usual
+            others = max(float((scaled / (1 + scaled)).sum()) / max(len(searches), 1), 1e-3)
+        return 1 + others
+
+    def standing(self, cohort: np.ndarray, count: int, redundancy: float | None = None) -> "Standing":
         """How a query stands among what is searched.
 
         Args:
             cohort: distances [M] of the query to a sample of what is searched.
             count: images searched.
+            redundancy: how many of them a vehicle has; None for as many as usual.
         """
+        _, _, usual, most = self.redundancy
+        more = 0.0 if redundancy is None else min(max(float(np.log(redundancy)), 0.0), most) - usual
         level = np.array(self.cohort)
         if len(cohort):
             share = len(cohort) / (len(cohort) + _SHRINKAGE)
             level = share * log_quantiles(cohort) + (1 - share) * level
-        return Standing(self, float(level[0]), float(level[1] - level[0]), max(count, 1))
+        return Standing(self, float(level[0]), float(level[1] - level[0]), max(count, 1), more)
 
 
 @dataclass(frozen=True)
@@ -146,12 +190,14 @@ class Standing:
         level: log(q10) of the cohort.
         spread: log(q50 / q10) of it.
         count: images searched.
+        redundancy: log of how many of them a vehicle has, over that of usual galleries.
     """
 
     sameness: Sameness
     level: float
     spread: float
     count: int
+    redundancy: float = 0.0
 
     @cached_property
     def _line(self) -> tuple[float, float, float]:
@@ -166,7 +212,10 @@ class Standing:
         within = np.clip(u, *self.sameness.near)
         # Beyond what was seen, and where the curve would turn back, it goes on as a line that rises.
         steepness = np.maximum(slope + 2 * bend * within, 1.0)
-        return np.asarray(constant + slope * within + bend * within**2 + steepness * (u - within))
+        expected = constant + slope * within + bend * within**2 + steepness * (u - within)
+        # More images of each vehicle never are more strangers.
+        weights = self.sameness.redundancy
+        return np.asarray(expected + np.minimum(weights[0] + weights[1] * within, 0) * self.redundancy)
 
     def false_match_rates(self, distances: np.ndarray) -> np.ndarray:
         """How often the nearest of so many strangers is at least this near, [K] in 0..1."""

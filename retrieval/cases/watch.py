@@ -19,9 +19,10 @@ from retrieval.cases.watch_state import DAY, Alarm, WatchState
 from retrieval.gallery.base import Gallery, Newcomers
 from retrieval.gallery.distances import distances
 from retrieval.gallery.filters import Filters
+from retrieval.query.redundancy import redundancy_of
 from retrieval.query.sameness import calibration_of
 from zoo.errors import UserError
-from zoo.sameness import COHORT
+from zoo.sameness import COHORT, Standing
 
 FALSE_ALARMS = 1.0
 """A day, for one case, where nobody asks for another number."""
@@ -88,7 +89,8 @@ class Watcher:
         return self._store.note_watch(case.id, begun)
 
     def _look_for(self, case: Case, cohorts: dict[Filters, np.ndarray]) -> int:
-        found = 0
+        sameness, found = calibration_of(self._gallery), 0
+        assert sameness is not None
         while True:
             state, filters = self._states[case.id], case.search.filters
             with self._gallery.read_transaction():
@@ -98,8 +100,14 @@ class Watcher:
                 if len(new.keys) and filters not in cohorts:
                     cohorts[filters] = self._gallery.sample(COHORT, filters)
                 images = self._gallery.count(filters)
+                redundancy = redundancy_of(self._gallery, sameness, filters, images) if new.keys else None
             state = replace(state, since=new.until).with_arrivals(self._clock(), len(new.keys))
-            alarms = self._alarms(case, state, new, cohorts[filters], images) if new.keys else ()
+            alarms: tuple[Alarm, ...] = ()
+            if new.keys:
+                strangers = distances(case.embedding, cohorts[filters], self._gallery.model.card.metric)
+                among_all = sameness.standing(strangers, images, redundancy)
+                a_day = sameness.standing(strangers, round(state.images_a_day(self._clock())))
+                alarms = self._alarms(case, state, new, among_all, a_day)
             found += len(alarms)
             self._states[case.id] = replace(state, found=(*state.found, *alarms))
             if alarms or self._clock() - self._written.get(case.id, 0.0) > _WRITTEN_EVERY:
@@ -108,16 +116,11 @@ class Watcher:
         return found
 
     def _alarms(
-        self, case: Case, state: WatchState, new: Newcomers, cohort: np.ndarray, images: int
+        self, case: Case, state: WatchState, new: Newcomers, among_all: Standing, a_day: Standing
     ) -> tuple[Alarm, ...]:
-        sameness, metric = calibration_of(self._gallery), self._gallery.model.card.metric
-        assert sameness is not None
         now, search = self._clock(), case.search
-        apart = distances(case.embedding, new.embeddings, metric)
-        strangers = distances(case.embedding, cohort, metric)
-        a_day = sameness.standing(strangers, round(state.images_a_day(now)))
+        apart = distances(case.embedding, new.embeddings, self._gallery.model.card.metric)
         expected = IMAGES_OF_ONE * np.exp(np.minimum(a_day.log_expected(apart), 50.0))
-        among_all = sameness.standing(strangers, images)
         known = {image.key for image in case.images} | {*search.feedback.positive, *search.feedback.negative}
         known |= {alarm.key for alarm in state.found}
         return tuple(

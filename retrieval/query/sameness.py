@@ -10,6 +10,7 @@ from retrieval.gallery.base import Gallery
 from retrieval.gallery.distances import distances
 from retrieval.gallery.entries import Result
 from retrieval.gallery.filters import Filters
+from retrieval.query.redundancy import redundancy_of
 from zoo.errors import UserError
 from zoo.sameness import COHORT, FALSE_MATCH_RATE, Sameness, Verdict, verdict_of
 
@@ -31,8 +32,12 @@ def with_probabilities(
     sameness = calibration_of(gallery)
     if sameness is None or not found:
         return list(found)
-    cohort = distances(embedding, gallery.sample(COHORT, filters), gallery.model.card.metric)
-    standing = sameness.standing(cohort, gallery.count(filters))
+    cohort, images = gallery.sample(COHORT, filters), gallery.count(filters)
+    standing = sameness.standing(
+        distances(embedding, cohort, gallery.model.card.metric),
+        images,
+        redundancy_of(gallery, sameness, filters, images),
+    )
     apart = np.array([result.distance for result in found])
     told = zip(
         standing.probabilities(apart).tolist(), standing.false_match_rates(apart).tolist(), strict=True

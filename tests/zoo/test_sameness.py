@@ -57,6 +57,33 @@ def test_of_passes_more_strangers_are_expected_or_nothing_is_known() -> None:
         Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | {"passes": float("nan")}))
 
 
+def test_images_of_few_vehicles_are_fewer_strangers() -> None:
+    known = replace(CALIBRATION, redundancy=(-1.0, -0.5, float(np.log(3)), float(np.log(8))))
+    asked = {many: known.standing(COHORT, 100, many) for many in (None, 1.0, 3.0, 8.0, 50.0)}
+    rates = {many: each.false_match_rates(DISTANCES) for many, each in asked.items()}
+    assert (rates[1.0] >= rates[3.0]).all() and (rates[3.0] >= rates[8.0]).all()
+    assert rates[1.0][5] > rates[3.0][5] > rates[8.0][5]
+    # Unknown is as usual, and nothing is told of fuller galleries than were seen.
+    np.testing.assert_array_equal(rates[None], CALIBRATION.standing(COHORT, 100).false_match_rates(DISTANCES))
+    np.testing.assert_allclose(rates[3.0], rates[None])
+    np.testing.assert_array_equal(rates[50.0], rates[8.0])
+    assert all((np.diff(each) >= 0).all() for each in rates.values())
+    assert known.asks_for_redundancy and not CALIBRATION.asks_for_redundancy
+
+
+def test_a_card_from_before_redundancy_is_read() -> None:
+    before = {name: value for name, value in CALIBRATION.as_json().items() if name != "redundancy"}
+    assert Sameness.of(CARD.replace(sameness=before)) == CALIBRATION
+    with pytest.raises(UserError, match="redundancy"):
+        Sameness.of(CARD.replace(sameness=before | {"redundancy": [1.0, 2.0]}))
+
+
+def test_a_gallery_of_one_image_has_one_of_its_vehicle() -> None:
+    known = replace(CALIBRATION, redundancy=(-1.0, -0.5, 1.0, 2.0))
+    assert known.redundancy_among([(np.zeros(1), np.zeros(0))], 1) == pytest.approx(1, abs=0.01)
+    assert known.redundancy_among([], 0) == pytest.approx(1, abs=0.01)
+
+
 def test_nearer_is_likelier_and_larger_galleries_less_sure() -> None:
     small, large = CALIBRATION.standing(COHORT, 100), CALIBRATION.standing(COHORT, 100_000)
     for standing in (small, large):

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from training.evaluation.sameness_quality import judge_sameness
-from training.evaluation.trials import Pictures, make_trials
+from training.evaluation.trials import Pictures, make_trials, spread_over_vehicles
 from zoo.sameness import FALSE_MATCH_RATE, Sameness
 
 _SEARCHES = 4000
 _SIZES, _SMALLEST = 5, 30
+_MOST_ASKING = 10_000
 _FEWEST_PASSES = 100
 """Of at least two images."""
 
@@ -60,10 +61,12 @@ def fit_passes(
     sizes = np.unique(np.geomspace(min(_SMALLEST, largest), largest, _SIZES).astype(int)).tolist()
     expected = []
     for searched in (
-        Pictures.of(embeddings, vehicles, cameras, metric),
-        Pictures.of(passes, of, by, metric),
+        (embeddings, vehicles, cameras),
+        (passes, of, by),
     ):
-        trials = make_trials(searched, np.random.default_rng(0), _SEARCHES, sizes, absent=1.0)
+        asking = spread_over_vehicles(searched[1], _MOST_ASKING, np.random.default_rng(0))
+        pictures = Pictures.of(*searched, metric, asking)
+        trials = make_trials(pictures, np.random.default_rng(0), _SEARCHES, sizes, absent=1.0)
         rates = judge_sameness(sameness, trials).false_match_rates
         expected.append(np.log(-np.log1p(-max(float(np.quantile(rates, FALSE_MATCH_RATE)), 1e-9))))
     return replace(sameness, passes=max(0.0, float(expected[0] - expected[1])))

@@ -13,7 +13,7 @@ import torch
 from training.datasets.records import Record
 from training.evaluation.passes import fit_passes
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
-from training.evaluation.trials import Pictures, Trial, make_trials
+from training.evaluation.trials import Pictures, Trial, make_trials, spread_over_vehicles
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.sameness import FALSE_MATCH_RATE, LARGEST, Sameness, log_quantiles
@@ -27,6 +27,9 @@ _LEAST_SLOPE = 0.2
 
 _PROMISED_FROM = 100
 """Images in the smallest galleries that the promise is made true for; it holds in smaller ones then."""
+
+_MOST_ASKING = 10_000
+"""Pictures that are compared with all of them; a row for each more takes memory and tells little."""
 
 _FEWEST_VEHICLES = 40
 _FOLDS = 5
@@ -50,11 +53,16 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     strangers = np.array([trial.stranger for trial in trials])
     seen = np.isfinite(strangers)
     u = np.log(np.maximum(strangers[seen], 1e-12)) - known[seen, 0]
-    weights = _fit_strangers(u, known[seen, 1], known[seen, 2])
-    weights[0] += caution
-    near = (float(u.min()), float(u.max()))
-    partly = replace(start, strangers=tuple(weights), near=near)
-    told = [replace(standing, sameness=partly) for standing in standings]
+    many = np.log([trial.redundancy for trial in trials])
+    weights = _fit_strangers(u, known[seen, 1], known[seen, 2], (many - many.mean())[seen])
+    partly = replace(
+        start,
+        # Nothing but the number of strangers grows with the gallery, so that it needs no power but one.
+        strangers=(weights[0] + caution, *weights[1:5], 0.0),
+        near=(float(u.min()), float(u.max())),
+        redundancy=(weights[5], weights[6], float(many.mean()), float(many.max())),
+    )
+    told = [partly.standing(trial.cohort, trial.count, trial.redundancy) for trial in trials]
     rows = [
         each.features(each.log_expected(trial.distances)) for each, trial in zip(told, trials, strict=True)
     ]
@@ -68,15 +76,19 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     return replace(partly, nearest=tuple(nearest), others=tuple(others))
 
 
-def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> list[float]:
+def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray, many: np.ndarray) -> list[float]:
     """Fit all of the law, then its tail alone, of which something is promised: where the first fit expects
-    more than `_TAIL` strangers, the nearest is only known to be farther (censored)."""
+    more than `_TAIL` strangers, the nearest is only known to be farther (censored).
+
+    Returns:
+        the weights of 1, u, u^2, spread, u spread, many, u many.
+    """
 
     def terms(u: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.stack([np.ones_like(u), u, u**2, spread, u * spread], 1))
+        return torch.from_numpy(np.stack([np.ones_like(u), u, u**2, spread, u * spread, many, u * many], 1))
 
     one, nothing = np.ones_like(u), np.zeros_like(u)
-    slopes = torch.from_numpy(np.stack([nothing, one, 2 * u, nothing, spread], 1))
+    slopes = torch.from_numpy(np.stack([nothing, one, 2 * u, nothing, spread, nothing, many], 1))
     counts = torch.from_numpy(log_count)
 
     def loss(features: torch.Tensor, is_seen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -84,22 +96,15 @@ def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> 
         hazard = torch.nn.functional.softplus(4 * (slopes @ weights)) / 4
         return (log_expected.clamp(max=30).exp() - is_seen * (log_expected + hazard.log())).mean()
 
-    whole = _minimise(partial(loss, terms(u), torch.ones(len(u))), [-2.0, 5.0, 0.0, 0.0, 0.0])
-    limit = _where_expected(_TAIL, np.array(whole), spread, log_count)
-    is_seen = torch.from_numpy((u <= limit).astype(float))
-    # Nothing but the number of strangers grows with the gallery, so that it needs no power but one.
-    return [*_minimise(partial(loss, terms(np.minimum(u, limit)), is_seen), whole), 0.0]
-
-
-def _where_expected(strangers: float, w: np.ndarray, spread: np.ndarray, log_count: np.ndarray) -> np.ndarray:
-    """The u at which so many strangers are expected, by bisection."""
-    low, high = np.full_like(spread, -3.0), np.full_like(spread, 1.0)
+    whole = _minimise(partial(loss, terms(u), torch.ones(len(u))), [-2.0, 5.0, *[0.0] * 5])
+    # The u at which `_TAIL` strangers are expected, by bisection.
+    low, high = np.full_like(u, -3.0), np.full_like(u, 1.0)
     for _ in range(40):
-        u = (low + high) / 2
-        expected = w[0] + w[1] * u + w[2] * u**2 + w[3] * spread + w[4] * u * spread + log_count
-        is_below = expected < np.log(strangers)
-        low, high = np.where(is_below, u, low), np.where(is_below, high, u)
-    return low
+        middle = (low + high) / 2
+        is_below = terms(middle).numpy() @ np.array(whole) + log_count < np.log(_TAIL)
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+    is_seen = torch.from_numpy((u <= low).astype(float))
+    return _minimise(partial(loss, terms(np.minimum(u, low)), is_seen), whole)
 
 
 def fit_odds(features: np.ndarray, right: np.ndarray) -> list[float]:
@@ -170,15 +175,16 @@ def calibrate_sameness(
             f"{len(names)} vehicles, {seen_again} sightings by a further camera: too few to calibrate "
             f"sameness; at least {_FEWEST_VEHICLES} vehicles are needed, half of them seen by two cameras"
         )
-    pictures = Pictures.of(embeddings, vehicles, cameras, card.metric)
+    asking = spread_over_vehicles(vehicles, _MOST_ASKING, np.random.default_rng(seed))
+    pictures = Pictures.of(embeddings, vehicles, cameras, card.metric, asking)
     rng = np.random.default_rng(seed)
     folds = np.array_split(rng.permutation(names), _FOLDS)
     absent, usual = [], []
     for fold in folds:
         fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(names, fold)), rng, _TRIALS // 2))
-        asking = pictures.asked_by(fold)
-        absent.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS, absent=1.0)))
-        usual.append(judge_sameness(fit, make_trials(asking, rng, _TRIALS // _FOLDS)))
+        asked = pictures.asked_by(fold)
+        absent.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS, absent=1.0)))
+        usual.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS)))
     largest = max(int(each.counts.max()) for each in absent)
     smallest = min(_PROMISED_FROM, largest // 4)
     # A fit knows the look-alikes that it was made with. Those of vehicles that it has not seen come nearer

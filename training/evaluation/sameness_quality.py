@@ -97,7 +97,7 @@ def judge_sameness(sameness: Sameness, trials: Sequence[Trial]) -> SamenessQuali
     """Hold a calibration to searches that it was not fitted to."""
     probabilities, same, rates, best, right = [], [], [], [], []
     for trial in trials:
-        standing = sameness.standing(trial.cohort, trial.count)
+        standing = sameness.standing(trial.cohort, trial.count, trial.redundancy)
         told = standing.probabilities(trial.distances)
         probabilities.append(told)
         same.append(trial.is_same)

@@ -4,7 +4,7 @@ Each has a query, a gallery of some size of other vehicles, and, but for the sha
 the query's vehicle by other cameras.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,7 @@ class Trial:
         is_same: whether they show it, bool [K].
         stranger: the distance of the nearest that does not.
         vehicles: the query's, and the one that the nearest image shows.
+        redundancy: how many images of a vehicle the gallery has, as one of its images sees it.
     """
 
     count: int
@@ -45,6 +46,7 @@ class Trial:
     is_same: np.ndarray
     stranger: float
     vehicles: tuple[int, int]
+    redundancy: float
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,25 @@ class Pictures:
         return Pictures(self.distances[asked], self.vehicles, self.cameras, self.asking[asked])
 
 
+def spread_over_vehicles(vehicles: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """The places of at most so many pictures, of as many vehicles as there are: int64 [Q]."""
+    order = rng.permutation(len(vehicles))
+    counts: dict[int, int] = {}
+    turn = np.zeros(len(order), np.int64)
+    for place in order:
+        turn[place] = counts.setdefault(int(vehicles[place]), 0)
+        counts[int(vehicles[place])] += 1
+    return order[np.argsort(turn[order], kind="stable")][:most]
+
+
 def make_trials(
     pictures: Pictures,
     rng: np.random.Generator,
     count: int,
     sizes: Sequence[int] = (),
     absent: float = ABSENT,
+    redundancy: Callable[[np.ndarray], float] | None = None,
+    each: int | None = None,
 ) -> list[Trial]:
     """Make searches up.
 
@@ -114,9 +129,12 @@ def make_trials(
         count: trials wanted.
         sizes: of the galleries; empty for all from 10 images on, evenly in their logarithm.
         absent: share of the queries whose vehicle is left out of the gallery.
+        redundancy: tells it of a gallery's pictures by their places; None for what their labels say.
+        each: pictures of every vehicle in a gallery; None for one to eight by chance.
     """
     of = _by_vehicle(pictures.vehicles)
     place = {int(pictures.vehicles[row[0]]): number for number, row in enumerate(of)}
+    is_full = bool((of != _NONE).all())
     largest = len(pictures.vehicles) - of.shape[1]
     smallest = min(_SMALLEST, largest)
     trials: list[Trial] = []
@@ -132,17 +150,28 @@ def make_trials(
         size = (
             int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
         )
-        most = int(rng.integers(1, _MOST_PICTURES + 1))
+        most = int(rng.integers(1, _MOST_PICTURES + 1)) if each is None else each
+        # More of every vehicle where there would be too few for the gallery.
+        most = max(most, -(-size // (len(of) - 1)))
         own = rng.permutation(own)[:most] if is_present else own[:0]
-        others = np.delete(rng.permutation(of, axis=1), vehicle, axis=0)
-        # As many of every other one, or more where there would be too few for the gallery.
-        others = rng.permutation(others)[:, : max(most, -(-size // len(others)))].ravel()
+        order = rng.permutation(len(of))
+        order = order[order != vehicle]
+        if is_full:
+            order = order[: -(-size // most)]
+        others = of[order][:, rng.permutation(of.shape[1])[:most]].ravel()
         gallery = np.append(own, others[others != _NONE][: size - len(own)])
         apart = pictures.distances[row, gallery]
         nearest = gallery[int(apart.argmin())]
         pair = int(pictures.vehicles[query]), int(pictures.vehicles[nearest])
-        trials.append(_trial(apart, len(own), pair))
+        seen = _redundancy(pictures.vehicles[gallery]) if redundancy is None else redundancy(gallery)
+        trials.append(_trial(apart, len(own), pair, seen))
     return trials
+
+
+def _redundancy(vehicles: np.ndarray) -> float:
+    """How many pictures the vehicle of a picture has on average."""
+    counts = np.unique(vehicles, return_counts=True)[1]
+    return float((counts**2).sum() / counts.sum())
 
 
 def _by_vehicle(vehicles: np.ndarray) -> np.ndarray:
@@ -154,7 +183,7 @@ def _by_vehicle(vehicles: np.ndarray) -> np.ndarray:
     return table
 
 
-def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int]) -> Trial:
+def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int], redundancy: float) -> Trial:
     """Of distances to a gallery whose first `own` images show the query's vehicle."""
     is_same = np.arange(len(distances)) < own
     nearest = np.argpartition(distances, min(RESULTS, len(distances)) - 1)[:RESULTS]
@@ -163,5 +192,12 @@ def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int]) -> Trial:
     others = distances[own:]
     stranger = float(others.min()) if len(others) else float("inf")
     return Trial(
-        len(distances), sample, own > 0, distances[order].astype(float), is_same[order], stranger, vehicles
+        len(distances),
+        sample,
+        own > 0,
+        distances[order].astype(float),
+        is_same[order],
+        stranger,
+        vehicles,
+        redundancy,
     )

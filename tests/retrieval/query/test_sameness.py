@@ -13,12 +13,14 @@ from retrieval.galleries import open_gallery, open_gallery_encoder
 from retrieval.gallery.base import Gallery
 from retrieval.gallery.crops import PassCrop
 from retrieval.gallery.filters import Filters
-from retrieval.query.sameness import verdict
+from retrieval.query.redundancy import redundancy_of
+from retrieval.query.sameness import calibration_of, verdict
 from retrieval.query.searcher import Searcher
 from retrieval.search import main
 from serving.encoders.encoder import Encoder
 from tests.retrieval.conftest import CAMERAS, VEHICLES
 from tests.retrieval.running_app import running_app
+from zoo.sameness import PROBES
 
 IMAGES = CAMERAS * len(VEHICLES)
 
@@ -159,6 +161,51 @@ def test_over_rest_and_in_downloads(
         page = client.post("/api/export", files={"image": query}, data={"format": "html"}).text
         assert "Verdict: match." in page
         assert f"of {IMAGES} images searched" in page
+
+
+@pytest.fixture
+def redundant(searcher: Searcher) -> Iterator[Searcher]:
+    """The same gallery, with a calibration for which it matters how many images of a vehicle there are."""
+    model = searcher.gallery.model
+    card = model.card.replace(sameness=model.card.sameness | {"redundancy": (-1.0, -0.5, 1.0, 2.0)})
+    with open_gallery(searcher.gallery.folder, model=replace(model, card=card)) as gallery:
+        yield Searcher(gallery, searcher.encoder)
+
+
+def test_a_gallery_is_asked_once_how_many_images_a_vehicle_has(
+    redundant: Searcher, searcher: Searcher, query: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    search = type(redundant.gallery).search
+    monkeypatch.setattr(
+        type(redundant.gallery), "search", lambda *args, **more: asked.append(args) or search(*args, **more)
+    )
+    usual = [result.false_match_rate for result in searcher.search(query, 0)]
+    assert len(asked) == 1
+    rates = [result.false_match_rate for result in redundant.search(query, 0)]
+    assert len(asked) == 2 + min(PROBES, IMAGES)
+    assert rates != usual
+    # The same answer the next time, without asking, and with a filter, too.
+    assert [result.false_match_rate for result in redundant.search(query, 0)] == rates
+    redundant.search(query, 0, Filters(cameras=(1,)))
+    assert len(asked) == 4 + min(PROBES, IMAGES)
+
+
+def test_a_gallery_that_grew_is_asked_again(redundant: Searcher, query: bytes, tmp_path: Path) -> None:
+    gallery, sameness = redundant.gallery, calibration_of(redundant.gallery)
+    assert sameness is not None
+    shutil.copytree(gallery.folder, tmp_path / "gallery")
+    with open_gallery(tmp_path / "gallery", model=gallery.model, writable=True) as grown:
+        before = redundancy_of(grown, sameness, None, len(grown))
+        assert before == redundancy_of(gallery, sameness, None, len(gallery))
+        # A filter that leaves a third leaves a third of each vehicle's other images.
+        third = redundancy_of(grown, sameness, Filters(cameras=(1,)), len(grown) // 3)
+        assert before is not None and third is not None and third - 1 == pytest.approx((before - 1) / 3)
+        for entry in list(next(grown.entries())):
+            grown.add([replace(entry, key=f"{entry.key}.again")])
+        after = redundancy_of(grown, sameness, None, len(grown))
+    # Each image is there twice.
+    assert after is not None and after > 1.3 * before
 
 
 def test_both_kinds_of_gallery_count_alike(searcher: Searcher, query: bytes, milvus_copy: Gallery) -> None:

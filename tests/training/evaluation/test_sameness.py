@@ -12,6 +12,7 @@ from training.evaluation.sameness_quality import expected_error, judge_sameness
 from training.evaluation.trials import Pictures, make_trials
 from zoo.card import Card
 from zoo.errors import UserError
+from zoo.sameness import PROBES
 
 
 def draw_vehicles(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,6 +45,44 @@ def test_the_promise_is_kept_on_other_vehicles() -> None:
     assert usual.expected_error < 0.03
     assert expected_error(usual.best, usual.is_right) < 0.06
     assert usual.f1(usual.best >= 0.5) > 0.6
+
+
+@pytest.mark.parametrize("pictures_each", [1, 2, 5])
+def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(pictures_each: int) -> None:
+    sameness = fit_sameness(make_trials(make_pictures(150, 0), np.random.default_rng(0), 4000))
+    embeddings, vehicles, cameras = draw_vehicles(1000, 1)
+    rng = np.random.default_rng(2)
+    kept = np.concatenate([rng.permutation(5)[:pictures_each] + 5 * n for n in range(800 // pictures_each)])
+    asking = np.flatnonzero(vehicles >= 800)
+    searched = np.append(kept, asking)
+    apart = Pictures.of(
+        embeddings[searched], vehicles[searched], cameras[searched], "euclidean", np.arange(len(searched))
+    ).distances
+    gallery, queries = np.arange(len(kept)), np.arange(len(kept), len(searched))
+    searches = [
+        (apart[probe, gallery].astype(float), np.sort(np.delete(apart[probe, gallery], probe))[:20])
+        for probe in range(0, len(kept), len(kept) // PROBES)
+    ]
+    many = sameness.redundancy_among(searches, len(kept))
+    assert {1: 1.0, 2: 1.2, 5: 3.0}[pictures_each] <= many < {1: 1.6, 2: 3.0, 5: 7.0}[pictures_each]
+    told = {
+        known: np.mean(
+            [
+                sameness.standing(apart[query, gallery], len(kept), known).false_match_rates(
+                    apart[query, gallery].min(keepdims=True)
+                )[0]
+                <= 0.05
+                for query in queries
+            ]
+        )
+        for known in (many, None)
+    }
+    assert 0.025 < told[many] < 0.085
+    # Whoever does not ask promises too much of one picture of each vehicle, and less than needed of five.
+    if pictures_each == 1:
+        assert told[None] > told[many]
+    if pictures_each == 5:
+        assert told[None] < told[many]
 
 
 def test_trials_are_searches_whose_answer_is_known() -> None:
