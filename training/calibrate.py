@@ -38,8 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         choices=("train", "query", "test"),
-        default="train",
-        help="fit on these; query and test only of a data set that no figure is told for [%(default)s]",
+        help="fit on these; query and test only of a data set that no figure is told for [train, and with "
+        "--sameness query and test]",
     )
     parser.add_argument("--images", type=int, default=4000, help="use at most so many [%(default)s]")
     parser.add_argument("--dry-run", action="store_true", help="print, and leave the card as it is")
@@ -55,7 +55,7 @@ with extra_imports(__name__, build_parser):
     import numpy as np
     import torch
 
-    from training.datasets import dataset_name, read_split, read_training
+    from training.datasets import Split, dataset_name, read_split, read_training
     from training.distributed.devices import choose_device
     from training.evaluation.attributes import AttributeQuality
     from training.evaluation.looks import fit_looks
@@ -68,7 +68,7 @@ with extra_imports(__name__, build_parser):
         soften,
         spread_sample,
     )
-    from training.evaluation.trials import Pictures
+    from training.evaluation.trials import MOST_ASKING, Pictures, spread_over_vehicles
     from zoo.inference import InferenceModel
     from zoo.loading import load_model
     from zoo.registry import weights_path
@@ -114,7 +114,8 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(arguments.threads)
     if arguments.sameness:
         return _calibrate_sameness(arguments)
-    root, split = arguments.data_root, arguments.split
+    root: str = arguments.data_root
+    split: Split = arguments.split or "train"
     # Without the vehicles that are set aside to evaluate on, as in training.
     labelled = read_training([root], root) if split == "train" else read_split(root, split)
     records = spread_sample(labelled, arguments.images)
@@ -129,26 +130,26 @@ def main(argv: list[str] | None = None) -> int:
         calibrated(card, fits).write(path)
         print(f"{path}: written")
     if arguments.json:
-        data = {"dataset": dataset_name(arguments.data_root), "split": arguments.split}
+        data = {"dataset": dataset_name(arguments.data_root), "split": split}
         print(json.dumps({**data, **figures(fits)}))
     return 0
 
 
 def _calibrate_sameness(arguments: argparse.Namespace) -> int:
     """Fit on all vehicles, after fits on four fifths of them were held to the last."""
-    records = [each for part in ("query", "test") for each in read_split(arguments.data_root, part)]
+    parts: list[Split] = [arguments.split] if arguments.split else ["query", "test"]
+    records = [each for part in parts for each in read_split(arguments.data_root, part)]
     records = spread_sample(records, arguments.images)
     model, card = load_model(arguments.weights)
     device = choose_device(arguments.gpus, arguments.npus, arguments.cpus)
     deployed = InferenceModel(model, card).to(device)
     found = extract_uncalibrated(deployed, card, records, arguments.batch_size, arguments.workers)
     sameness, measured = calibrate_sameness(found.embedding, records, card)
-    pictures = Pictures.of(
-        found.embedding,
-        np.array([record.vehicle_id for record in records]),
-        np.array([record.camera_id for record in records]),
-        card.metric,
+    vehicles, cameras = (
+        np.array([getattr(record, name) for record in records]) for name in ("vehicle_id", "camera_id")
     )
+    asking = spread_over_vehicles(vehicles, MOST_ASKING, np.random.default_rng(0))
+    pictures = Pictures.of(found.embedding, vehicles, cameras, card.metric, asking)
     probs = [
         np.zeros((len(records), 0)) if told is None else soften(told, card.temperature[name])
         for name, told in (("color", found.color_probs), ("type", found.type_probs))

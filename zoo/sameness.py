@@ -39,8 +39,9 @@ COHORT = 1000
 PROBES, NEIGHBORS = 32, 20
 """Images of a gallery that tell its redundancy, and how many of those nearest to each are looked at."""
 
-LARGEST = 100_000
-"""Images in the largest galleries that were measured; in larger ones a distance tells as much as in these."""
+LARGEST = 50_000
+"""Images in the largest galleries that a calibration had. In larger ones more strangers are expected, and so
+many tell as much as in these."""
 
 FALSE_MATCH_RATE = 0.01
 """Promised where nobody asks for another."""
@@ -248,12 +249,13 @@ class Standing:
 
     def features(self, log_expected: np.ndarray) -> np.ndarray:
         """What the log-odds of images are made of, [K, 6]."""
-        known = [np.log(self.count), self.spread, self.level]
+        size = np.log(min(self.count, LARGEST))
+        known = [size, self.spread, self.level]
         columns = [
             np.ones(len(log_expected)),
             log_expected,
             *(np.full(len(log_expected), each) for each in known),
-            log_expected * np.log(min(self.count, LARGEST)),
+            log_expected * size,
         ]
         return np.stack(columns, 1)
 

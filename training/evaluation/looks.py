@@ -18,19 +18,19 @@ def fit_looks(
     and the two ratios; their weights count in shares of the distance's, since the order is looked for.
 
     Args:
-        pictures: all of which may be queries.
+        pictures: some of those that may be queries ask.
         color_probs, type_probs: as searches have them, [N, C] and [N, T]; no columns where there are none.
         seed: chooses the queries.
     """
     rng = np.random.default_rng(seed)
-    count = len(pictures.vehicles)
     columns, same = [], []
-    for query in rng.permutation(count)[:_QUERIES]:
+    for row in rng.permutation(len(pictures.asking))[:_QUERIES]:
+        query, apart = pictures.asking[row], pictures.distances[row]
         others = np.flatnonzero(
             (pictures.cameras != pictures.cameras[query]) | (pictures.vehicles != pictures.vehicles[query])
         )
-        near = others[np.argsort(pictures.distances[query, others], kind="stable")[:_NEAREST]]
-        distance = np.log(np.maximum(pictures.distances[query, near].astype(float), 1e-12))
+        near = others[np.argsort(apart[others], kind="stable")[:_NEAREST]]
+        distance = np.log(np.maximum(apart[near].astype(float), 1e-12))
         ratios = [_ratios(probs, int(query), near) for probs in (color_probs, type_probs)]
         columns.append(np.stack([np.ones(len(near)), distance, *ratios], 1))
         same.append(pictures.vehicles[near] == pictures.vehicles[query])

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from training.evaluation.sameness_quality import judge_sameness
-from training.evaluation.trials import Pictures, make_trials, spread_over_vehicles
+from training.evaluation.trials import MOST_ASKING, Pictures, make_trials, spread_over_vehicles
 from zoo.sameness import FALSE_MATCH_RATE, Sameness
 
 _SEARCHES = 4000
 _SIZES, _SMALLEST = 5, 30
-_MOST_ASKING = 10_000
 _FEWEST_PASSES = 100
 """Of at least two images."""
 
@@ -64,7 +63,7 @@ def fit_passes(
         (embeddings, vehicles, cameras),
         (passes, of, by),
     ):
-        asking = spread_over_vehicles(searched[1], _MOST_ASKING, np.random.default_rng(0))
+        asking = spread_over_vehicles(searched[1], MOST_ASKING, np.random.default_rng(0))
         pictures = Pictures.of(*searched, metric, asking)
         trials = make_trials(pictures, np.random.default_rng(0), _SEARCHES, sizes, absent=1.0)
         rates = judge_sameness(sameness, trials).false_match_rates

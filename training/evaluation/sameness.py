@@ -13,7 +13,7 @@ import torch
 from training.datasets.records import Record
 from training.evaluation.passes import fit_passes
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
-from training.evaluation.trials import Pictures, Trial, make_trials, spread_over_vehicles
+from training.evaluation.trials import MOST_ASKING, Pictures, Trial, make_trials, spread_over_vehicles
 from zoo.card import Card
 from zoo.errors import UserError
 from zoo.sameness import FALSE_MATCH_RATE, LARGEST, Sameness, log_quantiles
@@ -27,9 +27,6 @@ _LEAST_SLOPE = 0.2
 
 _PROMISED_FROM = 100
 """Images in the smallest galleries that the promise is made true for; it holds in smaller ones then."""
-
-_MOST_ASKING = 10_000
-"""Pictures that are compared with all of them; a row for each more takes memory and tells little."""
 
 _FEWEST_VEHICLES = 40
 _FOLDS = 5
@@ -175,7 +172,7 @@ def calibrate_sameness(
             f"{len(names)} vehicles, {seen_again} sightings by a further camera: too few to calibrate "
             f"sameness; at least {_FEWEST_VEHICLES} vehicles are needed, half of them seen by two cameras"
         )
-    asking = spread_over_vehicles(vehicles, _MOST_ASKING, np.random.default_rng(seed))
+    asking = spread_over_vehicles(vehicles, MOST_ASKING, np.random.default_rng(seed))
     pictures = Pictures.of(embeddings, vehicles, cameras, card.metric, asking)
     rng = np.random.default_rng(seed)
     folds = np.array_split(rng.permutation(names), _FOLDS)

@@ -18,6 +18,9 @@ ABSENT = 0.2
 RESULTS = 20
 """Of each search; a page shows as many."""
 
+MOST_ASKING = 10_000
+"""Pictures that calibration compares with all; a row for each more takes memory and tells little."""
+
 _SMALLEST = 10
 _NONE = -1
 _MOST_PICTURES = 8
@@ -157,7 +160,7 @@ def make_trials(
         order = rng.permutation(len(of))
         order = order[order != vehicle]
         if is_full:
-            order = order[: -(-size // most)]
+            order = order[: -(-size // min(most, of.shape[1]))]
         others = of[order][:, rng.permutation(of.shape[1])[:most]].ravel()
         gallery = np.append(own, others[others != _NONE][: size - len(own)])
         apart = pictures.distances[row, gallery]

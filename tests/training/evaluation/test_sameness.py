@@ -7,12 +7,12 @@ import pytest
 
 from training.datasets.records import Record
 from training.evaluation.looks import fit_looks
-from training.evaluation.sameness import calibrate_sameness, fit_sameness
+from training.evaluation.sameness import calibrate_sameness
 from training.evaluation.sameness_quality import expected_error, judge_sameness
 from training.evaluation.trials import Pictures, make_trials
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.sameness import PROBES
+from zoo.sameness import PROBES, Sameness
 
 
 def draw_vehicles(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,8 +33,24 @@ def make_pictures(vehicles: int, seed: int) -> Pictures:
     return Pictures.of(*draw_vehicles(vehicles, seed), "euclidean")
 
 
-def test_the_promise_is_kept_on_other_vehicles() -> None:
-    sameness = fit_sameness(make_trials(make_pictures(120, 0), np.random.default_rng(0), 2000))
+Calibration = tuple[Sameness, dict[str, float | int]]
+CARD = Card("a.b", (8, 8), {"embedding": 6}, weights_sha256="a" * 64)
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    """Of 120 vehicles, and what was measured."""
+    embeddings, ids, cameras = draw_vehicles(120, 0)
+    records = [
+        Record(Path(f"{n}.jpg"), int(v), int(c)) for n, (v, c) in enumerate(zip(ids, cameras, strict=True))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.evaluation.sameness._TRIALS", 2000)
+        return calibrate_sameness(embeddings, records, CARD)
+
+
+def test_the_promise_is_kept_on_other_vehicles(calibration: Calibration) -> None:
+    sameness, _ = calibration
     others = make_pictures(400, 1)
     for size in (50, 1500):
         trials = make_trials(others, np.random.default_rng(2), 2000, [size], absent=0.9)
@@ -48,8 +64,10 @@ def test_the_promise_is_kept_on_other_vehicles() -> None:
 
 
 @pytest.mark.parametrize("pictures_each", [1, 2, 5])
-def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(pictures_each: int) -> None:
-    sameness = fit_sameness(make_trials(make_pictures(150, 0), np.random.default_rng(0), 4000))
+def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(
+    pictures_each: int, calibration: Calibration
+) -> None:
+    sameness, _ = calibration
     embeddings, vehicles, cameras = draw_vehicles(1000, 1)
     rng = np.random.default_rng(2)
     kept = np.concatenate([rng.permutation(5)[:pictures_each] + 5 * n for n in range(800 // pictures_each)])
@@ -77,7 +95,7 @@ def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(pictures_each: 
         )
         for known in (many, None)
     }
-    assert 0.025 < told[many] < 0.085
+    assert 0.015 < told[many] < 0.085
     # Whoever does not ask promises too much of one picture of each vehicle, and less than needed of five.
     if pictures_each == 1:
         assert told[None] > told[many]
@@ -107,18 +125,10 @@ def test_expected_error_is_the_gap_of_bins() -> None:
     assert expected_error(np.full(10, 0.9), np.zeros(10, bool)) == pytest.approx(0.9)
 
 
-def test_a_calibration_is_held_to_vehicles_that_its_fits_have_not_seen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("training.evaluation.sameness._TRIALS", 2000)
-    embeddings, ids, cameras = draw_vehicles(120, 0)
-    records = [
-        Record(Path(f"{n}.jpg"), int(v), int(c)) for n, (v, c) in enumerate(zip(ids, cameras, strict=True))
-    ]
-    card = Card("a.b", (8, 8), {"embedding": 6}, weights_sha256="a" * 64)
-    sameness, measured = calibrate_sameness(embeddings, records, card)
+def test_a_calibration_is_held_to_vehicles_that_its_fits_have_not_seen(calibration: Calibration) -> None:
+    sameness, measured = calibration
     assert (measured["vehicles"], measured["pictures"], measured["searches"]) == (120, 600, 2000)
-    assert sameness.weights_sha256 == card.weights_sha256
+    assert sameness.weights_sha256 == CARD.weights_sha256
     trials = make_trials(make_pictures(400, 1), np.random.default_rng(2), 2000, [500], absent=0.99)
     assert 0.004 < judge_sameness(sameness, trials).false_matches(0.01) < 0.02
 
