@@ -17,7 +17,7 @@ from training.data.batches import Batch, TrainingSet, collate, raise_failures
 from training.data.sampler import Draw, Sampler, make_sampler, rank_draws
 from training.datasets import read_split
 from training.datasets.records import label_map
-from training.distributed.ranks import joined
+from training.distributed.ranks import Ranks, joined
 from training.distributed.sync_bn import synchronise
 from training.run.recipe import Recipe, load_recipe
 from training.run.step import loss_parts
@@ -81,26 +81,41 @@ def descent(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
 
 
-def real_rank(rank: int, root: Path, arm: Arm, arch: str, folder: Path) -> None:
-    """One process of a training by the product's ranks."""
-    meeting = f"file://{folder / 'meeting'}"
-    with joined(rank, RANKS, torch.device("cpu"), init_method=meeting) as ranks:
-        recipe, data, sampler, model = setting(root, arm, arch)
-        if arm.sync_bn:
-            synchronise(model, ranks)
-        optimizer = descent(model)
-        for draws in rank_draws(sampler, 0, arm.dealing, rank, RANKS)[:STEPS]:
-            batch = batch_of(data, draws)
-            outputs = model(normalise(batch.image).image)
-            parts = loss_parts(outputs, batch, recipe.loss, ranks, arm.mining)
-            optimizer.zero_grad()
-            torch.stack(list(parts.values())).sum().backward()
-            ranks.average_gradients(model.parameters())
-            optimizer.step()
-        if arm.statistics == "mean":
-            ranks.average(buffer for buffer in model.buffers() if buffer.is_floating_point())
-        if ranks.is_first:
-            save_file(model.state_dict(), folder / "real.safetensors")
+def real_rank(rank: int, root: Path, arch: str, folder: Path) -> None:
+    """One process of trainings by the product's ranks, an arm after the other."""
+    for name, arm in ARMS.items():
+        meeting = f"file://{folder / name}.meeting"
+        with joined(rank, RANKS, torch.device("cpu"), init_method=meeting) as ranks:
+            train(root, arm, arch, ranks, folder / f"{name}.safetensors")
+
+
+def train(root: Path, arm: Arm, arch: str, ranks: Ranks, out: Path) -> None:
+    recipe, data, sampler, model = setting(root, arm, arch)
+    if arm.sync_bn:
+        synchronise(model, ranks)
+    optimizer = descent(model)
+    for draws in rank_draws(sampler, 0, arm.dealing, ranks.rank, RANKS)[:STEPS]:
+        batch = batch_of(data, draws)
+        outputs = model(normalise(batch.image).image)
+        parts = loss_parts(outputs, batch, recipe.loss, ranks, arm.mining)
+        optimizer.zero_grad()
+        torch.stack(list(parts.values())).sum().backward()
+        ranks.average_gradients(model.parameters())
+        optimizer.step()
+    if arm.statistics == "mean":
+        ranks.average(buffer for buffer in model.buffers() if buffer.is_floating_point())
+    if ranks.is_first:
+        save_file(model.state_dict(), out)
+
+
+@pytest.fixture(scope="module", params=["tiny", pytest.param("densenet121", marks=pytest.mark.slow)])
+def real(
+    request: pytest.FixtureRequest, veri_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """An architecture, and the folder of what real ranks made of it; they are started once for all arms."""
+    folder = tmp_path_factory.mktemp("real")
+    torch.multiprocessing.spawn(real_rank, (veri_root, request.param, folder), nprocs=RANKS)
+    return request.param, folder
 
 
 @pytest.fixture
@@ -110,11 +125,10 @@ def doubles() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("arch", ["tiny", pytest.param("densenet121", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("doubles")
-def test_equal_to_real_ranks(arm: str, arch: str, veri_root: Path, tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(real_rank, (veri_root, ARMS[arm], arch, tmp_path), nprocs=RANKS)
-    real = load_file(tmp_path / "real.safetensors")
+def test_equal_to_real_ranks(arm: str, real: tuple[str, Path], veri_root: Path) -> None:
+    arch, folder = real
+    found = load_file(folder / f"{arm}.safetensors")
 
     recipe, data, sampler, model = setting(veri_root, ARMS[arm], arch)
     start = {name: value.clone() for name, value in model.state_dict().items()}
@@ -126,11 +140,11 @@ def test_equal_to_real_ranks(arm: str, arch: str, veri_root: Path, tmp_path: Pat
     if ARMS[arm].statistics == "mean":
         average_statistics(model)
     emulated = model.state_dict()
-    assert emulated.keys() == real.keys()
+    assert emulated.keys() == found.keys()
     for name, value in emulated.items():
         # Against how far it was moved: what a wrong rank's statistics or triplets change is of that size, and
         # rounding, which 121 layers of BatchNorm lift, a millionth of it.
-        way = (real[name] - start[name]).double().norm()
-        assert (value - real[name]).double().norm() <= 1e-6 * way, name
-    moved = [name for name in real if not torch.equal(real[name], start[name])]
-    assert moved == list(real), "everything is trained"
+        way = (found[name] - start[name]).double().norm()
+        assert (value - found[name]).double().norm() <= 1e-6 * way, name
+    moved = [name for name in found if not torch.equal(found[name], start[name])]
+    assert moved == list(found), "everything is trained"
