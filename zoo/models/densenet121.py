@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
-from torchvision.models import DenseNet121_Weights, densenet121
 
 from zoo.models.layers import InstanceBatchNorm2d, widen
 from zoo.models.network import ImageNetTrunk, NetworkOptions, VehicleNetwork
@@ -33,7 +32,7 @@ class DenseNet121(VehicleNetwork):
     """The multi-task network; the options are those of `DenseNet121Options`."""
 
     imagenet = ImageNetTrunk(
-        DenseNet121_Weights.IMAGENET1K_V1.url,
+        "DenseNet121_Weights.IMAGENET1K_V1",
         prefix="features.",
         leaves_out="classifier.",
         first="conv0.weight",
@@ -45,6 +44,8 @@ class DenseNet121(VehicleNetwork):
 
 
 def _trunk(options: DenseNet121Options) -> nn.Module:
+    from torchvision.models import densenet121
+
     trunk = densenet121(weights=None).features
     if options.input_channels > 3:
         trunk.conv0 = widen(trunk.conv0, options.input_channels - 3)

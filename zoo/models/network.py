@@ -92,16 +92,24 @@ class ImageNetTrunk:
     """Which of torchvision's weights fit a trunk.
 
     Attributes:
-        url: where torchvision keeps them (BSD-3-Clause; ImageNet's own terms apply to their use).
+        name: that torchvision knows them by (BSD-3-Clause; ImageNet's own terms apply to their use).
         prefix: of the trunk's keys in that file.
         leaves_out: prefix of the keys of the classifier.
         first: the first convolution's key in the trunk.
     """
 
-    url: str
+    name: str
     prefix: str
     leaves_out: str
     first: str
+
+    @property
+    def url(self) -> str:
+        """Where torchvision keeps them."""
+        # Its import brings torch's compiler, as long to load as torch: only for who builds such a network.
+        from torchvision.models import get_weight
+
+        return str(get_weight(self.name).url)
 
 
 class VehicleNetwork(nn.Module):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
-from torchvision.models import ResNet50_Weights, resnet50
 
 from zoo.models.layers import InstanceBatchNorm2d, Neck, Pool, widen
 from zoo.models.network import ImageNetTrunk, NetworkOptions, VehicleNetwork
@@ -38,7 +37,7 @@ class ResNet50Ibn(VehicleNetwork):
 
     # The edition that published baselines started from, not torchvision's later one.
     imagenet = ImageNetTrunk(
-        ResNet50_Weights.IMAGENET1K_V1.url, prefix="", first="conv1.weight", leaves_out="fc."
+        "ResNet50_Weights.IMAGENET1K_V1", prefix="", first="conv1.weight", leaves_out="fc."
     )
 
     def __init__(self, **options: Any) -> None:
@@ -47,6 +46,8 @@ class ResNet50Ibn(VehicleNetwork):
 
 
 def _trunk(options: ResNet50IbnOptions) -> nn.Module:
+    from torchvision.models import resnet50
+
     whole = resnet50(weights=None)
     if options.input_channels > 3:
         whole.conv1 = widen(whole.conv1, options.input_channels - 3)
