@@ -20,13 +20,14 @@ from serving.encoders.image import InputImage
 from training.datasets import read_split
 from training.datasets.records import Record
 from training.evaluation.passes import pool_passes
+from training.evaluation.redundancy import redundancy_told
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
 from training.evaluation.trials import ABSENT, Pictures, make_trials, spread_over_vehicles
 from training.synthesize.vehicle_pictures import MAX_IDS
 from zoo.card import Card
 from zoo.errors import UserError, exit_on_user_error
 from zoo.files import replacing
-from zoo.sameness import COHORT, NEIGHBORS, PROBES, Sameness
+from zoo.sameness import PROBES, Sameness
 
 _BATCH = 16
 _TOGETHER = 500
@@ -58,24 +59,17 @@ def embed(model: str, root: Path, records: Sequence[Record]) -> tuple[np.ndarray
 def redundancy_as_told(
     sameness: Sameness, pictures: tuple[np.ndarray, np.ndarray, np.ndarray, str], gallery: np.ndarray
 ) -> float:
-    """How many pictures of a vehicle a gallery has, as `retrieval.query.redundancy` asks it.
+    """How many pictures of a vehicle a gallery has, as it tells of itself.
 
     Args:
         sameness: what is told.
         pictures: embeddings, vehicles, cameras, and the metric.
         gallery: the places of those that it has.
     """
-    cohort, asking = (
-        np.linspace(0, len(gallery) - 1, min(count, len(gallery))).astype(int) for count in (COHORT, PROBES)
-    )
+    asked = np.linspace(0, len(gallery) - 1, min(PROBES, len(gallery))).astype(int)
     embeddings, vehicles, cameras = (each[gallery] for each in pictures[:3])
-    searches = []
-    compared = Pictures.of(embeddings, vehicles, cameras, pictures[3], asking).distances
-    for place, row in zip(asking, compared.astype(float), strict=True):
-        others = np.delete(row, place)
-        last = min(NEIGHBORS, len(others)) - 1
-        searches.append((row[cohort], np.sort(np.partition(others, last)[: last + 1])))
-    return sameness.redundancy_among(searches, len(gallery))
+    compared = Pictures.of(embeddings, vehicles, cameras, pictures[3], asked).distances
+    return redundancy_told(sameness, compared, asked)
 
 
 def judge(

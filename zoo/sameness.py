@@ -12,13 +12,16 @@ This models the tail of the distances of strangers; it is fitted to the nearest 
 sizes. The power w5 of N is of cards from before: nothing but the number of strangers grows with a gallery.
 N images of few vehicles, m of each, are fewer strangers than N of as many vehicles, because the images of a
 vehicle are near together (the extremal index of dependent maxima: Leadbetter 1983). What m is, the gallery's
-own images tell; see `Sameness.redundancy_among`.
+own images tell; see `Sameness.redundancy_among`. A model that leaves a vehicle's images far apart finds fewer
+of them than there are, the more so the more strangers lie between: what is told is held to
+
+    log told = t0 + t1 log m + t2 log N
 The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of false
 matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
 
 That the nearest image shows the vehicle is told by a logistic regression on log expected(d), log N, r,
-log(q10), and log expected(d) log N; that another one does, by one that has the log-odds of the nearest as
-well. `training.calibrate --sameness` fits all of it on vehicles that the model never saw.
+log(q10), log expected(d) log N, and log^2 N; that another one does, by one that has the log-odds of the
+nearest as well. `training.calibrate --sameness` fits all of it on vehicles that the model never saw.
 """
 
 from collections.abc import Sequence
@@ -50,8 +53,11 @@ LEAST_PROBABILITY, LEAST_MATCH = 0.1, 0.5
 """Of the likeliest result: below the first nothing is taken for the vehicle; below the second it never is a
 match."""
 
-_LENGTHS = {"strangers": 6, "nearest": 6, "others": 7, "near": 2, "cohort": 2, "looks": 2,
-            "redundancy": 4}  # fmt: skip
+_LENGTHS = {"strangers": 6, "nearest": 7, "others": 8, "near": 2, "cohort": 2, "looks": 2,
+            "redundancy": 4, "told": 3}  # fmt: skip
+AS_IT_IS = (0.0, 1.0, 0.0)
+"""Of `Sameness.told`: what is told is what is there."""
+
 _QUANTILES = (0.1, 0.5)
 _SHRINKAGE = 20
 """Pictures of a usual gallery that a cohort counts for more: a cohort of a few says little by itself."""
@@ -72,9 +78,9 @@ class Sameness:
 
     Attributes:
         strangers: the weights of log expected(d), float [6].
-        nearest: the weights of the nearest image's log-odds: of 1, log expected, log N, r, log(q10), and log
-            expected times log N, float [6].
-        others: those of any other's: the same, and the nearest's log-odds, float [7].
+        nearest: the weights of the nearest image's log-odds: of 1, log expected, log N, r, log(q10), log
+            expected times log N, and log^2 N, float [7].
+        others: those of any other's: the same, and the nearest's log-odds, float [8].
         near: the least and the greatest u that were seen; beyond, log expected(d) goes on as a line.
         cohort: log(q10) and log(q50) of usual queries, where a cohort is small.
         weights_sha256: of the model that it was measured with; other weights need their own.
@@ -84,6 +90,7 @@ class Sameness:
             images and lie nearer to everybody; None where it was not measured, and nothing can be told.
         redundancy: the weights v0 and v1 of how many images of a vehicle a gallery has; log m of usual
             galleries, v2, and of the fullest that were seen. 0 in cards from before.
+        told: t0, t1 and t2 of what a gallery tells of m; taken as it is in cards from before.
         measured: what `training.calibrate` found on vehicles that were kept out, with data set and date.
     """
 
@@ -97,6 +104,7 @@ class Sameness:
     looks: tuple[float, float] = (0.0, 0.0)
     passes: float | None = None
     redundancy: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    told: tuple[float, float, float] = AS_IT_IS
 
     @classmethod
     def of(cls, card: Card) -> "Sameness | None":
@@ -111,13 +119,18 @@ class Sameness:
             values: dict[str, Any] = {each.name: card.sameness.get(each.name) for each in fields(cls)}
             for name in ("looks", "redundancy"):
                 values[name] = values[name] or (0.0,) * _LENGTHS[name]
+            values["told"] = values["told"] or AS_IT_IS
             for name, length in _LENGTHS.items():
                 values[name] = tuple(map(float, values[name]))
-                if name in ("nearest", "others") and len(values[name]) == length - 1:
-                    # Of a card from before log expected was weighed by log N.
-                    values[name] = (*values[name][:5], 0.0, *values[name][5:])
+                if name in ("nearest", "others") and length - 2 <= len(values[name]) < length:
+                    # Of a card from before log expected was weighed by log N, or before there was log^2 N.
+                    known = len(values[name]) - (name == "others")
+                    added = (0.0,) * (length - len(values[name]))
+                    values[name] = (*values[name][:known], *added, *values[name][known:])
                 if len(values[name]) != length or not np.isfinite(values[name]).all():
                     raise ValueError(name)
+            if values["told"][1] <= 0:
+                raise ValueError("told")
             if values["passes"] is not None and not np.isfinite(values["passes"]):
                 raise ValueError("passes")
             found = cls(**values)
@@ -149,7 +162,8 @@ class Sameness:
 
         The nearest to one of them are of its vehicle or not. How likely they are depends on how many are
         there to be found, and this in turn on them: expectation maximisation on the prior (Saerens, Latinne
-        and Decaestecker, Neural Computation 2002), from as many as usual galleries have.
+        and Decaestecker, Neural Computation 2002), from as many as usual galleries have. `told` makes up for
+        those that are not among the nearest.
 
         Args:
             searches: of each of these images, its distances [M] to a sample of the gallery, and [K] to the
@@ -163,7 +177,10 @@ class Sameness:
         for _ in range(_ROUNDS):
             scaled = odds * others / usual
             others = max(float((scaled / (1 + scaled)).sum()) / max(len(searches), 1), 1e-3)
-        return 1 + others
+        constant, slope, by_count = self.told
+        there = (np.log1p(others) - constant - by_count * np.log(max(count, 1))) / slope
+        # No more than was ever seen: `standing` goes no further, either.
+        return float(np.exp(np.clip(there, 0.0, self.redundancy[3])))
 
     def standing(self, cohort: np.ndarray, count: int, redundancy: float | None = None) -> "Standing":
         """How a query stands among what is searched.
@@ -248,7 +265,7 @@ class Standing:
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
     def features(self, log_expected: np.ndarray) -> np.ndarray:
-        """What the log-odds of images are made of, [K, 6]."""
+        """What the log-odds of images are made of, [K, 7]."""
         size = np.log(min(self.count, LARGEST))
         known = [size, self.spread, self.level]
         columns = [
@@ -256,6 +273,7 @@ class Standing:
             log_expected,
             *(np.full(len(log_expected), each) for each in known),
             log_expected * size,
+            np.full(len(log_expected), size**2),
         ]
         return np.stack(columns, 1)
 

@@ -12,8 +12,8 @@ from zoo.sameness import Sameness, verdict_of
 
 CALIBRATION = Sameness(
     strangers=(-2.5, 6.0, 0.5, 0.0, 0.0, 0.0),
-    nearest=(-3.0, -1.0, 0.0, 0.0, 0.0, 0.0),
-    others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.2),
+    nearest=(-3.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2),
     near=(-2.0, 0.5),
     cohort=(-0.3, 0.0),
     weights_sha256="a" * 64,
@@ -33,14 +33,15 @@ def test_a_card_gives_it_back() -> None:
     assert "sameness" not in json.loads(plain.to_json())
 
 
-def test_a_card_from_before_sizes_had_slopes_is_read() -> None:
-    before = CALIBRATION.as_json() | {"nearest": CALIBRATION.nearest[:5]}
-    before["others"] = (*CALIBRATION.others[:5], CALIBRATION.others[6])
+@pytest.mark.parametrize("known", [5, 6], ids=["without slopes by size", "without a bend by size"])
+def test_a_card_from_before_sizes_counted_so_much_is_read(known: int) -> None:
+    before = CALIBRATION.as_json() | {"nearest": CALIBRATION.nearest[:known]}
+    before["others"] = (*CALIBRATION.others[:known], CALIBRATION.others[7])
     assert Sameness.of(CARD.replace(sameness=before)) == CALIBRATION
 
 
 @pytest.mark.parametrize(
-    "broken", [{"strangers": [1, 2]}, {"near": None}, {"nearest": ["x"] * 6}, {"cohort": [float("nan"), 0]}]
+    "broken", [{"strangers": [1, 2]}, {"near": None}, {"nearest": ["x"] * 7}, {"cohort": [float("nan"), 0]}]
 )
 def test_a_broken_one_is_named(broken: dict) -> None:
     with pytest.raises(UserError, match=r"grid\.test: the card's sameness calibration.*--sameness"):
@@ -84,6 +85,27 @@ def test_a_gallery_of_one_image_has_one_of_its_vehicle() -> None:
     assert known.redundancy_among([], 0) == pytest.approx(1, abs=0.01)
 
 
+def test_what_is_told_is_held_to_what_is_there() -> None:
+    """A gallery that shows a probe half of its vehicle's images has twice as many as it tells."""
+    known = replace(CALIBRATION, redundancy=(-1.0, -0.5, float(np.log(3)), float(np.log(8))))
+    searches = [(COHORT, np.array([0.1, 0.2, *DISTANCES[-5:]]))] * 4
+    told = known.redundancy_among(searches, 100)
+    assert 1.5 < told < 4
+    half = replace(known, told=(-float(np.log(2)), 1.0, 0.0))
+    assert half.redundancy_among(searches, 100) == pytest.approx(2 * told)
+    by_count = replace(known, told=(0.0, 0.5, -0.1))
+    expected = (told * 100**0.1) ** 2
+    assert by_count.redundancy_among(searches, 100) == pytest.approx(min(expected, 8.0))
+    # Never fewer than the image itself, nor more than was ever seen.
+    assert replace(known, told=(5.0, 1.0, 0.0)).redundancy_among(searches, 100) == 1.0
+    assert replace(known, told=(-5.0, 1.0, 0.0)).redundancy_among(searches, 100) == pytest.approx(8.0)
+    before = {name: value for name, value in known.as_json().items() if name != "told"}
+    assert Sameness.of(CARD.replace(sameness=before)) == known
+    for wrong in ([1.0, 0.0, 0.0], [0.0, 1.0]):
+        with pytest.raises(UserError, match="told"):
+            Sameness.of(CARD.replace(sameness=before | {"told": wrong}))
+
+
 def test_nearer_is_likelier_and_larger_galleries_less_sure() -> None:
     small, large = CALIBRATION.standing(COHORT, 100), CALIBRATION.standing(COHORT, 100_000)
     for standing in (small, large):
@@ -105,7 +127,7 @@ def test_the_order_of_the_images_does_not_matter() -> None:
 
 def test_a_copy_of_the_query_changes_nothing_for_the_others() -> None:
     """A picture of the gallery is often what one searches with; its other pictures must not vanish for it."""
-    standing = replace(CALIBRATION, others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, -0.2)).standing(COHORT, 100)
+    standing = replace(CALIBRATION, others=(-3.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.2)).standing(COHORT, 100)
     alone = standing.probabilities(DISTANCES[3:])
     assert alone[0] > 0.5
     for copies in ([0.0], [0.0, 0.01]):

@@ -12,6 +12,7 @@ import torch
 
 from training.datasets.records import Record
 from training.evaluation.passes import fit_passes
+from training.evaluation.redundancy import fit_told
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
 from training.evaluation.trials import MOST_ASKING, Pictures, Trial, make_trials, spread_over_vehicles
 from zoo.card import Card
@@ -43,7 +44,7 @@ def fit_sameness(trials: Sequence[Trial], caution: float = 0.0) -> Sameness:
     levels = np.array([log_quantiles(trial.cohort) for trial in trials])
     usual = levels[np.array([trial.count for trial in trials]) >= 50].mean(axis=0)
     start = Sameness(
-        (0, 1, 0, 0, 0, 0), (0,) * 6, (0,) * 7, (-50.0, 50.0), (float(usual[0]), float(usual[1]))
+        (0, 1, 0, 0, 0, 0), (0,) * 7, (0,) * 8, (-50.0, 50.0), (float(usual[0]), float(usual[1]))
     )
     standings = [start.standing(trial.cohort, trial.count) for trial in trials]
     known = np.array([[each.level, each.spread, np.log(each.count)] for each in standings])
@@ -191,6 +192,7 @@ def calibrate_sameness(
     caution = float(np.log(np.log1p(-FALSE_MATCH_RATE) / np.log1p(-max(reached, 1e-9))))
     measured = SamenessQuality.of_all(usual).figures() | {"caution": caution}
     whole = fit_sameness(make_trials(pictures, rng, _TRIALS), caution)
+    whole = fit_told(whole, pictures, seed)
     counts = {"vehicles": len(names), "pictures": len(records)}
     whole = fit_passes(whole, embeddings, vehicles, cameras, card.metric)
     return replace(whole, weights_sha256=card.weights_sha256), {**measured, **counts}

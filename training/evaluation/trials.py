@@ -135,9 +135,8 @@ def make_trials(
         redundancy: tells it of a gallery's pictures by their places; None for what their labels say.
         each: pictures of every vehicle in a gallery; None for one to eight by chance.
     """
-    of = _by_vehicle(pictures.vehicles)
+    of = by_vehicle(pictures.vehicles)
     place = {int(pictures.vehicles[row[0]]): number for number, row in enumerate(of)}
-    is_full = bool((of != _NONE).all())
     largest = len(pictures.vehicles) - of.shape[1]
     smallest = min(_SMALLEST, largest)
     trials: list[Trial] = []
@@ -153,37 +152,55 @@ def make_trials(
         size = (
             int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
         )
-        most = int(rng.integers(1, _MOST_PICTURES + 1)) if each is None else each
-        # More of every vehicle where there would be too few for the gallery.
-        most = max(most, -(-size // (len(of) - 1)))
+        most = draw_most(rng, size, len(of) - 1) if each is None else max(each, -(-size // (len(of) - 1)))
         own = rng.permutation(own)[:most] if is_present else own[:0]
-        order = rng.permutation(len(of))
-        order = order[order != vehicle]
-        if is_full:
-            order = order[: -(-size // min(most, of.shape[1]))]
-        others = of[order][:, rng.permutation(of.shape[1])[:most]].ravel()
-        gallery = np.append(own, others[others != _NONE][: size - len(own)])
+        gallery = np.append(own, draw_gallery(of, rng, size, most, without=vehicle)[: size - len(own)])
         apart = pictures.distances[row, gallery]
         nearest = gallery[int(apart.argmin())]
         pair = int(pictures.vehicles[query]), int(pictures.vehicles[nearest])
-        seen = _redundancy(pictures.vehicles[gallery]) if redundancy is None else redundancy(gallery)
+        seen = redundancy_of(pictures.vehicles[gallery]) if redundancy is None else redundancy(gallery)
         trials.append(_trial(apart, len(own), pair, seen))
     return trials
 
 
-def _redundancy(vehicles: np.ndarray) -> float:
+def redundancy_of(vehicles: np.ndarray) -> float:
     """How many pictures the vehicle of a picture has on average."""
     counts = np.unique(vehicles, return_counts=True)[1]
     return float((counts**2).sum() / counts.sum())
 
 
-def _by_vehicle(vehicles: np.ndarray) -> np.ndarray:
+def by_vehicle(vehicles: np.ndarray) -> np.ndarray:
     """The rows of each vehicle's pictures, int64 [V, P], filled up with `_NONE`."""
     rows = [np.flatnonzero(vehicles == name) for name in np.unique(vehicles)]
     table = np.full((len(rows), max(map(len, rows))), _NONE, np.int64)
     for number, row in enumerate(rows):
         table[number, : len(row)] = row
     return table
+
+
+def draw_most(rng: np.random.Generator, size: int, vehicles: int) -> int:
+    """Pictures of each vehicle in a gallery: one to eight, more where there would be too few for it."""
+    return max(int(rng.integers(1, _MOST_PICTURES + 1)), -(-size // vehicles))
+
+
+def draw_gallery(
+    of: np.ndarray, rng: np.random.Generator, size: int, most: int, without: int = _NONE
+) -> np.ndarray:
+    """The places of a gallery's pictures.
+
+    Args:
+        of: see `by_vehicle`.
+        rng: chooses vehicles and pictures.
+        size: pictures wanted; fewer where there are no more.
+        most: pictures of each vehicle.
+        without: the row of a vehicle that is left out.
+    """
+    order = rng.permutation(len(of))
+    order = order[order != without]
+    if (of != _NONE).all():
+        order = order[: -(-size // min(most, of.shape[1]))]
+    found = of[order][:, rng.permutation(of.shape[1])[:most]].ravel()
+    return found[found != _NONE][:size]
 
 
 def _trial(distances: np.ndarray, own: int, vehicles: tuple[int, int], redundancy: float) -> Trial:

@@ -27,8 +27,8 @@ TENTH, HALF = 0.1 ** (1 / DIMENSION), 0.5 ** (1 / DIMENSION)
 # Strangers are uniform in that ball: nearer than d are d^6 of them, 0.1 (d / q10)^6.
 SAMENESS = Sameness(
     strangers=(math.log(0.1), float(DIMENSION), 0.0, 0.0, 0.0, 0.0),
-    nearest=(2.0, -1.0, 0.0, 0.0, 0.0, 0.0),
-    others=(1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.2),
+    nearest=(2.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    others=(1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2),
     near=(-3.0, 0.5),
     cohort=(math.log(TENTH), math.log(HALF)),
     weights_sha256="a" * 64,

@@ -9,7 +9,7 @@ from tests.training.evaluation.test_sameness import draw_vehicles
 from training.evaluation.passes import fit_passes, pool_passes
 from zoo.sameness import Sameness
 
-USUAL = Sameness((-2.0, 5.0, 0.0, 0.0, 0.0, 0.0), (0.0,) * 6, (0.0,) * 7, (-3.0, 1.0), (0.5, 1.0))
+USUAL = Sameness((-2.0, 5.0, 0.0, 0.0, 0.0, 0.0), (0.0,) * 7, (0.0,) * 8, (-3.0, 1.0), (0.5, 1.0))
 
 
 def test_a_pass_is_the_mean_of_a_vehicle_by_a_camera() -> None:

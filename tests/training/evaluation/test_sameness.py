@@ -82,7 +82,8 @@ def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(
         for probe in range(0, len(kept), len(kept) // PROBES)
     ]
     many = sameness.redundancy_among(searches, len(kept))
-    assert {1: 1.0, 2: 1.2, 5: 3.0}[pictures_each] <= many < {1: 1.6, 2: 3.0, 5: 7.0}[pictures_each]
+    # The 20 nearest alone would tell 1.0, 1.5 and 4.5.
+    assert {1: 1.0, 2: 1.7, 5: 4.0}[pictures_each] <= many < {1: 1.6, 2: 2.7, 5: 5.5}[pictures_each]
     told = {
         known: np.mean(
             [
