@@ -35,8 +35,9 @@ demo: $(READY) ## the whole road, from synthetic pictures to the search page (HE
 bundle: $(READY) ## export the zoo's own model to build/bundle
 	@$(PY) -m serving.export --weights densenet121.synthetic --out build/bundle
 
+# The workers fill the cores already: more threads in each would wait for each other by spinning.
 test: $(READY) lint ## the whole test suite (ARGS="tests/zoo -x" for a part, WORKERS=n)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## the long proofs that `make test` leaves out
 	@$(PY) -m pytest -m slow $(ARGS)
