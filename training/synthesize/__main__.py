@@ -15,6 +15,9 @@ with extra_imports(__name__):
     from training.synthesize.site_videos import VideoParameters, make_videos
     from training.synthesize.vehicle_pictures import MAX_IDS, Parameters
 
+_PICTURES_A_WORKER = 300
+"""With fewer, one more process takes longer to start and to draw the streets anew than it saves."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
@@ -46,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         help="odds of a vehicle without stripes, stickers and parts of another colour (default %(default)s)",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+        "--workers",
+        type=int,
+        help=f"processes (default: all cores, and of pictures one for each {_PICTURES_A_WORKER} at most)",
     )
     parser.add_argument("--heatmaps", action="store_true", help="also write 36 keypoint heatmaps a picture")
     parser.add_argument("--segments", action="store_true", help="also write 13 surface segments a picture")
@@ -90,6 +95,8 @@ def _draw_videos(arguments: argparse.Namespace) -> int:
     for name, default in _VIDEOS_ONLY.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
+    if arguments.workers is None:
+        arguments.workers = os.cpu_count() or 1
     shared = ("cameras", "seed", "workers", "plain_share")
     _check_limits(arguments, {name: _LIMITS[name] for name in shared} | _VIDEO_LIMITS)
     parameters = VideoParameters(
@@ -122,6 +129,9 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in _VIDEOS_ONLY:
         if getattr(arguments, name) is not None:
             raise UserError(f"--{name}: is of videos; give --videos as well, or leave it out.")
+    if arguments.workers is None:
+        pictures = (arguments.train_ids + arguments.test_ids) * arguments.images_per_id
+        arguments.workers = max(1, min(os.cpu_count() or 1, pictures // _PICTURES_A_WORKER))
     _check_limits(arguments, _LIMITS)
     if arguments.train_ids + arguments.test_ids == 0:
         raise UserError("--train-ids 0 --test-ids 0: nothing to make; ask for at least one vehicle.")

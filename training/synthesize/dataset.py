@@ -136,7 +136,7 @@ def _run(out: Path, parameters: Parameters, todo: list[tuple[str, int]], workers
         # Here once, so that the workers find what numba compiled.
         compile_renderer()
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(todo)), spawn, start_worker, (parameters,))
+        pool = ProcessPoolExecutor(min(workers, len(todo)), spawn, start_worker)
         futures = [pool.submit(make_pictures_of, out, parameters, *vehicle) for vehicle in todo]
         try:
             pending = set(futures)

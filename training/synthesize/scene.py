@@ -1,5 +1,6 @@
 """One vehicle before one camera: the picture and where its keypoints are in it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,10 +44,12 @@ class Stage:
         site: the camera.
         difficulty: strengths of what differs between pictures.
         size: long side of the pictures in pixels.
-        traffic: meshes of other vehicles.
+        traffic: give the meshes of other vehicles; each is drawn when a picture shows it.
     """
 
-    def __init__(self, site: CameraSite, difficulty: Difficulty, size: int, traffic: list[Mesh]) -> None:
+    def __init__(
+        self, site: CameraSite, difficulty: Difficulty, size: int, traffic: Sequence[Callable[[], Mesh]]
+    ) -> None:
         self._site = site
         self._difficulty = difficulty
         self._size = size
@@ -136,7 +139,7 @@ class Stage:
         """At most one other vehicle, that hides no more of the first than the difficulty allows."""
         if not self._traffic or rng.random() >= self._difficulty.neighbour:
             return []
-        mesh = self._traffic[int(rng.integers(len(self._traffic)))]
+        mesh = self._traffic[int(rng.integers(len(self._traffic)))]()
         gap = vehicle.size[0] / 2 + float(np.ptp(mesh.vertices[:, 0])) / 2
         side = float(rng.choice([-3.5, 0.0, 3.5]))
         ahead = float(rng.choice([-1, 1])) * (gap + rng.uniform(1.5, 6)) if side == 0 else rng.uniform(-8, 8)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -133,8 +134,9 @@ def write_camera(folder: Path, parameters: VideoParameters, number: int) -> None
     _write(truth / "seqinfo.ini", "\n".join((*lines, f"imWidth={WIDTH}", f"imHeight={HEIGHT}", "")))
 
 
+@lru_cache(maxsize=1)
 def _draw_site(parameters: VideoParameters) -> tuple[list[CameraSite], list[Vehicle], list[Passage]]:
-    """All that is there; depends on nothing but the parameters."""
+    """All that is there, drawn once a process; depends on nothing but the parameters."""
     seed, strengths = parameters.seed, DIFFICULTIES[parameters.difficulty]
     sites = [widened(draw_camera_site(seed, n + 1, strengths)) for n in range(parameters.cameras)]
     vehicles = [make_vehicle(seed, "test", n, parameters.plain_share) for n in range(parameters.vehicles)]

@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from training.synthesize.difficulty import DIFFICULTIES
 from training.synthesize.randomness import seed_of, stream
 from training.synthesize.renderer.effects import encode_jpeg
+from training.synthesize.renderer.mesh import Mesh
 from training.synthesize.scene import Stage
 from training.synthesize.street.camera_site import draw_camera_site
 from training.synthesize.street.tracks import choose_queries, draw_city, draw_track
@@ -94,15 +96,23 @@ def journal_path(out: Path, split: str, number: int) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _stages(seed: int, cameras: int, size: int, difficulty: str, plain_share: float) -> dict[int, Stage]:
-    """Every camera's street, built once a process."""
+def _stages(seed: int, size: int, difficulty: str, plain_share: float) -> Callable[[int], Stage]:
+    """Every camera's street by its number, built once a process, when first asked for: a small data set
+    shows few of them.
+    """
     strengths = DIFFICULTIES[difficulty]
-    traffic = [make_vehicle(seed, "traffic", number, plain_share).mesh for number in range(_TRAFFIC)]
-    numbers = range(1, cameras + 1)
-    return {
-        number: Stage(draw_camera_site(seed, number, strengths), strengths, size, traffic)
-        for number in numbers
-    }
+
+    @cache
+    def mesh(number: int) -> Mesh:
+        return make_vehicle(seed, "traffic", number, plain_share).mesh
+
+    traffic = [partial(mesh, number) for number in range(_TRAFFIC)]
+
+    @cache
+    def stage(camera_id: int) -> Stage:
+        return Stage(draw_camera_site(seed, camera_id, strengths), strengths, size, traffic)
+
+    return stage
 
 
 def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int) -> int:
@@ -114,7 +124,7 @@ def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int)
     Raises:
         UserError: the folder cannot be written to.
     """
-    stages = _built_stages(parameters)
+    stages = _stages(parameters.seed, parameters.size, parameters.difficulty, parameters.plain_share)
     city = draw_city(parameters.seed, parameters.cameras)
     vehicle = make_vehicle(parameters.seed, split, number, parameters.plain_share)
     rng = stream(parameters.seed, "track", split, number)
@@ -125,7 +135,7 @@ def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int)
     try:
         for order, sighting in enumerate(sightings):
             shot = stream(parameters.seed, "shot", split, number, order)
-            stage = stages[sighting.camera_id]
+            stage = stages(sighting.camera_id)
             view = stage.photograph(vehicle, sighting.lane, sighting.along, sighting.look, shot)
             folder = "query" if (sighting.camera_id, sighting.index) in queries else split
             stem = f"{vehicle_id:04d}_c{sighting.camera_id:03d}_{sighting.frame:08d}_{sighting.index}"
@@ -178,7 +188,7 @@ def compile_renderer() -> None:
     stage.photograph(make_vehicle(0, "traffic", 0), 0, 0.0, 0, stream(0, "compile"))
 
 
-def start_worker(parameters: Parameters) -> None:
+def start_worker() -> None:
     """Make a fresh process ready: one thread, no ear for Ctrl-C, and an end when its parent ends."""
     import numba
 
@@ -189,17 +199,6 @@ def start_worker(parameters: Parameters) -> None:
     if parent is not None:
         # A killed parent tells nobody; without this its workers would wait for work for ever.
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _built_stages(parameters)
-
-
-def _built_stages(parameters: Parameters) -> dict[int, Stage]:
-    return _stages(
-        parameters.seed,
-        parameters.cameras,
-        parameters.size,
-        parameters.difficulty,
-        parameters.plain_share,
-    )
 
 
 def _end_with(parent: BaseProcess) -> None:

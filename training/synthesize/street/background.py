@@ -138,7 +138,9 @@ def _planes(color: Sequence[float] | np.ndarray, shade: np.ndarray) -> np.ndarra
 def _blend(ground: np.ndarray, layer: np.ndarray | np.float32, cover: np.ndarray) -> None:
     """Lay `layer` over `ground` [3, G, G] in place, as opaque as `cover` [G, G] of 0..255."""
     share = cover.astype(np.float32) / 255
-    ground += (layer - ground) * share
+    # Plane by plane, because what lies between then stays in the processor's cache.
+    for index, color in enumerate(np.broadcast_to(layer, ground.shape)):
+        ground[index] += (color - ground[index]) * share
 
 
 def _draw_backdrop(rng: np.random.Generator) -> np.ndarray:
