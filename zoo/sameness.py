@@ -16,6 +16,7 @@ own images tell; see `Sameness.redundancy_among`. A model that leaves a vehicle'
 of them than there are, the more so the more strangers lie between: what is told is held to
 
     log told = t0 + t1 log m + t2 log N
+
 The nearest of N strangers is nearer than d with probability 1 - exp(-expected(d)), and so the share of false
 matches for vehicles that the gallery does not have, the FPIR of ISO/IEC 19795-1, can be promised.
 

@@ -152,7 +152,7 @@ def make_trials(
         size = (
             int(rng.choice(sizes)) if len(sizes) else round(smallest * (largest / smallest) ** rng.random())
         )
-        most = draw_most(rng, size, len(of) - 1) if each is None else max(each, -(-size // (len(of) - 1)))
+        most = draw_most(rng, size, len(of) - 1, each)
         own = rng.permutation(own)[:most] if is_present else own[:0]
         gallery = np.append(own, draw_gallery(of, rng, size, most, without=vehicle)[: size - len(own)])
         apart = pictures.distances[row, gallery]
@@ -178,9 +178,10 @@ def by_vehicle(vehicles: np.ndarray) -> np.ndarray:
     return table
 
 
-def draw_most(rng: np.random.Generator, size: int, vehicles: int) -> int:
-    """Pictures of each vehicle in a gallery: one to eight, more where there would be too few for it."""
-    return max(int(rng.integers(1, _MOST_PICTURES + 1)), -(-size // vehicles))
+def draw_most(rng: np.random.Generator, size: int, vehicles: int, each: int | None = None) -> int:
+    """Pictures of each vehicle in a gallery: `each`, or one to eight, more where there would be too few."""
+    most = int(rng.integers(1, _MOST_PICTURES + 1)) if each is None else each
+    return max(most, -(-size // vehicles))
 
 
 def draw_gallery(
@@ -197,7 +198,8 @@ def draw_gallery(
     """
     order = rng.permutation(len(of))
     order = order[order != without]
-    if (of != _NONE).all():
+    # Rows fill up from the left: with whole last ones, as many vehicles as are needed will do.
+    if (of[:, -1] != _NONE).all():
         order = order[: -(-size // min(most, of.shape[1]))]
     found = of[order][:, rng.permutation(of.shape[1])[:most]].ravel()
     return found[found != _NONE][:size]
