@@ -87,8 +87,9 @@ class Sameness:
         weights_sha256: of the model that it was measured with; other weights need their own.
         looks: what a unit of `agreement` of colours, and of types, is worth in log distance where results are
             ordered by them too; 0 in cards from before there were such weights.
-        passes: what to add to log expected where passes are searched, whose vectors are means of several
-            images and lie nearer to everybody; None where it was not measured, and nothing can be told.
+        passes: what holds where passes are searched, whose vectors are means of several images and lie nearer
+            to everybody, to their own vehicle most of all; None where it was not measured, and nothing can be
+            told.
         redundancy: the weights v0 and v1 of how many images of a vehicle a gallery has; log m of usual
             galleries, v2, and of the fullest that were seen. 0 in cards from before.
         told: t0, t1 and t2 of what a gallery tells of m; taken as it is in cards from before.
@@ -103,7 +104,7 @@ class Sameness:
     weights_sha256: str = ""
     measured: dict[str, Any] | None = None
     looks: tuple[float, float] = (0.0, 0.0)
-    passes: float | None = None
+    passes: "Sameness | None" = None
     redundancy: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     told: tuple[float, float, float] = AS_IT_IS
 
@@ -117,30 +118,42 @@ class Sameness:
         if not card.sameness:
             return None
         try:
-            values: dict[str, Any] = {each.name: card.sameness.get(each.name) for each in fields(cls)}
-            for name in ("looks", "redundancy"):
-                values[name] = values[name] or (0.0,) * _LENGTHS[name]
-            values["told"] = values["told"] or AS_IT_IS
-            for name, length in _LENGTHS.items():
-                values[name] = tuple(map(float, values[name]))
-                if name in ("nearest", "others") and length - 2 <= len(values[name]) < length:
-                    # Of a card from before log expected was weighed by log N, or before there was log^2 N.
-                    known = len(values[name]) - (name == "others")
-                    added = (0.0,) * (length - len(values[name]))
-                    values[name] = (*values[name][:known], *added, *values[name][known:])
-                if len(values[name]) != length or not np.isfinite(values[name]).all():
-                    raise ValueError(name)
-            if values["told"][1] <= 0:
-                raise ValueError("told")
-            if values["passes"] is not None and not np.isfinite(values["passes"]):
-                raise ValueError("passes")
-            found = cls(**values)
+            found = cls._of_json(card.sameness)
         except (TypeError, ValueError) as error:
             raise UserError(
                 f"{card.name}: the card's sameness calibration cannot be read ({error}); make it again with "
                 "`python -m training.calibrate --sameness --data-root DATA --weights WEIGHTS`"
             ) from error
         return found if found.weights_sha256 == card.weights_sha256 else None
+
+    @classmethod
+    def _of_json(cls, held: dict[str, Any]) -> "Sameness":
+        values: dict[str, Any] = {each.name: held.get(each.name) for each in fields(cls)}
+        for name in ("looks", "redundancy"):
+            values[name] = values[name] or (0.0,) * _LENGTHS[name]
+        values["told"] = values["told"] or AS_IT_IS
+        for name, length in _LENGTHS.items():
+            values[name] = tuple(map(float, values[name]))
+            if name in ("nearest", "others") and length - 2 <= len(values[name]) < length:
+                # Of a card from before log expected was weighed by log N, or before there was log^2 N.
+                known = len(values[name]) - (name == "others")
+                added = (0.0,) * (length - len(values[name]))
+                values[name] = (*values[name][:known], *added, *values[name][known:])
+            if len(values[name]) != length or not np.isfinite(values[name]).all():
+                raise ValueError(name)
+        if values["told"][1] <= 0:
+            raise ValueError("told")
+        of_passes = values.pop("passes")
+        found = cls(**values)
+        if of_passes is None:
+            return found
+        if isinstance(of_passes, dict):
+            return replace(found, passes=cls._of_json(of_passes))
+        # Of a card from before passes had odds of their own: what was added to log expected.
+        if not np.isfinite(of_passes):
+            raise ValueError("passes")
+        constant, *others = found.strangers
+        return replace(found, passes=replace(found, strangers=(constant + float(of_passes), *others)))
 
     def as_json(self) -> dict[str, Any]:
         """What the card holds."""
@@ -150,8 +163,8 @@ class Sameness:
         """What holds where passes are searched; None where nothing is known of them."""
         if self.passes is None:
             return None
-        constant, *others = self.strangers
-        return replace(self, strangers=(constant + self.passes, *others))
+        # The weights are the same, and so is what a look is worth.
+        return replace(self.passes, weights_sha256=self.weights_sha256, looks=self.looks)
 
     @property
     def asks_for_redundancy(self) -> bool:

@@ -48,14 +48,31 @@ def test_a_broken_one_is_named(broken: dict) -> None:
         Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | broken))
 
 
-def test_of_passes_more_strangers_are_expected_or_nothing_is_known() -> None:
+def test_passes_have_a_calibration_of_their_own_or_nothing_is_known() -> None:
     assert CALIBRATION.for_passes() is None
-    passes = replace(CALIBRATION, passes=0.7).for_passes()
+    own = replace(CALIBRATION, strangers=(-1.0, 5.0, 0.5, 0.0, 0.0, 0.0), weights_sha256="")
+    known = replace(CALIBRATION, passes=own, looks=(0.1, 0.2))
+    card = CARD.replace(sameness=json.loads(json.dumps(known.as_json())))
+    assert Sameness.of(card) == known
+    passes = known.for_passes()
+    assert passes == replace(own, weights_sha256="a" * 64, looks=(0.1, 0.2))
+
+
+def test_a_card_from_before_passes_had_one_of_their_own_is_read() -> None:
+    """More strangers were expected among passes, and nothing else was known."""
+    held = CALIBRATION.as_json()
+    before = Sameness.of(CARD.replace(sameness=held | {"passes": 0.7}))
+    assert before is not None
+    passes = before.for_passes()
     assert passes is not None
     expected = [each.standing(COHORT, 100).log_expected(DISTANCES) for each in (CALIBRATION, passes)]
     np.testing.assert_allclose(expected[1] - expected[0], 0.7)
-    with pytest.raises(UserError, match="passes"):
-        Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | {"passes": float("nan")}))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), "x", {"strangers": [1, 2]}])
+def test_a_broken_one_of_passes_is_named(broken: object) -> None:
+    with pytest.raises(UserError, match=r"grid\.test: the card's sameness calibration.*--sameness"):
+        Sameness.of(CARD.replace(sameness=CALIBRATION.as_json() | {"passes": broken}))
 
 
 def test_images_of_few_vehicles_are_fewer_strangers() -> None:

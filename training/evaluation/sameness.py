@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from training.datasets.records import Record
-from training.evaluation.passes import fit_passes
+from training.evaluation.passes import pool_passes
 from training.evaluation.redundancy import fit_told
 from training.evaluation.sameness_quality import SamenessQuality, judge_sameness
 from training.evaluation.trials import MOST_ASKING, Pictures, Trial, make_trials, spread_over_vehicles
@@ -30,6 +30,9 @@ _PROMISED_FROM = 100
 """Images in the smallest galleries that the promise is made true for; it holds in smaller ones then."""
 
 _FEWEST_VEHICLES = 40
+_FEWEST_PASSES = 100
+"""Of at least two pictures."""
+
 _FOLDS = 5
 
 
@@ -154,6 +157,9 @@ def calibrate_sameness(
 ) -> tuple[Sameness, dict[str, float | int]]:
     """Fit a model's calibration, and tell how fits on four fifths of the vehicles do on the last.
 
+    Galleries of passes have one of their own, fitted to each vehicle's pictures by a camera taken for a pass,
+    which asks for passes.
+
     Args:
         embeddings: of the records, float32 [N, D].
         records: pictures of vehicles that training never saw.
@@ -173,13 +179,26 @@ def calibrate_sameness(
             f"{len(names)} vehicles, {seen_again} sightings by a further camera: too few to calibrate "
             f"sameness; at least {_FEWEST_VEHICLES} vehicles are needed, half of them seen by two cameras"
         )
+    found, measured = _calibrate(embeddings, vehicles, cameras, card.metric, seed)
+    means, of, by, pooled = pool_passes(embeddings, vehicles, cameras, card.metric)
+    if np.count_nonzero(pooled > 1) >= _FEWEST_PASSES:
+        of_passes, told = _calibrate(means, of, by, card.metric, seed)
+        counts = {"passes": len(pooled), "pictures": int(pooled.sum())}
+        found = replace(found, passes=replace(of_passes, measured={**told, **counts}))
+    counts = {"vehicles": len(names), "pictures": len(records)}
+    return replace(found, weights_sha256=card.weights_sha256), {**measured, **counts}
+
+
+def _calibrate(
+    embeddings: np.ndarray, vehicles: np.ndarray, cameras: np.ndarray, metric: str, seed: int
+) -> tuple[Sameness, dict[str, float | int]]:
     asking = spread_over_vehicles(vehicles, MOST_ASKING, np.random.default_rng(seed))
-    pictures = Pictures.of(embeddings, vehicles, cameras, card.metric, asking)
+    pictures = Pictures.of(embeddings, vehicles, cameras, metric, asking)
     rng = np.random.default_rng(seed)
-    folds = np.array_split(rng.permutation(names), _FOLDS)
+    folds = np.array_split(rng.permutation(np.unique(vehicles)), _FOLDS)
     absent, usual = [], []
     for fold in folds:
-        fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(names, fold)), rng, _TRIALS // 2))
+        fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(vehicles, fold)), rng, _TRIALS // 2))
         asked = pictures.asked_by(fold)
         absent.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS, absent=1.0)))
         usual.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS)))
@@ -192,7 +211,4 @@ def calibrate_sameness(
     caution = float(np.log(np.log1p(-FALSE_MATCH_RATE) / np.log1p(-max(reached, 1e-9))))
     measured = SamenessQuality.of_all(usual).figures() | {"caution": caution}
     whole = fit_sameness(make_trials(pictures, rng, _TRIALS), caution)
-    whole = fit_told(whole, pictures, seed)
-    counts = {"vehicles": len(names), "pictures": len(records)}
-    whole = fit_passes(whole, embeddings, vehicles, cameras, card.metric)
-    return replace(whole, weights_sha256=card.weights_sha256), {**measured, **counts}
+    return fit_told(whole, pictures, seed), measured

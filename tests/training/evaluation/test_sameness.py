@@ -7,6 +7,7 @@ import pytest
 
 from training.datasets.records import Record
 from training.evaluation.looks import fit_looks
+from training.evaluation.passes import pool_passes
 from training.evaluation.sameness import calibrate_sameness
 from training.evaluation.sameness_quality import expected_error, judge_sameness
 from training.evaluation.trials import Pictures, make_trials
@@ -132,6 +133,40 @@ def test_a_calibration_is_held_to_vehicles_that_its_fits_have_not_seen(calibrati
     assert sameness.weights_sha256 == CARD.weights_sha256
     trials = make_trials(make_pictures(400, 1), np.random.default_rng(2), 2000, [500], absent=0.99)
     assert 0.004 < judge_sameness(sameness, trials).false_matches(0.01) < 0.02
+
+
+def test_passes_get_a_calibration_of_their_own_that_keeps_its_word(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Means lie nearer to strangers and to their own: what holds for pictures promises and tells too little
+    or too much of them."""
+    assert calibration[0].passes is None, "there was one picture by each camera"
+    monkeypatch.setattr("training.evaluation.sameness._TRIALS", 1000)
+    monkeypatch.setattr("training.evaluation.redundancy._GALLERIES", 50)
+
+    def draw(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Six pictures of each by three cameras."""
+        rng = np.random.default_rng(seed)
+        ids = np.repeat(np.arange(vehicles), 6)
+        points = rng.normal(size=(vehicles, 6))[ids] + rng.uniform(0.15, 0.6, (len(ids), 1)) * rng.normal(
+            size=(len(ids), 6)
+        )
+        return points.astype(np.float32), ids, np.tile(np.repeat(np.arange(3), 2), vehicles)
+
+    embeddings, ids, cameras = draw(120, 0)
+    records = [Record(Path("a.jpg"), int(v), int(c)) for v, c in zip(ids, cameras, strict=True)]
+    found, measured = calibrate_sameness(embeddings, records, CARD)
+    of_passes = found.for_passes()
+    assert found.passes is not None and of_passes is not None and found.passes.measured is not None
+    assert measured["pictures"] == 720 and found.passes.measured["passes"] == 360
+    *others, _ = pool_passes(*draw(400, 1), "euclidean")
+    passes = Pictures.of(*others, "euclidean")
+    absent = make_trials(passes, np.random.default_rng(2), 2000, [300], absent=0.9)
+    usual = make_trials(passes, np.random.default_rng(3), 1500)
+    own, pictures = (judge_sameness(each, usual) for each in (of_passes, found))
+    assert 0.002 < judge_sameness(of_passes, absent).false_matches(0.01) < 0.03
+    assert own.expected_error < 0.03
+    assert own.expected_error < pictures.expected_error
 
 
 def test_only_some_vehicles_ask_and_all_are_searched() -> None:
