@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import math
 import os
@@ -10,8 +11,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,6 +47,21 @@ DEFAULT_RATE = 20.0
 EXAMPLES = 8
 
 
+@contextmanager
+def building_for_good() -> Iterator[None]:
+    """Look for no garbage while modules are imported and the page is built, nor ever among what they are.
+
+    A quarter of the start went into it, and most of the end.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.collect()
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
 @asynccontextmanager
 async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Let work that has no end go on until the service's."""
@@ -72,7 +88,11 @@ def build_app(
     originals: Originals | None = None,
 ) -> Measured:
     """Put the page and the REST interface together, behind the keys and the limits."""
-    import gradio as gr
+    from retrieval.page.stubs import unwritten
+
+    with unwritten():
+        import gradio as gr
+
     from fastapi import FastAPI
     from gradio.utils import get_upload_folder
 
@@ -347,19 +367,20 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                app = build_app(
-                    searcher,
-                    examples,
-                    keys,
-                    rates,
-                    audit,
-                    detector,
-                    log,
-                    args.keep_uploads,
-                    args.false_alarms,
-                    args.time_zone,
-                    originals,
-                )
+                with building_for_good():
+                    app = build_app(
+                        searcher,
+                        examples,
+                        keys,
+                        rates,
+                        audit,
+                        detector,
+                        log,
+                        args.keep_uploads,
+                        args.false_alarms,
+                        args.time_zone,
+                        originals,
+                    )
                 serve(app, server, args.host, args.json)
         finally:
             encoder.close()

@@ -20,6 +20,18 @@ def test_search_command_does_not_import_gradio(run_python) -> None:
     assert result.returncode == 0
 
 
+def test_gradio_neither_reads_nor_writes_its_stubs(run_python) -> None:
+    """Which it does at every import otherwise; what asks for a class's file afterwards is told."""
+    result = run_python(
+        "import inspect, sys; from retrieval.page.stubs import unwritten; opened = []; "
+        "sys.addaudithook(lambda event, told: event == 'open' and opened.append(str(told[0])))\n"
+        "with unwritten():\n    import gradio\n"
+        "assert inspect.getfile(gradio.Image).endswith('image.py'); "
+        "print([path for path in opened if path.endswith('.pyi')], len(opened) > 100)"
+    )
+    assert (result.returncode, result.stdout) == (0, "[] True\n"), result.stderr
+
+
 def test_triton_encoder_names_its_extra(run_python) -> None:
     result = run_python(
         "import sys; sys.modules['tritonclient'] = None; from retrieval.search import main; "

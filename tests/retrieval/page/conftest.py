@@ -9,6 +9,10 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from benchmarks.browser import BROWSER_ARGUMENTS, TIMEOUT, find_chromium, missing_packages
+from retrieval.page.stubs import unwritten
+
+with unwritten():
+    import gradio  # noqa: F401 - as the service does, before a test's module imports it the slow way
 
 
 @pytest.fixture(scope="module")
