@@ -108,33 +108,44 @@ def _fit_strangers(u: np.ndarray, spread: np.ndarray, log_count: np.ndarray, man
     return _minimise(partial(loss, terms(np.minimum(u, low)), is_seen), whole)
 
 
-def fit_odds(features: np.ndarray, right: np.ndarray) -> list[float]:
+def fit_odds(features: np.ndarray, right: np.ndarray, known: np.ndarray | float = 0.0) -> list[float]:
     """Fit a logistic regression.
 
     Args:
         features: float64 [N, F], the first of them 1.
         right: bool [N], what is to be told.
+        known: a part of the log-odds [N] that is settled.
 
     Returns:
         a weight for each feature.
     """
     rows, labels = torch.from_numpy(features), torch.from_numpy(right.astype(float))
 
+    settled = torch.as_tensor(known, dtype=rows.dtype)
+
     def loss(weights: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.binary_cross_entropy_with_logits(rows @ weights, labels)
+        return torch.nn.functional.binary_cross_entropy_with_logits(rows @ weights + settled, labels)
 
     return _minimise(loss, [0.0, -1.0, *[0.0] * (features.shape[1] - 2)])
 
 
 def _fit_falling(features: np.ndarray, right: np.ndarray) -> list[float]:
-    """Fit odds that fall with the distance in galleries of all sizes: by one slope for them where few trials
-    tell of another."""
+    """Fit odds that fall with the distance, by log expected and its product with log N, in galleries of all
+    sizes. A fit whose odds would not fall in the largest ones is held to the least slope there, and one that
+    then would not fall in small ones to one slope for all."""
     weights = fit_odds(features, right)
     if weights[1] + weights[5] * np.log(LARGEST) < -_LEAST_SLOPE:
         return weights
-    features = features.copy()
-    features[:, 5] = 0
-    return fit_odds(features, right)
+    bent = features.copy()
+    bent[:, 1] = 0
+    bent[:, 5] -= np.log(LARGEST) * features[:, 1]
+    weights = fit_odds(bent, right, -_LEAST_SLOPE * features[:, 1])
+    if weights[5] > 0:
+        weights[1] = -_LEAST_SLOPE - weights[5] * float(np.log(LARGEST))
+        return weights
+    bent = features.copy()
+    bent[:, 5] = 0
+    return fit_odds(bent, right)
 
 
 def _minimise(loss: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -> list[float]:

@@ -8,12 +8,12 @@ import pytest
 from training.datasets.records import Record
 from training.evaluation.looks import fit_looks
 from training.evaluation.passes import pool_passes
-from training.evaluation.sameness import calibrate_sameness
+from training.evaluation.sameness import _fit_falling, calibrate_sameness
 from training.evaluation.sameness_quality import expected_error, judge_sameness
 from training.evaluation.trials import Pictures, make_trials
 from zoo.card import Card
 from zoo.errors import UserError
-from zoo.sameness import PROBES, Sameness
+from zoo.sameness import LARGEST, PROBES, Sameness
 
 
 def draw_vehicles(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -167,6 +167,27 @@ def test_passes_get_a_calibration_of_their_own_that_keeps_its_word(
     assert 0.002 < judge_sameness(of_passes, absent).false_matches(0.01) < 0.03
     assert own.expected_error < 0.03
     assert own.expected_error < pictures.expected_error
+
+
+def test_odds_that_get_flat_in_large_galleries_stay_steep_in_small_ones() -> None:
+    """One slope for all sizes would be too steep for the one and too flat for the other."""
+    rng = np.random.default_rng(0)
+    size = rng.uniform(np.log(10), np.log(5000), 20_000)
+    log_expected = rng.uniform(-6, 0, len(size))
+    slope = -2.4 + 0.23 * size
+    right = rng.random(len(size)) < 1 / (1 + np.exp(-(slope * (log_expected + 3))))
+    features = np.zeros((len(size), 7))
+    features[:, 0], features[:, 1], features[:, 2], features[:, 5] = (
+        1,
+        log_expected,
+        size,
+        log_expected * size,
+    )
+    weights = _fit_falling(features, right)
+    fitted = {count: weights[1] + weights[5] * np.log(count) for count in (30, 1000, LARGEST)}
+    assert fitted[LARGEST] <= -0.19
+    assert fitted[30] < -1.3
+    assert -1.0 < fitted[1000] < -0.6
 
 
 def test_only_some_vehicles_ask_and_all_are_searched() -> None:
