@@ -43,7 +43,7 @@ class Road:
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
         command = [sys.executable, "deploy/demo.py", "--train", "--recipe", "smoke", "--size", "96"]
-        command += ["--train-ids", "24", "--test-ids", "12", "--site-seconds", "0", *arguments]
+        command += ["--train-ids", "8", "--test-ids", "8", "--site-seconds", "0", *arguments]
         command += ["--build", str(self.folder / build), "--runs", str(self.folder / "runs")]
         environment = {**os.environ, MARK: self.mark, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
         # Progress bars go to a file: in a pipe that nobody reads meanwhile, they would hold the demo up.
@@ -183,7 +183,7 @@ class Made:
 @pytest.fixture(scope="module")
 def made(road: Road, first: Ended) -> Made:
     build = road.folder / "build"
-    data = build / "data-24-12-96"
+    data = build / "data-8-8-96"
     (bundle,), (gallery,) = build.glob("bundle-*"), build.glob("gallery-*")
     return Made(data, bundle, gallery, sorted((data / "image_query").glob("*.jpg")))
 
@@ -304,7 +304,7 @@ def test_second_run_reuses_and_a_signal_stops_everything(
 
 def test_interrupted_stage_leaves_nothing_running(road: Road) -> None:
     process = road.start("--headless", build="interrupted")
-    data = road.folder / "interrupted" / "data-24-12-96"
+    data = road.folder / "interrupted" / "data-8-8-96"
     deadline = time.monotonic() + 120
     while not list(data.glob(".progress/t*_*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
