@@ -56,7 +56,6 @@ def building_for_good() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        gc.collect()
         gc.freeze()
     finally:
         gc.enable()

@@ -76,6 +76,16 @@ def test_importing_without_the_extra_raises_as_ever() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
+@pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt"])
+def test_no_garbage_is_looked_for_in_what_a_command_imports(run_python, ending: str) -> None:
+    result = run_python(
+        "import atexit, gc; from zoo.errors import extra_imports; "
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))\n"
+        f"with extra_imports('__main__'):\n    assert not gc.isenabled()\n    {ending}"
+    )
+    assert result.stdout == "True True\n", result.stderr
+
+
 def test_errors_that_are_each_others_cause() -> None:
     """As gRPC's are. The line is that of the error itself, and it comes."""
     first, second = UserError("cannot be reached; mend the address"), ValueError("refused")
