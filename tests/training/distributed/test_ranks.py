@@ -1,5 +1,6 @@
 """Real processes over gloo against one process with the same global batch, in fp64."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,7 @@ CHECKS = (small_change, lending, frozen_batch_norm, mining_on_each_rank, synchro
 
 
 def check(rank: int, world_size: int, folder: str) -> None:
+    gc.freeze()  # as a rank does: modules are no garbage
     torch.set_num_threads(1)
     with joined(rank, world_size, CPU, init_method=f"file://{folder}/group") as ranks:
         for one in CHECKS:
