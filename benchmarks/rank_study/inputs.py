@@ -9,13 +9,14 @@ OTHERS = Path("data/others")
 START = Path("runs/others")
 WEIGHTS = START / "best.safetensors"
 
+_VEHICLES = ("--train-ids", "128", "--test-ids", "60")
 _IMAGES = ("--images-per-id", "16", "--size", "96")
 _RECIPE = Path(__file__).parent / "pretraining.toml"
 
 
 def make_data() -> Path:
     """The data set, made or completed."""
-    _run("training.synthesize", "--out", DATA, "--train-ids", 128, "--test-ids", 60, *_IMAGES, "--seed", 12)
+    _run("training.synthesize", "--out", DATA, *_VEHICLES, *_IMAGES, "--seed", 12)
     return DATA
 
 

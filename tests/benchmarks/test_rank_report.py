@@ -131,13 +131,14 @@ def test_a_missing_input_is_named(tmp_path: Path, starts: str, capsys: pytest.Ca
 def test_inputs_that_none_was_named_for_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The data set by its command, and a start that is complete is taken as it is."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(inputs, "_VEHICLES", ("--train-ids", "4", "--test-ids", "2"))
     monkeypatch.setattr(inputs, "_IMAGES", ("--images-per-id", "2", "--size", "32"))
     inputs.START.mkdir(parents=True)
     (inputs.START / "metrics.json").touch()
     left = with_inputs(pending(parse_arguments(["--results", "none.jsonl"])))
     assert {run.data for run in left} == {inputs.DATA}
     assert {run.weights for run in left} == {inputs.WEIGHTS}
-    assert len(read_split(inputs.DATA, "train")) == 2 * 128
+    assert len(read_split(inputs.DATA, "train")) == 2 * 4
 
 
 WORKER_OF_A_POOL = """

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
-import torch
 
 from serving.benchmark import main
 from serving.benchmarks import rows as benchmark_rows
@@ -19,8 +18,7 @@ from serving.conversion.bundling import Reduction, export_bundle
 from serving.engines import timing
 from serving.engines.timing import in_turns, latencies, under_load
 from serving.server.server import TritonServer
-from tests.serving.conftest import SIZE
-from zoo.registry import create_model, make_card
+from tests.serving.conftest import SIZE, make_small_model
 from zoo.weights import save_weights
 
 
@@ -63,10 +61,7 @@ def test_every_row_is_measured_and_written(
     monkeypatch.setattr(benchmark_served, "ROUNDS", 1)
     pictures = benchmark_rows.make_images(benchmark_served.IN_FLIGHT)
     monkeypatch.setattr(benchmark_rows, "make_images", lambda count: pictures)
-    # The network that is exported fastest: it is, four times over.
-    torch.manual_seed(0)
-    model = create_model("efficientnet_lite0").eval()
-    card = make_card(model, "efficientnet_lite0.test", SIZE, licence="Apache-2.0")
+    model, card = make_small_model()
     save_weights(model, card, tmp_path / "w.safetensors")
     half = export_bundle(model, card, tmp_path / "half", reduction=Reduction("fp16", None))
     page = tmp_path / "page.md"

@@ -18,7 +18,7 @@ from serving.conversion.int8_images import read_calibration
 from serving.conversion.reduced_precision import to_fp16, to_int8
 from serving.encoders.encoder import open_encoder
 from serving.export import main
-from tests.serving.conftest import inputs_of, make_image, make_model
+from tests.serving.conftest import inputs_of, make_image, make_model, make_small_model
 from tests.training.datasets.layouts import write_cityflow, write_vehicleid, write_veri_wild
 from tests.training.veri_layout import make_veri
 from training.datasets import read_split
@@ -43,7 +43,7 @@ def veri(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_bundle_of_less_precision(precision: str, tmp_path: Path) -> None:
-    model, card = make_model(size=(32, 32))
+    model, card = make_small_model(size=(32, 32))
     reduction = Reduction(precision, inputs_of(card))
     bundle = export_bundle(model, card, tmp_path / "bundle", reduction=reduction)
     assert bundle.precision == Bundle.open(bundle.path).precision == precision
@@ -64,7 +64,7 @@ def test_powers_of_large_values_survive_fp16(tmp_path: Path) -> None:
 
 
 def test_pose_model_is_calibrated_on_arrays(tmp_path: Path) -> None:
-    model, card = make_model(size=(32, 32), keypoints=True, heatmaps=True)
+    model, card = make_small_model(size=(32, 32), keypoints=True, heatmaps=True)
     np.savez(tmp_path / "inputs.npz", **inputs_of(card))
     calibration = read_calibration(tmp_path / "inputs.npz", card, 8)
     assert len(calibration["image"]) == 8
@@ -73,10 +73,16 @@ def test_pose_model_is_calibrated_on_arrays(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def int8(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle's model in 8 bits."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the small model."""
+    return export_bundle(*make_small_model(), tmp_path_factory.mktemp("small") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def int8(small: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model in 8 bits."""
     file = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    to_int8(bundle.onnx_file, file, inputs_of(bundle.card, 8))
+    to_int8(small.onnx_file, file, inputs_of(small.card, 8))
     return file
 
 
@@ -91,11 +97,11 @@ def test_int8_has_integer_convolutions_but_for_the_first(int8: Path) -> None:
     assert kinds == [False] + [True] * (len(convolutions) - 1)
     weight = maker[convolutions[1].input[1]]
     scales = {entry.name: entry.dims for entry in graph.initializer}
-    assert scales[weight.input[1]] == [128], "one scale for each output channel"
+    assert scales[weight.input[1]] == [32], "one scale for each output channel"
 
 
-def test_the_same_calibration_gives_the_same_bytes(bundle: Bundle, int8: Path, tmp_path: Path) -> None:
-    to_int8(bundle.onnx_file, tmp_path / "again.onnx", inputs_of(bundle.card, 8))
+def test_the_same_calibration_gives_the_same_bytes(small: Bundle, int8: Path, tmp_path: Path) -> None:
+    to_int8(small.onnx_file, tmp_path / "again.onnx", inputs_of(small.card, 8))
     assert (tmp_path / "again.onnx").read_bytes() == int8.read_bytes()
 
 
@@ -110,11 +116,11 @@ def test_a_file_that_is_far_off_is_refused(bundle: Bundle, tmp_path: Path) -> No
         check_agreement(bundle.onnx_file, tmp_path / "fp16.onnx", inputs_of(bundle.card), "fp16")
 
 
-def test_the_loss_is_measured_and_one_too_large_refused(bundle: Bundle, veri: Path, tmp_path: Path) -> None:
-    loss = measure_loss(bundle.onnx_file, bundle.onnx_file, "fp16", str(veri), 0.0)
+def test_the_loss_is_measured_and_one_too_large_refused(small: Bundle, veri: Path, tmp_path: Path) -> None:
+    loss = measure_loss(small.onnx_file, small.onnx_file, "fp16", str(veri), 0.0)
     assert loss["map_drop_points"] == 0.0
     assert loss["fp32"] == loss["fp16"]
-    model, card = make_model()
+    model, card = make_small_model()
     reduction = Reduction("int8", read_calibration(veri, card), str(veri), max_map_drop=-100.0)
     with pytest.raises(UserError, match=r"int8 loses .* points of mAP .* more than --max-map-drop -100"):
         export_bundle(model, card, tmp_path / "bundle", reduction=reduction)
@@ -138,7 +144,7 @@ def test_an_exported_file_is_judged_as_the_weights_are(
 def test_command_calibrates_on_a_folder_and_says_what_was_not_measured(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, card = make_model()
+    model, card = make_small_model()
     save_weights(model, card, tmp_path / "w.safetensors")
     command = ["--weights", str(tmp_path / "w.safetensors"), "--out", str(tmp_path / "b"), "--json"]
     command += ["--precision", "int8", "--calibration", str(images), "--size", "32", "48"]
@@ -173,7 +179,7 @@ def test_calibration_reads_no_test_image(
     training = [record.path for record in read_split(f"{name}{root}", "train")]
     for seed, path in enumerate(training):
         path.write_bytes(make_image(seed))
-    _, card = make_model(size=(32, 32))
+    _, card = make_small_model(size=(32, 32))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "training").mkdir()  # a user's own folder is not mistaken for this project's
     assert len(read_calibration(f"{name}{root}", card)["image"]) == len(training)
@@ -183,14 +189,14 @@ def test_calibration_refuses_a_damaged_data_set(veri: Path, tmp_path: Path, capf
     shutil.copytree(veri, tmp_path / "veri")
     for path in (tmp_path / "veri").glob("*train*.csv"):
         path.write_text("no labels")
-    _, card = make_model(size=(32, 32))
+    _, card = make_small_model(size=(32, 32))
     with pytest.raises(UserError, match=r"training\.evaluate ended with exit code 2"):
         read_calibration(tmp_path / "veri", card)
     assert "error: " in capfd.readouterr().err
 
 
 def test_pose_models_need_all_inputs_for_calibration(images: Path, tmp_path: Path) -> None:
-    _, card = make_model(size=(32, 32), keypoints=True)
+    _, card = make_small_model(size=(32, 32), keypoints=True)
     with pytest.raises(UserError, match="takes keypoints with each image"):
         read_calibration(images, card)
     np.savez(tmp_path / "inputs.npz", image=np.zeros((2, 32, 32, 3), np.uint8))
