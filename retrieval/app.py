@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import json
 import math
 import os
@@ -11,8 +10,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,26 +38,12 @@ from retrieval.sources.originals import Originals
 from serving.encoders.trace import start_tracing
 from zoo.command_line import CommandParser
 from zoo.decoding_memory import give_back_at_once
-from zoo.errors import UserError, exit_on_user_error
+from zoo.errors import UserError, built_for_good, exit_on_user_error
 from zoo.preprocess import MAX_BYTES
 
 DEFAULT_PORT = 7860
 DEFAULT_RATE = 20.0
 EXAMPLES = 8
-
-
-@contextmanager
-def building_for_good() -> Iterator[None]:
-    """Look for no garbage while modules are imported and the page is built, nor ever among what they are.
-
-    A quarter of the start went into it, and most of the end.
-    """
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 @asynccontextmanager
@@ -366,7 +351,7 @@ def main(argv: list[str] | None = None) -> int:
                 warn_of_traffic(gallery)
                 examples = choose_examples(args.examples, gallery, Path(scratch))
                 searcher = Searcher(gallery, encoder, args.false_match_rate)
-                with building_for_good():
+                with built_for_good():
                     app = build_app(
                         searcher,
                         examples,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.errors import built_for_good
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -28,14 +30,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage while a worker imports everything, nor among that afterwards."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.collect()
-        gc.freeze()
-        gc.enable()
+    """A worker imports everything; what is garbage then goes, and the rest stays."""
+    with built_for_good():
+        try:
+            return (yield)
+        finally:
+            gc.collect()
 
 
 @pytest.fixture(scope="session")

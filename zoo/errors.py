@@ -89,6 +89,20 @@ def exit_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
 
 
 @contextlib.contextmanager
+def built_for_good() -> Iterator[None]:
+    """Look for no garbage while modules are imported or a page is built, nor ever among what they are.
+
+    With torch or Gradio a quarter of a start went into it, and most of the end.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
 def extra_imports(
     importer: str, build_parser: Callable[[], argparse.ArgumentParser] | None = None
 ) -> Iterator[None]:
@@ -96,8 +110,7 @@ def extra_imports(
 
     They take seconds. So `--help` and mistyped options are answered before them, and during them Ctrl-C ends
     the process at once: there is nothing yet to tidy up, and an exception can get lost in a library that is
-    half imported. No garbage is looked for in what they bring, now, later or at the end: with torch a third
-    of a short command's time went into that.
+    half imported. What they bring is there for good; see `built_for_good`.
 
     Args:
         importer: `__name__` of the module. One that is imported, not run, raises as ever.
@@ -109,9 +122,9 @@ def extra_imports(
     if build_parser is not None:
         build_parser().parse_args()
     handler = signal.signal(signal.SIGINT, _leave)
-    gc.disable()
     try:
-        yield
+        with built_for_good():
+            yield
     except Exception as error:
         if (line := explain(error)) is None:
             raise
@@ -121,8 +134,6 @@ def extra_imports(
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        gc.freeze()
-        gc.enable()
         signal.signal(signal.SIGINT, handler)
 
 

@@ -203,13 +203,14 @@ def calibrate_sameness(
 def _calibrate(
     embeddings: np.ndarray, vehicles: np.ndarray, cameras: np.ndarray, metric: str, seed: int
 ) -> tuple[Sameness, dict[str, float | int]]:
+    names = np.unique(vehicles)
     asking = spread_over_vehicles(vehicles, MOST_ASKING, np.random.default_rng(seed))
     pictures = Pictures.of(embeddings, vehicles, cameras, metric, asking)
     rng = np.random.default_rng(seed)
-    folds = np.array_split(rng.permutation(np.unique(vehicles)), _FOLDS)
+    folds = np.array_split(rng.permutation(names), _FOLDS)
     absent, usual = [], []
     for fold in folds:
-        fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(vehicles, fold)), rng, _TRIALS // 2))
+        fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(names, fold)), rng, _TRIALS // 2))
         asked = pictures.asked_by(fold)
         absent.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS, absent=1.0)))
         usual.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS)))

@@ -16,17 +16,24 @@ from zoo.errors import UserError
 from zoo.sameness import LARGEST, PROBES, Sameness
 
 
-def draw_vehicles(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vehicles are points of a 6-dimensional normal distribution, their five pictures lie about them.
+def draw_vehicles(
+    vehicles: int, seed: int, cameras: int = 5, pictures: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vehicles are points of a 6-dimensional normal distribution, their pictures lie about them.
+
+    Args:
+        vehicles, seed: how many, and of the draw.
+        cameras: that see each of them.
+        pictures: by each camera.
 
     Returns:
         embeddings, vehicles and cameras.
     """
     rng = np.random.default_rng(seed)
-    ids = np.repeat(np.arange(vehicles), 5)
+    ids = np.repeat(np.arange(vehicles), cameras * pictures)
     blur = rng.uniform(0.15, 0.6, (len(ids), 1))
     embeddings = rng.normal(size=(vehicles, 6))[ids] + blur * rng.normal(size=(len(ids), 6))
-    return embeddings.astype(np.float32), ids, np.tile(np.arange(5), vehicles)
+    return embeddings.astype(np.float32), ids, np.tile(np.repeat(np.arange(cameras), pictures), vehicles)
 
 
 def make_pictures(vehicles: int, seed: int) -> Pictures:
@@ -143,23 +150,13 @@ def test_passes_get_a_calibration_of_their_own_that_keeps_its_word(
     assert calibration[0].passes is None, "there was one picture by each camera"
     monkeypatch.setattr("training.evaluation.sameness._TRIALS", 1000)
     monkeypatch.setattr("training.evaluation.redundancy._GALLERIES", 50)
-
-    def draw(vehicles: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Six pictures of each by three cameras."""
-        rng = np.random.default_rng(seed)
-        ids = np.repeat(np.arange(vehicles), 6)
-        points = rng.normal(size=(vehicles, 6))[ids] + rng.uniform(0.15, 0.6, (len(ids), 1)) * rng.normal(
-            size=(len(ids), 6)
-        )
-        return points.astype(np.float32), ids, np.tile(np.repeat(np.arange(3), 2), vehicles)
-
-    embeddings, ids, cameras = draw(120, 0)
+    embeddings, ids, cameras = draw_vehicles(120, 0, cameras=3, pictures=2)
     records = [Record(Path("a.jpg"), int(v), int(c)) for v, c in zip(ids, cameras, strict=True)]
     found, measured = calibrate_sameness(embeddings, records, CARD)
     of_passes = found.for_passes()
     assert found.passes is not None and of_passes is not None and found.passes.measured is not None
     assert measured["pictures"] == 720 and found.passes.measured["passes"] == 360
-    *others, _ = pool_passes(*draw(400, 1), "euclidean")
+    *others, _ = pool_passes(*draw_vehicles(400, 1, cameras=3, pictures=2), "euclidean")
     passes = Pictures.of(*others, "euclidean")
     absent = make_trials(passes, np.random.default_rng(2), 2000, [300], absent=0.9)
     usual = make_trials(passes, np.random.default_rng(3), 1500)
