@@ -66,6 +66,8 @@ def train(
     ranks, out = ranks or Ranks(), None if out is None else Path(out)
     trainer = Trainer(recipe, data_roots, ranks, seed, command, evaluate_on)
     if not ranks.is_first:
+        # The run is told of before a rank can fail at its first image, which ends them all.
+        ranks.barrier()
         trainer.run(None, resume, checkpoint_every)
         return None
     # Made last, so that a run that cannot start leaves no folder behind.
@@ -83,6 +85,7 @@ def train(
     if settings := device_settings(ranks.device):
         shown = ", ".join(f"{name} {'on' if value else 'off'}" for name, value in settings.items())
         print(f"{ranks.device.type}: {shown}", file=sys.stderr)
+    ranks.barrier()
     with traced(folder.path, ranks.device, profile) as trace_step:
         summary = trainer.run(folder, resume, checkpoint_every, trace_step)
     return {"run": os.fspath(folder.path), **summary}

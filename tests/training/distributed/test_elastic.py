@@ -19,7 +19,9 @@ from tests import ctrl_c
 from training.distributed.devices import KINDS, Devices
 from training.distributed.elastic import Nodes, RankError, run_ranks
 from training.distributed.ranks import Ranks
-from training.run.recipe import RECIPES
+from training.run.recipe import RECIPES, load_recipe
+from training.run.run_folder import RunFolder
+from training.run.trainer import train
 from zoo.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -89,6 +91,26 @@ def test_bad_input_is_told_in_its_one_line(own_root: Path, tmp_path: Path) -> No
     assert "on 2 x cpu" in first
     assert not [line for line in bars if line.strip() and "img/s" not in line]
     assert last == f"error: {path}: the image is empty (0 bytes); copy it again"
+
+
+def train_with_a_slow_first_rank(ranks: Ranks, root: Path, recipe: Path, out: Path) -> dict[str, Any] | None:
+    if ranks.is_first:
+        create = RunFolder.create
+        RunFolder.create = lambda *given: time.sleep(2) or create(*given)  # type: ignore[method-assign,func-returns-value]
+    return train(load_recipe(recipe), [root], ranks, out=out)
+
+
+def test_the_run_is_told_of_before_any_rank_fails(
+    own_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in (own_root / "image_train").iterdir():
+        path.write_bytes(b"")
+    work = functools.partial(
+        train_with_a_slow_first_rank, root=own_root, recipe=write_recipe(tmp_path), out=tmp_path / "run"
+    )
+    with pytest.raises(UserError, match="the image is empty"):
+        run_ranks(work, TWO, Nodes(), threads=1)
+    assert "on 2 x cpu" in capfd.readouterr().err.splitlines()[0]
 
 
 def test_a_rank_that_is_killed_is_named() -> None:
