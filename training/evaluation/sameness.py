@@ -20,6 +20,9 @@ from zoo.errors import UserError
 from zoo.sameness import FALSE_MATCH_RATE, LARGEST, Sameness, log_quantiles
 
 _TRIALS = 20_000
+_ABSENT = 5
+"""Times as many trials of vehicles that are not there: a rate of one in a hundred wants many."""
+
 _TAIL = 0.1
 """Strangers expected nearer, up to which their law is fitted in the end."""
 
@@ -212,7 +215,7 @@ def _calibrate(
     for fold in folds:
         fit = fit_sameness(make_trials(pictures.only(np.setdiff1d(names, fold)), rng, _TRIALS // 2))
         asked = pictures.asked_by(fold)
-        absent.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS, absent=1.0)))
+        absent.append(judge_sameness(fit, make_trials(asked, rng, _ABSENT * _TRIALS // _FOLDS, absent=1.0)))
         usual.append(judge_sameness(fit, make_trials(asked, rng, _TRIALS // _FOLDS)))
     largest = max(int(each.counts.max()) for each in absent)
     smallest = min(_PROMISED_FROM, largest // 4)

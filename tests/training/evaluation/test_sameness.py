@@ -90,26 +90,26 @@ def test_the_promise_is_kept_however_many_pictures_a_vehicle_has(
         for probe in range(0, len(kept), len(kept) // PROBES)
     ]
     many = sameness.redundancy_among(searches, len(kept))
-    # The 20 nearest alone would tell 1.0, 1.5 and 4.5.
-    assert {1: 1.0, 2: 1.7, 5: 4.0}[pictures_each] <= many < {1: 1.6, 2: 2.7, 5: 5.5}[pictures_each]
+    # Told by a calibration of 120 vehicles alone: roughly, and two may be taken for one.
+    least, most = {1: (1.0, 1.6), 2: (1.0, 2.7), 5: (3.4, 5.5)}[pictures_each]
+    assert least <= many < most
     told = {
-        known: np.mean(
+        known: np.array(
             [
                 sameness.standing(apart[query, gallery], len(kept), known).false_match_rates(
                     apart[query, gallery].min(keepdims=True)
                 )[0]
-                <= 0.05
                 for query in queries
             ]
         )
         for known in (many, None)
     }
-    assert 0.015 < told[many] < 0.085
+    assert 0.015 < np.mean(told[many] <= 0.05) < 0.085
     # Whoever does not ask promises too much of one picture of each vehicle, and less than needed of five.
     if pictures_each == 1:
-        assert told[None] > told[many]
+        assert told[None].mean() < told[many].mean()
     if pictures_each == 5:
-        assert told[None] < told[many]
+        assert told[None].mean() > told[many].mean()
 
 
 def test_trials_are_searches_whose_answer_is_known() -> None:
