@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from training.data.camera_faults import LUMA, add_noise, change_tone, fade, soften
 from zoo.card import IMAGENET_MEAN
 from zoo.pose import flip_keypoints
 
@@ -24,6 +25,11 @@ class Augmentation:
         erasing: probability of covering a random rectangle (Zhong et al. 2017, arXiv:1708.04896).
         jitter: brightness, contrast and saturation vary by factors in 1 - jitter .. 1 + jitter; 0 leaves
             them.
+        tone: probability of another camera's gamma and gains; this and the next three are the faults of
+            `training.data.camera_faults`.
+        softness: probability of an image as a lens out of focus, or one too far away, gives it.
+        noise: probability of a sensor's noise.
+        fading: probability of colours that are nearly grey.
     """
 
     crop: float = 0.5
@@ -31,9 +37,13 @@ class Augmentation:
     flip: float = 0.5
     erasing: float = 0.0
     jitter: float = 0.0
+    tone: float = 0.0
+    softness: float = 0.0
+    noise: float = 0.0
+    fading: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("crop", "flip", "erasing", "jitter"):
+        for name in ("crop", "flip", "erasing", "jitter", "tone", "softness", "noise", "fading"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be in 0..1")
         if self.crop_scale < 1.0:
@@ -97,8 +107,18 @@ def draw_geometry(rng: np.random.Generator, size: Size, augmentation: Augmentati
 
 
 def vary_pixels(image: np.ndarray, rng: np.random.Generator, augmentation: Augmentation) -> np.ndarray:
-    """Jitter colours and erase a rectangle, as `augmentation` asks; uint8 [H, W, 3] to a new array."""
+    """Jitter colours, spoil them as cameras do, and erase a rectangle, as `augmentation` asks; uint8
+    [H, W, 3] to a new array."""
     image = _jitter(image, rng, augmentation.jitter) if augmentation.jitter else image.copy()
+    # Without a fault the generator is not asked: recipes from before there were any draw what they drew.
+    if augmentation.tone and rng.random() < augmentation.tone:
+        image = change_tone(image, rng)
+    if augmentation.softness and rng.random() < augmentation.softness:
+        image = soften(image, rng)
+    if augmentation.noise and rng.random() < augmentation.noise:
+        image = add_noise(image, rng)
+    if augmentation.fading and rng.random() < augmentation.fading:
+        image = fade(image)
     if rng.random() < augmentation.erasing:
         _erase(image, rng)
     return image
@@ -112,7 +132,7 @@ def _inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
 def _jitter(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
     pixels = image.astype(np.float32) * brightness
-    luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = pixels @ LUMA
     pixels = luma[..., None] + saturation * (pixels - luma[..., None])
     mean = luma.mean()
     return np.clip(mean + contrast * (pixels - mean), 0, 255).astype(np.uint8)

@@ -27,6 +27,15 @@ MINUTES = 10
 _PIECE = 4096
 """Bytes of a picture's beginning and end that are looked at: whole data sets would take minutes."""
 
+_SINCE = {
+    "antialias": True,
+    "augmentation.tone": 0.0,
+    "augmentation.softness": 0.0,
+    "augmentation.noise": 0.0,
+    "augmentation.fading": 0.0,
+}
+"""Options that older runs did not know, with what they did: they go on where nothing else is asked for."""
+
 _PICTURES = ("training pictures", "evaluation pictures")
 """Facts that runs of before did not write down."""
 
@@ -63,9 +72,8 @@ def run_facts(
     recipe: Recipe, seed: int, world_size: int, train: Sequence[Record], evaluate: Sequence[Record]
 ) -> dict[str, Any]:
     """What has to be the same for a run to be continued, by the name to call it."""
-    facts = {f"recipe: {key}": value for key, value in _flat(dataclasses.asdict(recipe))}
-    if recipe.antialias:
-        del facts["recipe: antialias"]  # Runs of before it could be chosen go on.
+    options = _flat(dataclasses.asdict(recipe))
+    facts = {f"recipe: {key}": value for key, value in options if (key, value) not in _SINCE.items()}
     facts |= {"--seed": seed, "number of ranks": world_size}
     facts |= {"training data": _fingerprint(train), "evaluation data": _fingerprint(evaluate)}
     facts |= dict(zip(_PICTURES, map(_pictures_fingerprint, (train, evaluate)), strict=True))

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 
 from tests.training.veri_layout import make_veri
+from training.data.transforms import Augmentation
 from training.launch import main as launch
 from training.run.checkpoint import (
     LAST,
@@ -23,6 +24,8 @@ from training.run.checkpoint import (
     serialise,
     write_checkpoint,
 )
+from training.run.recipe import Recipe
+from training.run.resume import run_facts
 from training.run.run_folder import FIRST_FILES
 
 # The network whose processes start fastest: it needs no torchvision.
@@ -198,6 +201,15 @@ def test_runs_from_before_pictures_were_looked_at_go_on(argv, stopped: Path, tmp
         del content["facts"][name]
     write_checkpoint(run, serialise(content))
     assert launch([*argv, "--cpus", "1", "--out", str(run), "--resume"]) == 0
+
+
+def test_what_older_runs_did_not_know_counts_only_where_it_is_asked_for() -> None:
+    plain, noisy = (
+        run_facts(Recipe(augmentation=Augmentation(noise=share)), 0, 1, [], []) for share in (0.0, 0.2)
+    )
+    assert not plain.keys() & {"recipe: antialias", "recipe: augmentation.noise"}
+    assert plain["recipe: augmentation.flip"] == 0.5
+    assert noisy == plain | {"recipe: augmentation.noise": 0.2}
 
 
 def test_without_out_the_newest_unfinished_run_is_gone_on_with(
