@@ -16,7 +16,8 @@ from torch import nn
 from benchmarks.rank_study.arms import Arm, Start
 from benchmarks.rank_study.emulation import average_statistics, rank_loss_parts, split_batch_norm
 from training.data.batches import Batch, TrainingSet, collate, raise_failures
-from training.data.sampler import Draw, Sampler, make_sampler, rank_draws
+from training.data.even_sampler import make_sampler
+from training.data.sampler import Draw, Sampler, rank_draws
 from training.datasets import read_split
 from training.datasets.records import Record, label_map
 from training.evaluation.extract import EvaluationSet

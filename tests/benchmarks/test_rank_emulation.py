@@ -14,7 +14,8 @@ from benchmarks.rank_study.arms import Arm, original, ours, switched
 from benchmarks.rank_study.emulation import average_statistics, split_batch_norm
 from benchmarks.rank_study.run import global_draws, normalise, training_step
 from training.data.batches import Batch, TrainingSet, collate, raise_failures
-from training.data.sampler import Draw, Sampler, make_sampler, rank_draws
+from training.data.even_sampler import make_sampler
+from training.data.sampler import Draw, Sampler, rank_draws
 from training.datasets import read_split
 from training.datasets.records import label_map
 from training.distributed.ranks import Ranks, joined

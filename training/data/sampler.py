@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.errors import UserError
 
-SamplerKind = Literal["identity", "plain"]
+SamplerKind = Literal["identity", "even", "plain"]
 
 Dealing = Literal["random", "identity"]
 """How the images of a global batch are dealt to the ranks of a run.
@@ -187,20 +187,6 @@ class CameraSampler(IdentitySampler):
         turn = np.array([np.count_nonzero(cameras[:i] == camera) for i, camera in enumerate(cameras)])
         chance = rng.permutation(len(seen))[cameras]
         return images[np.lexsort((chance, turn))]
-
-
-def make_sampler(
-    kind: SamplerKind, labels: Sequence[int], num_identities: int, num_instances: int, seed: int
-) -> Sampler:
-    """Make the sampler of batches of P x K images: `identity` as P identities with K images each, `plain` as
-    any images.
-
-    Raises:
-        UserError: see `IdentitySampler`.
-    """
-    if kind == "plain":
-        return PlainSampler(len(labels), num_identities * num_instances, seed)
-    return IdentitySampler(labels, num_identities, num_instances, seed)
 
 
 def deal(plan: np.ndarray, world_size: int, policy: Dealing, seed: int, epoch: int) -> np.ndarray:

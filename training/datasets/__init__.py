@@ -14,6 +14,7 @@ from training.datasets.layout import (
     read_classes,
     read_split,
     read_training,
+    read_training_parts,
     vehicles_aside,
 )
 
@@ -26,5 +27,6 @@ __all__ = [
     "read_classes",
     "read_split",
     "read_training",
+    "read_training_parts",
     "vehicles_aside",
 ]

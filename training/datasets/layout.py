@@ -83,7 +83,14 @@ def read_split(dataset: str | Path, split: Split) -> list[Record]:
 
 
 def read_training(datasets: Sequence[str | Path], evaluate_on: str | Path | None = None) -> list[Record]:
-    """Read the training splits of several data sets, one after the other.
+    """Read the training splits of several data sets as one: see `read_training_parts`."""
+    return [record for part in read_training_parts(datasets, evaluate_on) for record in part]
+
+
+def read_training_parts(
+    datasets: Sequence[str | Path], evaluate_on: str | Path | None = None
+) -> list[list[Record]]:
+    """Read the training splits of several data sets, to train on them together.
 
     Vehicles, cameras and tracks of different data sets are kept apart: those of the first keep their
     numbers, so that a model trained on it alone and one trained on more know them by the same ones.
@@ -93,9 +100,13 @@ def read_training(datasets: Sequence[str | Path], evaluate_on: str | Path | None
         evaluate_on: the data set to evaluate on; where it is one of them and has no query split, the vehicles
             that are set aside for that are left out.
 
+    Returns:
+        The records of each.
+
     Raises:
         UserError: see `read_split`.
     """
+    parts: list[list[Record]] = []
     joined: list[Record] = []
     for dataset in datasets:
         aside = vehicles_aside(dataset) if evaluate_on is not None and is_same(dataset, evaluate_on) else None
@@ -113,8 +124,9 @@ def read_training(datasets: Sequence[str | Path], evaluate_on: str | Path | None
                 )
                 for record in records
             ]
+        parts.append(records)
         joined += records
-    return joined
+    return parts
 
 
 def read_classes(datasets: Sequence[str | Path], records: Sequence[Record]) -> Classes:

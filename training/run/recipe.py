@@ -115,7 +115,8 @@ class Recipe:
         epochs: passes over the data.
         num_identities: P, identities in the batch of one rank.
         num_instances: K, images of each.
-        sampler: `identity` for batches of P x K, `plain` for as many images of any identity.
+        sampler: `identity` for batches of P x K, `even` for such with equal parts of all data sets, `plain`
+            for as many images of any identity.
         init: `imagenet`, `none`, or weights to start from.
         amp: the precision of training, as `training.distributed.amp` tells: `O0` is fp32.
         loss_scale: a number, or `dynamic`; used at O1 and O2.

@@ -13,8 +13,14 @@ import torch
 from tqdm import tqdm
 
 from training.data.batches import PoseInputs, TrainingSet
-from training.data.sampler import make_sampler
-from training.datasets import dataset_name, read_classes, read_split, read_training, vehicles_aside
+from training.data.even_sampler import make_sampler
+from training.datasets import (
+    dataset_name,
+    read_classes,
+    read_split,
+    read_training_parts,
+    vehicles_aside,
+)
 from training.datasets.records import NO_CLASSES, can_match, label_map
 from training.distributed.devices import device_name, device_settings
 from training.distributed.facts import machine_facts
@@ -122,7 +128,8 @@ class Trainer:
         self.recipe, self.ranks, self.seed = recipe, ranks, seed
         evaluate_on = evaluate_on or data_roots[0]
         self.dataset = dataset_name(evaluate_on)
-        train = read_training(data_roots, evaluate_on)
+        parts = read_training_parts(data_roots, evaluate_on)
+        train = [record for part in parts for record in part]
         self.query_records = read_split(evaluate_on, "query")
         self.gallery_records = read_split(evaluate_on, "test")
         self.aside = vehicles_aside(evaluate_on)
@@ -159,6 +166,7 @@ class Trainer:
             self._global_identities(),
             recipe.num_instances,
             seed,
+            [len(part) for part in parts],
         )
 
         torch.manual_seed(seed)
@@ -328,7 +336,7 @@ class Trainer:
     def _global_identities(self) -> int:
         """Identities of the global batch."""
         wanted = self.ranks.world_size * self.recipe.num_identities
-        if self.recipe.sampler == "identity" and self.ranks.world_size > 1 and wanted > len(self.labels):
+        if self.recipe.sampler != "plain" and self.ranks.world_size > 1 and wanted > len(self.labels):
             raise UserError(
                 f"{self.ranks.world_size} ranks of {self.recipe.num_identities} identities want {wanted}, "
                 f"and the training data has {len(self.labels)}: start fewer ranks, lower num_identities in "

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.sampler import CameraSampler, IdentitySampler, PlainSampler, make_sampler
+from training.data.even_sampler import make_sampler
+from training.data.sampler import CameraSampler, IdentitySampler, PlainSampler
 from zoo.errors import UserError
 
 COUNTS = st.lists(st.integers(1, 23), min_size=1, max_size=20)

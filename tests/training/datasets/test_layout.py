@@ -12,7 +12,7 @@ from tests.training.datasets.layouts import (
     write_vehiclex,
     write_veri_wild,
 )
-from training.datasets import dataset_name, list_layouts, read_split, read_training
+from training.datasets import dataset_name, list_layouts, read_split, read_training, read_training_parts
 from training.datasets.layout import find_layout
 from training.datasets.records import label_map
 from zoo.errors import UserError
@@ -81,6 +81,7 @@ def test_joined_ids_are_kept_apart(veri_root: Path, tmp_path: Path) -> None:
     cityflow, vehiclex = write_cityflow(tmp_path / "c"), write_vehiclex(tmp_path / "x")
     first = read_split(veri_root, "train")
     joined = read_training([veri_root, cityflow, vehiclex])
+    assert [len(part) for part in read_training_parts([veri_root, cityflow, vehiclex])] == [len(first), 3, 2]
     assert joined[: len(first)] == first
     rest = joined[len(first) :]
     assert [r.vehicle_id for r in rest] == [1_000_241, 1_000_241, 1_000_007, 2_000_001, 2_000_002]
