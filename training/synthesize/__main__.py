@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
         help="odds of a vehicle without stripes, stickers and parts of another colour (default %(default)s)",
     )
     parser.add_argument(
+        "--lookalike-share",
+        type=float,
+        default=0.0,
+        help="odds that two neighbours are a pair which differs in one small thing (default %(default)s)",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         help=f"processes (default: all cores, and of pictures one for each {_PICTURES_A_WORKER} at most)",
@@ -75,6 +81,7 @@ _LIMITS: dict[str, tuple[int, int]] = {
     "seed": (0, 2**63 - 1),
     "workers": (1, 256),
     "plain_share": (0, 1),
+    "lookalike_share": (0, 1),
 }
 _VIDEO_LIMITS: dict[str, tuple[int, int]] = {
     "vehicles": (1, MAX_IDS),
@@ -97,7 +104,7 @@ def _draw_videos(arguments: argparse.Namespace) -> int:
             setattr(arguments, name, default)
     if arguments.workers is None:
         arguments.workers = os.cpu_count() or 1
-    shared = ("cameras", "seed", "workers", "plain_share")
+    shared = ("cameras", "seed", "workers", "plain_share", "lookalike_share")
     _check_limits(arguments, {name: _LIMITS[name] for name in shared} | _VIDEO_LIMITS)
     parameters = VideoParameters(
         seed=arguments.seed,
@@ -107,6 +114,7 @@ def _draw_videos(arguments: argparse.Namespace) -> int:
         rate=arguments.rate,
         difficulty=arguments.difficulty,
         plain_share=arguments.plain_share,
+        lookalike_share=arguments.lookalike_share,
     )
     made = make_videos(arguments.out, parameters, arguments.workers)
     print(
@@ -155,6 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         heatmaps=arguments.heatmaps,
         segments=arguments.segments,
         plain_share=arguments.plain_share,
+        lookalike_share=arguments.lookalike_share,
     )
     make_dataset(arguments.out, parameters, arguments.workers)
     statistics = json.loads((arguments.out / "statistics.json").read_text(encoding="utf-8"))

@@ -42,6 +42,7 @@ class VideoParameters:
         rate: frames a second.
         difficulty: of `DIFFICULTIES`.
         plain_share: odds of a vehicle without marks of its own.
+        lookalike_share: odds that a vehicle and the next are look-alikes.
     """
 
     seed: int
@@ -51,6 +52,7 @@ class VideoParameters:
     rate: int
     difficulty: str
     plain_share: float
+    lookalike_share: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -139,7 +141,8 @@ def _draw_site(parameters: VideoParameters) -> tuple[list[CameraSite], list[Vehi
     """All that is there, drawn once a process; depends on nothing but the parameters."""
     seed, strengths = parameters.seed, DIFFICULTIES[parameters.difficulty]
     sites = [widened(draw_camera_site(seed, n + 1, strengths)) for n in range(parameters.cameras)]
-    vehicles = [make_vehicle(seed, "test", n, parameters.plain_share) for n in range(parameters.vehicles)]
+    shares = parameters.plain_share, parameters.lookalike_share
+    vehicles = [make_vehicle(seed, "test", n, *shares) for n in range(parameters.vehicles)]
     lengths = [vehicle.size[0] for vehicle in vehicles]
     city = draw_city(seed, parameters.cameras)
     return sites, vehicles, draw_traffic(seed, city, sites, lengths, parameters.frames, parameters.rate)

@@ -63,6 +63,7 @@ class Parameters:
     heatmaps: bool
     segments: bool
     plain_share: float = 0.0
+    lookalike_share: float = 0.0
 
 
 def color_and_type(seed: int, split: str, number: int) -> tuple[int, int]:
@@ -74,7 +75,9 @@ def color_and_type(seed: int, split: str, number: int) -> tuple[int, int]:
     return colors[rng.permutation(40)[place]], types[rng.permutation(40)[place]]
 
 
-def make_vehicle(seed: int, split: str, number: int, plain_share: float = 0.0) -> Vehicle:
+def make_vehicle(
+    seed: int, split: str, number: int, plain_share: float = 0.0, lookalike_share: float = 0.0
+) -> Vehicle:
     """Build vehicle `number` of a split; depends on nothing but the arguments.
 
     Args:
@@ -83,11 +86,17 @@ def make_vehicle(seed: int, split: str, number: int, plain_share: float = 0.0) -
         number: of the vehicle within the split.
         plain_share: odds that it is plain: without stripes, stickers and parts of another colour, as most
             real vehicles are.
+        lookalike_share: odds that it and its neighbour (0 and 1, 2 and 3 ..) are a pair of look-alikes, which
+            differ in one small thing.
     """
-    color, kind = color_and_type(seed, split, number)
-    # A stream of its own: a share of 0 gives the very vehicles that were drawn before there was one.
-    plain = plain_share > 0 and stream(seed, "plain", split, number).random() < plain_share
-    return build_vehicle(seed_of(seed, "vehicle", split, number), color, kind, 0.0 if plain else 1.0)
+    # Streams of their own: shares of 0 give the very vehicles that were drawn before there were any.
+    is_pair = lookalike_share > 0 and stream(seed, "pair", split, number // 2).random() < lookalike_share
+    first = number - number % 2 if is_pair else number
+    difference = stream(seed, "difference", split, number) if first < number else None
+    color, kind = color_and_type(seed, split, first)
+    plain = plain_share > 0 and stream(seed, "plain", split, first).random() < plain_share
+    loudness = 0.0 if plain else 1.0
+    return build_vehicle(seed_of(seed, "vehicle", split, first), color, kind, loudness, difference)
 
 
 def journal_path(out: Path, split: str, number: int) -> Path:
@@ -126,7 +135,7 @@ def make_pictures_of(out: Path, parameters: Parameters, split: str, number: int)
     """
     stages = _stages(parameters.seed, parameters.size, parameters.difficulty, parameters.plain_share)
     city = draw_city(parameters.seed, parameters.cameras)
-    vehicle = make_vehicle(parameters.seed, split, number, parameters.plain_share)
+    vehicle = make_vehicle(parameters.seed, split, number, parameters.plain_share, parameters.lookalike_share)
     rng = stream(parameters.seed, "track", split, number)
     sightings = draw_track(city, parameters.images_per_id, rng)
     queries = choose_queries(sightings, rng) if split == "test" else set()
@@ -207,8 +216,9 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def as_json(parameters: Parameters) -> dict[str, object]:
-    """The parameters as `dataset.json` holds them; without plain vehicles as before there were any."""
+    """The parameters as `dataset.json` holds them; without a share of 0, as before there was any."""
     described = asdict(parameters)
-    if not parameters.plain_share:
-        del described["plain_share"]
+    for share in ("plain_share", "lookalike_share"):
+        if not described[share]:
+            del described[share]
     return described

@@ -9,6 +9,7 @@ from training.synthesize.vehicle.body import add_shell, region_ranges
 from training.synthesize.vehicle.cargo import add_cargo, add_pickup_load, cargo_ranges, draw_cargo
 from training.synthesize.vehicle.keypoints import place_keypoints
 from training.synthesize.vehicle.livery import paint_livery
+from training.synthesize.vehicle.lookalike import differ
 from training.synthesize.vehicle.marks import paint_marks
 from training.synthesize.vehicle.paint_ends import paint_front, paint_rear
 from training.synthesize.vehicle.paint_side import paint_sides
@@ -21,7 +22,11 @@ from zoo.labels import COLORS, TYPES
 
 
 def build_vehicle(
-    seed: np.random.SeedSequence | int, color: int, type: int, loudness: float = 1.0
+    seed: np.random.SeedSequence | int,
+    color: int,
+    type: int,
+    loudness: float = 1.0,
+    difference: np.random.Generator | None = None,
 ) -> Vehicle:
     """Build the vehicle of a seed; the same arguments give the same arrays.
 
@@ -31,6 +36,7 @@ def build_vehicle(
         type: 0-based index into `zoo.labels.TYPES`.
         loudness: 0..1, the share of loud marks (stripes, stickers, parts of another colour) that are kept;
             lower is harder: what is left are proportions, shade, trim, wheels, lamps, tint and small things.
+        difference: makes a look-alike of the vehicle of the seed, which differs from it in one small thing.
 
     Raises:
         ValueError: the colour or type is outside its table.
@@ -44,6 +50,8 @@ def build_vehicle(
     )
     shape = draw_shape(rng, type)
     style = draw_style(rng, shape, color, loudness)
+    if difference is not None:
+        style = differ(style, shape.kind, difference)
     ranges = region_ranges(shape) | cargo_ranges(shape) | {"wheel": ((-1.0, 1.0), (-1.0, 1.0))}
     atlas = Atlas(ranges, truck=shape.kind == "truck")
     _set_swatches(atlas, style)

@@ -17,6 +17,8 @@ WORDS = (
     "STAR", "BAO", "XIN", "HUA", "DELTA", "POST", "RENT", "ECO", "TURBO", "SPORT", "4x4", "GT", "88", "07",
     "K9", "ZOO",
 )  # fmt: skip
+TINTS = ((26, 30, 34), (18, 19, 22), (38, 52, 50), (36, 44, 58), (58, 64, 66), (50, 42, 36), (70, 84, 84))
+"""Of glass."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,9 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int, loudness: flo
     quiet_roof, quiet_sill, quiet_mirror = (rng.random(3) >= loudness).tolist()
     lowers = (paint, (44, 44, 47, 20), accent, palette.shaded(paint, 0.5))
     odds = {"suv": [0.3, 0.45, 0.12, 0.13], "bus": [0.3, 0.1, 0.45, 0.15]}.get(kind, [0.62, 0.16, 0.12, 0.10])
-    tints = ((26, 30, 34), (18, 19, 22), (38, 52, 50), (36, 44, 58), (58, 64, 66), (50, 42, 36), (70, 84, 84))
-    glass = palette.opaque(tints[rng.integers(len(tints))], 255)
+    glass = palette.opaque(TINTS[rng.integers(len(TINTS))], 255)
     rear_glass = glass if rng.random() < 0.55 else palette.opaque((12, 12, 14), 255)
-    letters = rng.integers(0, len(PLATE_LETTERS), 6)
+    plate = draw_plate(rng)
     plates = (
         ((28, 62, 150, 60), WHITE),
         ((236, 190, 40, 60), DARK),
@@ -123,7 +124,7 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int, loudness: flo
         grille_size=float(rng.uniform(0.7, 1.25)),
         grille_paint=(DARK, DARK, CHROME, palette.shaded(paint, 0.6), (70, 72, 75, 90))[rng.integers(5)],
         bumper=int(rng.integers(4)),
-        plate="".join(PLATE_LETTERS[k] for k in letters),
+        plate=plate,
         plate_paint=plate_paint,
         plate_ink=plate_ink,
         window_style=int(rng.integers(4)),
@@ -139,3 +140,8 @@ def draw_style(rng: np.random.Generator, shape: Shape, color: int, loudness: flo
         seed=int(rng.integers(2**31)),
         loudness=loudness,
     )
+
+
+def draw_plate(rng: np.random.Generator) -> str:
+    """Six letters and digits."""
+    return "".join(PLATE_LETTERS[k] for k in rng.integers(0, len(PLATE_LETTERS), 6))
