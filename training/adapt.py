@@ -70,9 +70,13 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be at least 1")
     if arguments.seed < 0 or (arguments.threads or 1) < 1:
         raise UserError("--seed must not be negative, --threads at least 1")
-    skipped = set(arguments.skip)
+    recipe, skipped = load_recipe(arguments.recipe), set(arguments.skip)
+    if recipe.teacher:
+        raise UserError(
+            f"--recipe {arguments.recipe}: its teacher has no place in adaptation; name one without"
+        )
     options = AdaptOptions(
-        load_recipe(arguments.recipe),
+        recipe,
         ClusterOptions(
             centre="centring" not in skipped, tracks="tracks" not in skipped, frames="frames" not in skipped
         ),

@@ -84,6 +84,38 @@ def _mean(total: Tensor, count: Tensor, ranks: Ranks) -> Tensor:
     return total * ranks.world_size / ranks.total(count).clamp(min=1)
 
 
+def relation_loss(embeddings: Tensor, teacher: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """One minus the correlation of each image's distances to the others with those that a teacher sees.
+
+    Pearson's correlation, as DIST takes it of class probabilities (Huang et al., NeurIPS 2022,
+    arXiv:2205.10536). It leaves shift and scale free, so the teacher's embeddings may be of any length and
+    dimension, and a model that differs from it by a rotation and a scale has nothing to learn. Both sides are
+    measured by Euclidean distance: for embeddings of unit length, as a cosine model gives them, that is the
+    order of its cosines.
+
+    Args:
+        embeddings: [N, D].
+        teacher: [N, E] of the same images, without gradient.
+        ranks: those whose images together are the batch; N of them are on this rank.
+
+    Returns:
+        A scalar, whose mean over the ranks is the batch's loss: from 0, all relations equal, to 2.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        embeddings, teacher = at_least_fp32(embeddings), at_least_fp32(teacher)
+        own = _relations(embeddings, ranks.gather(embeddings), ranks)
+        wanted = _relations(teacher, ranks.gather(teacher), ranks)
+        return (1 - F.cosine_similarity(own, wanted)).mean().to(embeddings.dtype)
+
+
+def _relations(rows: Tensor, everyone: Tensor, ranks: Ranks) -> Tensor:
+    """Distances of this rank's rows [N, D] to all other rows, less each row's mean: [N, M - 1]."""
+    itself = ranks.rank * len(rows) + torch.arange(len(rows), device=rows.device)
+    others = itself[:, None] != torch.arange(len(everyone), device=rows.device)
+    distances = all_distances(rows, everyone)[others].view(len(rows), -1)
+    return distances - distances.mean(1, keepdim=True)
+
+
 def all_distances(rows: Tensor, columns: Tensor) -> Tensor:
     """Euclidean distances [N, M] of [N, D] to [M, D], right where embeddings lie close together far from 0.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.close_embeddings import close_together, true_squares, two_crowds
 from training.distributed.devices import KINDS
-from training.losses import all_distances, batch_hard_triplet, circle_loss, cross_entropy
+from training.losses import all_distances, batch_hard_triplet, circle_loss, cross_entropy, relation_loss
 
 
 def naive_triplet(
@@ -165,3 +165,76 @@ def test_circle_loss_of_embeddings_close_together(count: int) -> None:
     values, labels = torch.from_numpy(close_together(count)), torch.arange(count) // 4
     found = circle_loss(values, labels).item()
     assert found == pytest.approx(circle_loss(values.double(), labels).item(), rel=1e-5)
+
+
+def naive_relations(embeddings: torch.Tensor, teacher: torch.Tensor) -> float:
+    losses = []
+    for one in range(len(embeddings)):
+        others = [other for other in range(len(embeddings)) if other != one]
+        own, wanted = (
+            [(values[one] - values[other]).norm().item() for other in others]
+            for values in (embeddings, teacher)
+        )
+        losses.append(1 - np.corrcoef(own, wanted)[0, 1])
+    return float(np.mean(losses))
+
+
+def random_rows(count: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(count, width, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+# Of up to 25 rows and more, torch measures distances by different roads.
+@pytest.mark.parametrize("count", [3, 8, 40])
+def test_relations_equal_the_loop(count: int) -> None:
+    embeddings, teacher = random_rows(count, 5, 0).requires_grad_(), random_rows(count, 9, 1)
+    loss = relation_loss(embeddings, teacher)
+    assert loss.item() == pytest.approx(naive_relations(embeddings, teacher), rel=1e-9)
+    if count == 8:
+        assert torch.autograd.gradcheck(lambda values: relation_loss(values, teacher), embeddings)
+
+
+def test_equal_relations_leave_nothing_to_learn() -> None:
+    teacher = random_rows(30, 6, 0)
+    rotation = torch.linalg.qr(random_rows(6, 6, 1)).Q
+    for scale in (1e-3, 1.0, 1e3):
+        turned = (scale * (teacher @ rotation) + 5).requires_grad_()
+        loss = relation_loss(turned, teacher)
+        assert loss.item() == pytest.approx(0, abs=1e-9)
+        loss.backward()
+        assert turned.grad is not None
+        assert scale * turned.grad.abs().max() < 1e-6
+    with_zeros = torch.cat([teacher, torch.zeros(30, 4, dtype=torch.float64)], 1)
+    assert relation_loss(with_zeros, teacher).item() == pytest.approx(0, abs=1e-9), "of any dimension"
+
+
+def test_following_the_gradient_brings_the_relations_nearer() -> None:
+    embeddings, teacher = random_rows(24, 8, 0, torch.float32).requires_grad_(), random_rows(24, 12, 1)
+    optimizer = torch.optim.Adam([embeddings], 0.05)
+    found = []
+    for _ in range(60):
+        loss = relation_loss(embeddings, teacher)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert found[0] > 0.7
+    assert found[-1] < 0.2
+
+
+@pytest.mark.parametrize("count", [2, 6, 40])
+def test_relations_without_any_difference_have_a_finite_gradient(count: int) -> None:
+    alike, apart = torch.ones(count, 3), random_rows(count, 4, 0, torch.float32)
+    for values, teacher in ((alike, apart), (apart, alike)):
+        embeddings = values.clone().requires_grad_()
+        relation_loss(embeddings, teacher).backward()
+        assert embeddings.grad is not None
+        assert torch.isfinite(embeddings.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_relations_in_half_precision_are_measured_in_fp32(dtype: torch.dtype) -> None:
+    values, teacher = (random_rows(30, 16, 0) * 200).to(dtype), random_rows(30, 8, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = relation_loss(values, teacher)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(relation_loss(values.double(), teacher).item(), rel=1e-5)

@@ -36,6 +36,7 @@ class Batch:
         heatmap_points: float32 [N, 36, 3] of x, y in pixels of `image` and confidence, which `to` draws
             `heatmaps` from, or None.
         segment_points: likewise for `segments`.
+        teacher: float32 [N, D], the embeddings that the run's teacher has of these images, or None.
         spread: float32 [N, 2], see `training.data.pose_drawing.spread`; there with either of them.
     """
 
@@ -49,6 +50,7 @@ class Batch:
     heatmap_points: Tensor | None = None
     segment_points: Tensor | None = None
     spread: Tensor | None = None
+    teacher: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, where maps that travelled as keypoints are drawn."""
@@ -83,7 +85,11 @@ Sample = dict[str, np.ndarray | int]
 class TrainingSet(Dataset[Sample | Failure]):
     """Augmented training images. An item is asked for by its `Draw`, which alone (with the seed) decides its
     chance: whatever the number of workers, and wherever a run is taken up again, the same draw gives the
-    same bytes."""
+    same bytes.
+
+    Attributes:
+        teacher: float32 [images, D], what the run's teacher sees in each image, for the batches; or None.
+    """
 
     def __init__(
         self,
@@ -116,6 +122,7 @@ class TrainingSet(Dataset[Sample | Failure]):
         self.pose = pose or PoseInputs()
         self.images = ImageStore([record.path for record in self.records], quick=True, antialias=antialias)
         self.maps = PoseMaps(self.records, self.pose, map_source, antialias)
+        self.teacher: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -144,6 +151,8 @@ class TrainingSet(Dataset[Sample | Failure]):
             "color": int(self.colors[draw.index]),
             "type": int(self.types[draw.index]),
         }
+        if self.teacher is not None:
+            sample["teacher"] = self.teacher[draw.index]
         if self.pose.keypoints:
             keypoints = geometry.apply_to_keypoints(keypoints_of(record), source_size)
             sample["keypoints"] = scale_keypoints(keypoints, self.size, self.size)

@@ -136,7 +136,12 @@ def own_share(records: Sequence[Record], ranks: Ranks) -> list[Record]:
 
 
 def extract_shared(
-    model: InferenceModel, share: EvaluationSet, total: int, ranks: Ranks, workers: int, description: str
+    model: InferenceModel | OnnxInference,
+    share: EvaluationSet,
+    total: int,
+    ranks: Ranks,
+    workers: int,
+    description: str,
 ) -> Extracted:
     """Run a model over images, on each rank over its own share.
 

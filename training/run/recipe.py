@@ -50,6 +50,7 @@ class LossOptions:
 
     Attributes:
         circle: circle loss on cosine similarities; beside the triplet part or in its place.
+        teacher: relations to the other images of the batch, as the recipe's teacher sees them.
         margin: of the triplet part, without `soft_margin`.
         lone_anchors: in the triplet part, an anchor without another image of its identity is left `out`, or
             is its own positive (`self`), as in PAMTRI.
@@ -65,6 +66,7 @@ class LossOptions:
     circle: float = 0.0
     color: float = 0.125
     type: float = 0.125
+    teacher: float = 0.0
     margin: float = 0.3
     soft_margin: bool = False
     lone_anchors: LoneAnchors = "out"
@@ -118,6 +120,7 @@ class Recipe:
         sampler: `identity` for batches of P x K, `even` for such with equal parts of all data sets, `plain`
             for as many images of any identity.
         init: `imagenet`, `none`, or weights to start from.
+        teacher: a model of the zoo, or the path of weights, that the loss's part `teacher` learns from.
         amp: the precision of training, as `training.distributed.amp` tells: `O0` is fp32.
         loss_scale: a number, or `dynamic`; used at O1 and O2.
         channels_last: memory layout; faster on CPUs and GPUs.
@@ -140,6 +143,7 @@ class Recipe:
     num_instances: int = 4
     sampler: SamplerKind = "identity"
     init: str = "imagenet"
+    teacher: str = ""
     amp: Level = "O0"
     loss_scale: float | Literal["dynamic"] = "dynamic"
     channels_last: bool = True
@@ -163,6 +167,16 @@ class Recipe:
             raise ValueError(f"loss_scale = {self.loss_scale}: must be above 0, or 'dynamic'")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay = {self.ema_decay}: must be in 0..1, 1 left out")
+        if bool(self.teacher) != bool(self.loss.teacher):
+            raise ValueError(
+                f"teacher = {self.teacher!r}, and teacher = {self.loss.teacher} in [loss]: a teacher needs a "
+                "weight, and a weight a teacher; give both or none"
+            )
+        if self.teacher and self.num_identities * self.num_instances < 3:
+            raise ValueError(
+                "a teacher tells how far the images of a batch are apart: it needs three at least; raise "
+                "num_identities"
+            )
         if min(self.size) < 32 or any(side < 32 for _, side in self.progressive):
             raise ValueError(
                 f"size = {self.size}, progressive = {self.progressive}: the network needs 32 pixels"

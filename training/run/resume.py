@@ -29,6 +29,8 @@ _PIECE = 4096
 
 _SINCE = {
     "antialias": True,
+    "teacher": "",
+    "loss.teacher": 0.0,
     "augmentation.tone": 0.0,
     "augmentation.softness": 0.0,
     "augmentation.noise": 0.0,

@@ -10,6 +10,7 @@ from typing import Any
 from training.evaluation.query_results import FILE_NAME
 from training.run.checkpoint import LAST, PREVIOUS
 from training.run.progress import CURVES
+from training.run.teacher import TEACHER
 from zoo.errors import UserError
 from zoo.files import write_text
 
@@ -25,6 +26,7 @@ RUN_FILES = (
     "metrics.jsonl",
     FILE_NAME,
     *FIRST_FILES,
+    TEACHER,
     LAST,
     PREVIOUS,
 )
@@ -37,7 +39,7 @@ def json_text(content: Any) -> str:
 
 class RunFolder:
     """A run's files: best and last weights with their cards, metrics.json, metrics.jsonl, labels.json,
-    recipe.json, environment.json, checkpoints, and TensorBoard's curves."""
+    recipe.json, environment.json, a teacher's embeddings, checkpoints, and TensorBoard's curves."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from training.data.batches import Batch
 from training.distributed.ranks import Ranks
-from training.losses import ALONE, batch_hard_triplet, circle_loss, cross_entropy
+from training.losses import ALONE, batch_hard_triplet, circle_loss, cross_entropy, relation_loss
 from training.run.optim import learning_rate
 from training.run.recipe import LossOptions, Mining
 from training.run.state import TrainState
@@ -116,6 +116,9 @@ def loss_parts(
         parts["color"] = weights.color * cross_entropy(outputs.color_logits, batch.color, ranks=ranks)
     if weights.type and outputs.type_logits is not None:
         parts["type"] = weights.type * cross_entropy(outputs.type_logits, batch.type, ranks=ranks)
+    if weights.teacher:
+        assert batch.teacher is not None, "the trainer asks the teacher before the first step"
+        parts["teacher"] = weights.teacher * relation_loss(outputs.embedding, batch.teacher, ranks)
     return parts
 
 

@@ -34,6 +34,7 @@ from training.run.recipe import Recipe
 from training.run.resume import Checkpoints, Position, run_facts
 from training.run.run_folder import RunFolder
 from training.run.state import TrainState, load_first_weights
+from training.run.teacher import Teacher
 from training.run.tracing import traced
 from zoo.errors import UserError
 from zoo.inference import InferenceModel
@@ -123,9 +124,10 @@ class Trainer:
             evaluate_on: the data set to evaluate on; the first of `data_roots` if None.
 
         Raises:
-            UserError: the data set, the recipe or the first weights cannot be used.
+            UserError: the data set, the recipe, the teacher or the first weights cannot be used.
         """
         self.recipe, self.ranks, self.seed = recipe, ranks, seed
+        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
         evaluate_on = evaluate_on or data_roots[0]
         self.dataset = dataset_name(evaluate_on)
         parts = read_training_parts(data_roots, evaluate_on)
@@ -217,6 +219,8 @@ class Trainer:
         facts = run_facts(
             self.recipe, self.seed, self.ranks.world_size, self.train.records, evaluation_records
         )
+        if self.teacher:
+            facts["the teacher's weights"] = self.teacher.fingerprint
         checkpoints = Checkpoints(self.state, facts, path, checkpoint_every)
         position = (checkpoints.restore() if resume else None) or Position()
         if folder:
@@ -228,6 +232,11 @@ class Trainer:
                 folder.write_metrics(position.history)
                 done = f"{position.sums.steps} of {len(self.sampler)} steps of epoch {position.epoch + 1}"
                 tqdm.write(f"resumed: {position.epoch} epochs and {done} are done", file=sys.stderr)
+        if self.teacher:
+            pictures = f"{facts['training data']} {facts['training pictures']}"
+            self.train.teacher = self.teacher.embeddings(
+                self.train.records, self.ranks, path, pictures, self.recipe.pose_maps, self.recipe.workers
+            )
         if self.recipe.cache:
             # Before the first epoch, so that a damaged image is reported at once.
             for data, name in ((self.query, "query"), (self.gallery, "gallery")):

@@ -23,6 +23,7 @@ LOSSES = (
     LossOptions(soft_margin=True, circle=0.5, circle_scale=8.0),
     # No anchor of the hinge has a gradient: the graph has to gather all the same.
     LossOptions(margin=-1e6),
+    LossOptions(teacher=2.0),
 )
 
 
@@ -67,12 +68,14 @@ def global_batch(world_size: int) -> tuple[torch.Tensor, Batch]:
     color = torch.randint(-1, 10, (count,), generator=generator)
     types = torch.randint(-1, 9, (count,), generator=generator)
     color[:PER_RANK], types[-PER_RANK:] = -1, -1
-    return pixels, Batch(pixels, torch.arange(count) % 4, color, types)
+    teacher = torch.randn(count, 7, dtype=torch.float64, generator=generator)
+    return pixels, Batch(pixels, torch.arange(count) % 4, color, types, teacher=teacher)
 
 
 def share(pixels: torch.Tensor, batch: Batch, rank: int) -> tuple[torch.Tensor, Batch]:
     own = slice(rank * PER_RANK, (rank + 1) * PER_RANK)
-    return pixels[own], Batch(pixels[own], batch.label[own], batch.color[own], batch.type[own])
+    parts = {name: getattr(batch, name)[own] for name in ("label", "color", "type", "teacher")}
+    return pixels[own], Batch(pixels[own], **parts)
 
 
 def gradients(
