@@ -127,10 +127,11 @@ def test_every_option_of_a_recipe_at_once(
     recipe.write_text(
         'size = [40, 32]\nepochs = 3\nnum_identities = 3\nnum_instances = 2\ninit = "none"\namp = "bf16"\n'
         "channels_last = false\nema_decay = 0.9\nprogressive = [[1, 32]]\neval_every = 2\nworkers = 1\n"
+        'sampler = "even"\nteacher = "osnet_ain.synthetic"\n'
         "[model]\nembedding_dim = 16\nattribute_dim = 8\nkeypoints = true\nheatmaps = true\nsegments = true\n"
         '[optimizer]\nname = "sgd"\nclip_norm = 1.0\nwarmup_epochs = 1\n'
-        "[loss]\nsoft_margin = true\ntriplet_start = 1\nlabel_smoothing = 0.1\n"
-        "[augmentation]\nerasing = 0.5\njitter = 0.2\n"
+        "[loss]\nsoft_margin = true\ntriplet_start = 1\nlabel_smoothing = 0.1\nteacher = 1.0\n"
+        "[augmentation]\nerasing = 0.5\njitter = 0.2\ntone = 0.5\nsoftness = 0.5\nnoise = 0.5\nfading = 0.5\n"
     )
     out = tmp_path / "run"
     argv = ["--data-root", str(own_root), "--recipe", str(recipe), "--cpus", "1", "--out", str(out), "--json"]
