@@ -136,6 +136,7 @@ def _prepared(recipe: Any, device: torch.device) -> tuple[Any, Batch]:
         heatmap_points=points if recipe.model.heatmaps else None,
         segment_points=points if recipe.model.segments else None,
         spread=torch.ones(4, 2),
+        teacher=torch.rand(4, 8) if recipe.teacher else None,
     )
 
 
