@@ -13,7 +13,7 @@ from tests.retrieval.service.writing_service import Service
 
 
 @pytest.fixture(scope="module")
-def service(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def writable(gallery_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("writable")
     shutil.copytree(gallery_folder, root / "gallery")
     read, write = (
