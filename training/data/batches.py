@@ -36,8 +36,8 @@ class Batch:
         heatmap_points: float32 [N, 36, 3] of x, y in pixels of `image` and confidence, which `to` draws
             `heatmaps` from, or None.
         segment_points: likewise for `segments`.
-        teacher: float32 [N, D], the embeddings that the run's teacher has of these images, or None.
         spread: float32 [N, 2], see `training.data.pose_drawing.spread`; there with either of them.
+        teacher: float32 [N, D], the embeddings that the run's teacher has of these images, or None.
     """
 
     image: Tensor

@@ -1,18 +1,14 @@
 """Training interrupted by kill -9 and continued: bit for bit the weights of an uninterrupted run."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
+from tests.training.run.killed_run import kill_within
 from tests.training.veri_layout import make_veri
 from training.data.transforms import Augmentation
 from training.launch import main as launch
@@ -55,18 +51,7 @@ def broken_off(
     own = [*argv, "--cpus", str(request.param)]
     assert launch([*own, "--out", str(folder / "whole")]) == 0
     killed = folder / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.launch", *own, "--out", str(killed), "--checkpoint-every", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not (killed / PREVIOUS).exists() and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors
+    kill_within(own, killed)
     return own, folder / "whole", killed
 
 

@@ -1,12 +1,7 @@
 """Trainings with a teacher: asked once, its answers kept, and a killed run goes on as if it had not been."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +12,13 @@ import torch
 from PIL import Image
 
 from tests.training.datasets.layouts import write_cityflow
+from tests.training.run.killed_run import kill_within
 from tests.training.veri_layout import make_veri
 from training.adapt import main as adapt
 from training.datasets import read_split
 from training.distributed.ranks import Ranks
 from training.launch import main as launch
 from training.run import teacher as teacher_module
-from training.run.checkpoint import PREVIOUS
 from training.run.run_folder import FIRST_FILES
 from training.run.teacher import TEACHER, Teacher
 from zoo.errors import UserError
@@ -136,18 +131,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     argv: list[str], whole: Path, tmp_path: Path, not_asked: None
 ) -> None:
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.launch", *argv, "--out", str(killed), "--checkpoint-every", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not (killed / PREVIOUS).exists() and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors
+    kill_within(argv, killed)
     assert launch([*argv, "--out", str(killed), "--resume"]) == 0
     assert_same_weights(killed, whole)
 
